@@ -1,0 +1,88 @@
+"""What `bundle.yaml` expands into: bundles, each an image for one platform with all its options settled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from c2wtasks.oci.platform import Platform
+from c2wtasks.oci.reference import Reference
+
+Profile = Literal["v0.3", "v0.8"]
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """The settings of `initconfig.json`. The defaults are those of create-spec's flags."""
+
+    debug: bool = False
+    debug_init: bool = False
+    vmtouch: bool = True
+    binfmt: bool = True
+    external_bundle: bool = False
+    image_config_path: str = "/oci/image.json"
+    runtime_config_path: str = "/oci/spec.json"
+    rootfs_path: str = "/oci/rootfs"
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What overrides the image config. None means: as the image says.
+
+    `env` holds (name, value) pairs; a value of None removes the variable.
+    """
+
+    args: tuple[str, ...] | None = None
+    env: tuple[tuple[str, str | None], ...] = ()
+    cwd: str | None = None
+    user: str | None = None
+    terminal: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in a file, counted from 1, written as editors and compilers do: `bundle.yaml:12:5`."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """One image for one platform.
+
+    `path` is the source's file or folder, relative to the folder of the main bundle.yaml (or absolute).
+    `forms` are the forms of the root to write, without repetition, in the order given.
+    """
+
+    name: str
+    platform: Platform
+    source: Reference
+    path: str
+    profile: Profile
+    forms: tuple[str, ...]
+    boot: Boot
+    process: Process
+    same_owner: bool
+    position: Position
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.platform}"
+
+
+@dataclass(frozen=True, slots=True)
+class BundleFile:
+    """A whole `bundle.yaml`, included files and all.
+
+    `bundles` are sorted by name and platform. `output` and `cache` are folders, relative to that of the main
+    bundle.yaml or absolute. `files` are all files that were read, the main one first.
+    """
+
+    bundles: tuple[Bundle, ...]
+    output: str
+    cache: str
+    files: tuple[str, ...]

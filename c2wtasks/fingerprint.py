@@ -1,0 +1,34 @@
+"""xxh3-128 fingerprints, for noticing change. Trust (digests, diffIDs) is SHA-256's, in `oci.digest`."""
+
+from __future__ import annotations
+
+import xxhash
+from msgspec import json
+
+_BLOCK = 1 << 20
+
+
+def of_bytes(content: bytes) -> str:
+    """The fingerprint of `content`: 32 hex digits."""
+    return xxhash.xxh3_128_hexdigest(content)
+
+
+def of_value(value: object) -> str:
+    """The fingerprint of plain data (dicts, lists, strings, numbers, dataclasses), equal for equal data.
+
+    The encoding is JSON with sorted keys, so it does not depend on the order in which a dict was filled.
+    """
+    return of_bytes(json.encode(value, order="sorted"))
+
+
+def of_file(path: str) -> str:
+    """The fingerprint of a file's content.
+
+    Raises OSError.
+    """
+    hasher = xxhash.xxh3_128()
+    with open(path, "rb", buffering=0) as stream:
+        buffer = memoryview(bytearray(_BLOCK))
+        while count := stream.readinto(buffer):
+            hasher.update(buffer[:count])
+    return hasher.hexdigest()

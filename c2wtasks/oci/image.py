@@ -1,0 +1,210 @@
+"""Descriptors, manifests, indexes and image configs (OCI image-spec v1.1; Docker image manifest v2, schema 2)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from c2wtasks.oci import godecode
+from c2wtasks.oci.digest import Digest
+from c2wtasks.oci.godecode import Object, as_integer, as_object, as_string
+from c2wtasks.oci.platform import Platform
+
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
+OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+DOCKER_SCHEMA1 = (
+    "application/vnd.docker.distribution.manifest.v1+prettyjws",
+    "application/vnd.docker.distribution.manifest.v1+json",
+)
+MANIFESTS = (OCI_MANIFEST, DOCKER_MANIFEST)
+INDEXES = (OCI_INDEX, DOCKER_LIST)
+CONFIGS = (OCI_CONFIG, DOCKER_CONFIG)
+
+REF_NAME = "org.opencontainers.image.ref.name"
+
+_DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
+_FOREIGN = (
+    "application/vnd.oci.image.layer.nondistributable.",
+    "application/vnd.docker.image.rootfs.foreign.",
+)
+_TIME = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:[.,](\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """What points at a blob. `platform` is None where the index names none."""
+
+    media_type: str
+    digest: Digest
+    size: int
+    platform: Platform | None = None
+    annotations: dict[str, str] = field(default_factory=dict, hash=False)
+
+    @classmethod
+    def read(cls, value: Any, key: str) -> Descriptor:
+        """Raises ValueError."""
+        fields = as_object(value, key)
+        try:
+            digest = Digest.parse(fields.string("digest"))
+        except ValueError as error:
+            raise ValueError(f"{key}.digest: {error}") from None
+        size = fields.get("size", as_integer, 0)
+        if size < 0:
+            raise ValueError(f"{key}.size: {size} is negative")
+        return cls(
+            fields.string("mediaType"),
+            digest,
+            size,
+            fields.get("platform", _read_platform, None),
+            fields.mapping("annotations", as_string, ""),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+
+    @classmethod
+    def parse(cls, content: bytes) -> Manifest:
+        """Raises ValueError."""
+        fields = godecode.load_object(content)
+        if fields.get("schemaVersion", as_integer, 2) == 1:
+            raise ValueError("a Docker schema 1 manifest, which is not supported; push the image again")
+        return cls(
+            Descriptor.read(fields.object("config"), "config"),
+            tuple(Descriptor.read(layer, f"layers[{at}]") for at, layer in enumerate(fields.objects("layers"))),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    manifests: tuple[Descriptor, ...]
+
+    @classmethod
+    def parse(cls, content: bytes) -> Index:
+        """Raises ValueError."""
+        fields = godecode.load_object(content)
+        manifests = enumerate(fields.objects("manifests"))
+        return cls(tuple(Descriptor.read(entry, f"manifests[{at}]") for at, entry in manifests))
+
+
+@dataclass(frozen=True, slots=True)
+class ImageConfig:
+    """The parts of an image config that a bundle depends on.
+
+    `created_ns` is nanoseconds since 1970, 0 where the config does not say. `variant` may be empty where
+    `platform` has the architecture's default.
+    """
+
+    os: str
+    architecture: str
+    variant: str
+    diff_ids: tuple[Digest, ...]
+    created_ns: int = 0
+    user: str = ""
+    env: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] = ()
+    cmd: tuple[str, ...] = ()
+    working_dir: str = ""
+
+    @property
+    def platform(self) -> Platform:
+        return Platform.of(self.os, self.architecture, self.variant)
+
+    @classmethod
+    def parse(cls, content: bytes) -> ImageConfig:
+        """Reads an image config, refusing what Go's decoder would refuse in any field of it.
+
+        Raises ValueError.
+        """
+        top = godecode.load_object(content)
+        run = top.object("config")
+        _check_types(top, run)
+        rootfs = top.object("rootfs")
+        rootfs.string("type")
+        diff_ids = []
+        for at, text in enumerate(rootfs.strings("diff_ids")):
+            try:
+                diff_ids.append(Digest.parse(text))
+            except ValueError as error:
+                raise ValueError(f"rootfs.diff_ids[{at}]: {error}") from None
+        return cls(
+            os=top.string("os"),
+            architecture=top.string("architecture"),
+            variant=top.string("variant"),
+            diff_ids=tuple(diff_ids),
+            created_ns=top.get("created", _time, 0),
+            user=run.string("User"),
+            env=run.strings("Env"),
+            entrypoint=run.strings("Entrypoint"),
+            cmd=run.strings("Cmd"),
+            working_dir=run.string("WorkingDir"),
+        )
+
+
+def _check_types(top: Object, run: Object) -> None:
+    """Refuses wrong types in the fields of ocispec.Image that we do not use (Go would refuse the document)."""
+    top.string("author")
+    top.string("os.version")
+    top.strings("os.features")
+    run.mapping("ExposedPorts", as_object, Object())
+    run.mapping("Volumes", as_object, Object())
+    run.mapping("Labels", as_string, "")
+    run.string("StopSignal")
+    run.boolean("ArgsEscaped")
+    for entry in top.objects("history"):
+        entry.get("created", _time, 0)
+        for key in ("created_by", "author", "comment"):
+            entry.string(key)
+        entry.boolean("empty_layer")
+
+
+def _read_platform(value: Any, key: str) -> Platform | None:
+    fields = as_object(value, key)
+    return Platform.of(fields.string("os"), fields.string("architecture"), fields.string("variant"))
+
+
+def _time(value: Any, key: str) -> int:
+    """RFC 3339, as nanoseconds since 1970."""
+    text = as_string(value, key)
+    match = _TIME.fullmatch(text)
+    try:
+        if match is None:
+            raise ValueError
+        year, month, day, hour, minute, second, fraction, sign, off_hour, off_minute = match.groups()
+        moment = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second), tzinfo=UTC)
+    except ValueError:
+        raise ValueError(f"{key}: {text!r} is not a time (RFC 3339)") from None
+    offset = (int(off_hour) * 60 + int(off_minute)) * 60 if sign else 0
+    since_1970 = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    seconds = since_1970.days * 86_400 + since_1970.seconds - (-offset if sign == "-" else offset)
+    return seconds * 10**9 + int((fraction or "0")[:9].ljust(9, "0"))
+
+
+def layer_problem(media_type: str) -> str | None:
+    """Why a layer of this media type cannot be used; None where it can (containerd `images.IsLayerType`)."""
+    if "+encrypted" in media_type:
+        return f"is encrypted ({media_type}), which is not supported; decrypt the image first"
+    if media_type.startswith(_FOREIGN):
+        return f"is a foreign layer ({media_type}), whose content is not part of the image"
+    if media_type.startswith("application/vnd.oci.image.layer.") or media_type.partition("+")[0] in (
+        _DOCKER_LAYER,
+        f"{_DOCKER_LAYER}.gzip",
+    ):
+        return None
+    return f"has a media type that is not a layer's ({media_type or 'none'})"
+
+
+def is_layer_type(media_type: str) -> bool:
+    """Whether the media type is a layer's at all, usable or not."""
+    return layer_problem(media_type) is None or "+encrypted" in media_type or media_type.startswith(_FOREIGN)
