@@ -13,39 +13,36 @@ from c2wtasks.errors import OutputError, os_reason
 TEMPORARY_PREFIX = ".tmp-"
 
 
-def temporary_beside(path: str) -> str:
-    """A name for a temporary file in the folder of `path`, so that a rename never crosses file systems."""
-    folder, name = os.path.split(path)
-    return os.path.join(folder, f"{TEMPORARY_PREFIX}{name[:100]}-{os.getpid()}-{secrets.token_hex(4)}")
-
-
 @contextmanager
-def replacing(path: str, *, mode: int = 0o644, sync: bool = False) -> Iterator[BinaryIO]:
-    """A writable file that takes the place of `path` when the block ends well, and vanishes otherwise.
+def temporary(folder: str, *, mode: int = 0o644) -> Iterator[BinaryIO]:
+    """A fresh writable file in `folder` (made if need be), removed at the end unless it was renamed.
 
-    The mode is exact, whatever the umask. With `sync` data and name are on disk before this returns: for
-    files that other runs trust by their name. Makes the folder if need be.
+    The mode is exact, whatever the umask.
     """
-    folder = os.path.dirname(path)
-    if folder:
-        os.makedirs(folder, exist_ok=True)
-    temporary = temporary_beside(path)
+    os.makedirs(folder or ".", exist_ok=True)
+    path = os.path.join(folder, f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}")
     try:
-        with open(temporary, "xb") as stream:
+        with open(path, "xb") as stream:
             os.fchmod(stream.fileno(), mode)
             yield stream
-            if sync:
-                stream.flush()
-                os.fsync(stream.fileno())
-        os.rename(temporary, path)
-    except BaseException:
+    finally:
         try:
-            os.unlink(temporary)
+            os.unlink(path)
         except FileNotFoundError:
             pass
-        raise
+
+
+def publish(stream: BinaryIO, path: str, *, sync: bool) -> None:
+    """Gives a file from `temporary` its name, in one step.
+
+    With `sync` data and name are on disk before this returns: for files that other runs trust by their name.
+    """
+    stream.flush()
     if sync:
-        sync_folder(folder or ".")
+        os.fsync(stream.fileno())
+    os.rename(stream.name, path)
+    if sync:
+        sync_folder(os.path.dirname(path) or ".")
 
 
 def write(path: str, content: bytes, *, mode: int = 0o644, sync: bool = False) -> None:
@@ -54,8 +51,9 @@ def write(path: str, content: bytes, *, mode: int = 0o644, sync: bool = False) -
     Raises OutputError.
     """
     try:
-        with replacing(path, mode=mode, sync=sync) as stream:
+        with temporary(os.path.dirname(path), mode=mode) as stream:
             stream.write(content)
+            publish(stream, path, sync=sync)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({len(content)} bytes): {os_reason(error)}") from error
 

@@ -59,6 +59,17 @@ class Object(tuple[tuple[str, Any], ...]):
         return self.get(key, map_of(read, null), {})
 
 
+class Float(float):
+    """A number that is not whole, with its text as written."""
+
+    text: str
+
+    def __new__(cls, text: str) -> Float:
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+
 def _refuse_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is not JSON")
 
@@ -72,7 +83,7 @@ def loads(content: bytes) -> Any:
     if _SURROGATE.search(text):
         text = _SURROGATE.sub("\ufffd", text)
     try:
-        return json.loads(text, object_pairs_hook=Object, parse_constant=_refuse_constant)
+        return json.loads(text, object_pairs_hook=Object, parse_float=Float, parse_constant=_refuse_constant)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
@@ -87,7 +98,8 @@ def load_object(content: bytes) -> Object:
 
 
 def _wrong(value: Any, key: str, wanted: str) -> ValueError:
-    kind = "null" if value is None else _KIND.get(type(value), "an object")
+    base = float if isinstance(value, Float) else type(value)
+    kind = "null" if value is None else _KIND.get(base, "an object")
     return ValueError(f"{key}: expected {wanted}, found {kind}")
 
 

@@ -29,11 +29,17 @@ CONFIGS = (OCI_CONFIG, DOCKER_CONFIG)
 
 REF_NAME = "org.opencontainers.image.ref.name"
 
+_OCI_LAYER_PREFIX = "application/vnd.oci.image.layer."
 _DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
-_FOREIGN = (
-    "application/vnd.oci.image.layer.nondistributable.",
-    "application/vnd.docker.image.rootfs.foreign.",
+_DOCKER_FOREIGN = "application/vnd.docker.image.rootfs.foreign.diff.tar"
+_DOCKER_LAYERS = (
+    _DOCKER_LAYER,
+    f"{_DOCKER_LAYER}.gzip",
+    f"{_DOCKER_LAYER}.zstd",  # as BuildKit writes; containerd 1.7 does not know it, 2.x does
+    _DOCKER_FOREIGN,
+    f"{_DOCKER_FOREIGN}.gzip",
 )
+_FOREIGN = (f"{_OCI_LAYER_PREFIX}nondistributable.", "application/vnd.docker.image.rootfs.foreign.")
 _TIME = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:[.,](\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII
 )
@@ -41,13 +47,14 @@ _TIME = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Descriptor:
-    """What points at a blob. `platform` is None where the index names none."""
+    """What points at a blob. `platform` is None where the index names none; `urls` are other places to find it."""
 
     media_type: str
     digest: Digest
     size: int
     platform: Platform | None = None
     annotations: dict[str, str] = field(default_factory=dict, hash=False)
+    urls: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, value: Any, key: str) -> Descriptor:
@@ -66,6 +73,7 @@ class Descriptor:
             size,
             fields.get("platform", _read_platform, None),
             fields.mapping("annotations", as_string, ""),
+            fields.strings("urls"),
         )
 
 
@@ -191,20 +199,17 @@ def _time(value: Any, key: str) -> int:
     return seconds * 10**9 + int((fraction or "0")[:9].ljust(9, "0"))
 
 
+def is_layer_type(media_type: str) -> bool:
+    """Whether the media type is a layer's at all, usable or not (containerd `images.IsLayerType`)."""
+    return media_type.startswith(_OCI_LAYER_PREFIX) or media_type.partition("+")[0] in _DOCKER_LAYERS
+
+
 def layer_problem(media_type: str) -> str | None:
-    """Why a layer of this media type cannot be used; None where it can (containerd `images.IsLayerType`)."""
+    """Why a layer of this media type cannot be used; None where it can."""
+    if not is_layer_type(media_type):
+        return f"has a media type that is not a layer's ({media_type or 'none'})"
     if "+encrypted" in media_type:
         return f"is encrypted ({media_type}), which is not supported; decrypt the image first"
     if media_type.startswith(_FOREIGN):
         return f"is a foreign layer ({media_type}), whose content is not part of the image"
-    if media_type.startswith("application/vnd.oci.image.layer.") or media_type.partition("+")[0] in (
-        _DOCKER_LAYER,
-        f"{_DOCKER_LAYER}.gzip",
-    ):
-        return None
-    return f"has a media type that is not a layer's ({media_type or 'none'})"
-
-
-def is_layer_type(media_type: str) -> bool:
-    """Whether the media type is a layer's at all, usable or not."""
-    return layer_problem(media_type) is None or "+encrypted" in media_type or media_type.startswith(_FOREIGN)
+    return None

@@ -82,8 +82,9 @@ class Platform:
 
 
 def _version(variant: str, default: int) -> int:
+    """The number in a variant. More than two digits are no version, and counting down from them would not end."""
     digits = variant.removeprefix("v")
-    return int(digits) if digits.isascii() and digits.isdigit() else default
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 2 else default
 
 
 def _normal_arch(arch: str, variant: str) -> tuple[str, str]:

@@ -1,0 +1,61 @@
+"""Versioned files of msgpack data that tell a damaged or foreign one from a good one: layer indexes and trees.
+
+8 bytes   magic: kind and version
+16 bytes  xxh3-128 of the rest
+...       msgpack
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+import xxhash
+
+from c2wtasks.layers.entry import Entry
+
+T = TypeVar("T")
+LAYER_MAGIC = b"c2wlayr\x01"
+_ENTRIES = msgspec.msgpack.Decoder(list[Entry])
+
+
+def seal(magic: bytes, value: object) -> bytes:
+    """`value` as the content of a file of that kind: equal bytes for equal values."""
+    payload = msgspec.msgpack.encode(value)
+    return magic + xxhash.xxh3_128_digest(payload) + payload
+
+
+def unseal(magic: bytes, content: bytes, decoder: msgspec.msgpack.Decoder[T]) -> T:
+    """The value that `seal` put into `content`.
+
+    Raises ValueError: another kind or version, or damaged.
+    """
+    if content[: len(magic)] != magic:
+        raise ValueError("it is of another version")
+    payload = memoryview(content)[len(magic) + 16 :]
+    if xxhash.xxh3_128_digest(payload) != content[len(magic) : len(magic) + 16]:
+        raise ValueError("it is damaged")
+    return decoder.decode(payload)
+
+
+def encode(entries: list[Entry]) -> bytes:
+    """The content of a layer's index."""
+    return seal(LAYER_MAGIC, entries)
+
+
+def decode(path: str) -> list[Entry]:
+    """The entries in the index at `path`.
+
+    Raises OSError, ValueError.
+    """
+    with open(path, "rb") as stream:
+        return unseal(LAYER_MAGIC, stream.read(), _ENTRIES)
+
+
+def is_current(path: str) -> bool:
+    """Whether an index of this version stands at `path` (its content is checked when it is read)."""
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(len(LAYER_MAGIC)) == LAYER_MAGIC
+    except OSError:
+        return False

@@ -1,0 +1,334 @@
+"""Reads the headers of a tar: v7, ustar, star, GNU and PAX, exactly as Go's `archive/tar` (which containerd reads
+layers with) takes them, so that what it reads we read and what it refuses we refuse.
+
+Known consequences: global PAX records change no later entry; the mode is never taken from PAX; old-GNU sparse
+files ("S") are left for the tree to refuse; whatever follows two zero blocks is not looked at.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+from mmap import mmap
+
+from c2wtasks.layers.entry import Entry
+
+BLOCK = 512
+_ZEROS = bytes(BLOCK)
+_MAX_SPECIAL = 1 << 20
+_MAX_INT64 = 2**63 - 1
+_HEADER = struct.Struct("100s8s8s8s12s12s8s1s100s8s64x8s8s155s12s")
+_HEADER_ONLY = frozenset("123456")
+_DECIMAL = re.compile(rb"[+-]?[0-9]+")
+_XATTR = b"SCHILY.xattr."
+
+Buffer = bytes | mmap | memoryview
+
+
+class ArchiveError(ValueError):
+    """The archive cannot be read. `str()` names the offset and, where it is known, the entry."""
+
+
+def read_entries(tar: Buffer) -> Iterator[Entry]:
+    """The entries of the tar in `tar`, in order.
+
+    Raises ArchiveError.
+    """
+    position, end = 0, len(tar)
+    pax: dict[bytes, bytes] = {}
+    long_name = long_target = b""
+    start = 0  # of the first header that belongs to the entry: its PAX or GNU long-name header, if any
+    fresh = True
+    while True:
+        if fresh:
+            start = position
+        block = bytes(tar[position : position + BLOCK])
+        if len(block) < BLOCK:
+            if block:
+                raise ArchiveError(f"the tar ends inside the header at offset {position}")
+            return
+        if block == _ZEROS:
+            following = bytes(tar[position + BLOCK : position + 2 * BLOCK])
+            if following not in (_ZEROS, b""):
+                raise ArchiveError(f"a zero block at offset {position} is not followed by another")
+            return
+        entry, size = _read_header(block, position)
+        fresh = False
+        position += BLOCK
+        kind = entry.kind
+        if kind in ("x", "g", "L", "K"):
+            data, position = _special(tar, position, size, end, entry)
+            if kind == "x":
+                pax = _read_pax(data, entry)
+            elif kind == "L":
+                long_name = data.partition(b"\0")[0]
+            elif kind == "K":
+                long_target = data.partition(b"\0")[0]
+            else:
+                entry.name = _read_pax(data, entry).get(b"path") or entry.name
+                entry.header = start
+                yield entry
+                pax, long_name, long_target, fresh = {}, b"", b"", True
+            continue
+        if pax:
+            size = _merge_pax(entry, size, pax)
+        if long_name:
+            entry.name = long_name
+        if long_target:
+            entry.target = long_target
+        if kind == "\0":
+            kind = entry.kind = "5" if entry.name.endswith(b"/") else "0"
+        if kind in _HEADER_ONLY:
+            size = 0
+        elif size < 0:
+            raise ArchiveError(f"negative size at offset {start}{_named(entry)}")
+        entry.header, entry.offset, entry.size = start, position, size
+        if pax:
+            _merge_sparse(tar, entry, pax, end)
+        position += size
+        if position > end:
+            raise ArchiveError(
+                f"the tar ends inside the content at offset {entry.offset}{_named(entry)}: "
+                f"{end - entry.offset} of {size} bytes"
+            )
+        position += -size % BLOCK
+        yield entry
+        if pax:
+            pax = {}
+        long_name = long_target = b""
+        fresh = True
+
+
+def _named(entry: Entry) -> str:
+    return f" (entry {entry.name.decode('utf-8', 'backslashreplace')!r})"
+
+
+def _read_header(block: bytes, position: int) -> tuple[Entry, int]:
+    """The entry that a header block alone describes, and its size field."""
+    name, mode, uid, gid, size, mtime, checksum, flag, target, magic, major, minor, prefix, tail = _HEADER.unpack(
+        block
+    )
+    found = sum(block) - sum(checksum) + 256  # the checksum is taken with its own field as 8 spaces
+    try:
+        stated = _octal(checksum)
+        if stated != found and stated != _signed_sum(block):
+            raise ValueError(f"its checksum is {stated}, the block's is {found}")
+        seconds = _number(mtime)
+        entry = Entry(
+            flag.decode("latin-1"),
+            name.partition(b"\0")[0],
+            _number(mode) & 0o7777,
+            _number(uid) & 0xFFFF_FFFF,
+            _number(gid) & 0xFFFF_FFFF,
+            bound_time(seconds * 10**9),
+            position,
+            target=target.partition(b"\0")[0],
+        )
+        length = _number(size)
+        if magic[:5] == b"ustar":
+            entry.major = _number(major) & 0xFFF
+            entry.minor = _number(minor) & 0xFFFFF
+            if prefix := _prefix(magic, prefix, tail):
+                entry.name = prefix + b"/" + entry.name
+    except ValueError as error:
+        raise ArchiveError(f"no tar header at offset {position}: {error}") from None
+    return entry, length
+
+
+def _prefix(magic: bytes, prefix: bytes, tail: bytes) -> bytes:
+    if magic[5:6] == b"\0":
+        star = tail.endswith(b"tar\0")
+        return (prefix[:131] if star else prefix).partition(b"\0")[0]
+    if magic == b"ustar  \0" and prefix[0]:
+        # GNU keeps atime and ctime here; old Go writers put a ustar prefix, which does not parse as times.
+        try:
+            _number(prefix[:12])
+            if prefix[12]:
+                _number(prefix[12:24])
+        except ValueError:
+            text = prefix.partition(b"\0")[0]
+            return text if text.isascii() else b""
+    return b""
+
+
+def _octal(field: bytes) -> int:
+    text = field.strip(b" \0").partition(b"\0")[0]
+    if not text:
+        return 0
+    if not text.isdigit():
+        raise ValueError(f"{field!r} is not an octal number")
+    return int(text, 8)
+
+
+def _number(field: bytes) -> int:
+    """Octal, or GNU's base-256 (two's complement, the top bit set), which must fit 64 bits."""
+    if not field[0] & 0x80:
+        return _octal(field)
+    value = int.from_bytes(field, "big") & ~(1 << (8 * len(field) - 1))
+    if field[0] & 0x40:
+        value -= 1 << (8 * len(field) - 1)
+    if not -(2**63) <= value <= _MAX_INT64:
+        raise ValueError(f"{field!r} is a number beyond 64 bits")
+    return value
+
+
+def _signed_sum(block: bytes) -> int:
+    """The checksum of old Sun tars, which took bytes as signed."""
+    return sum(c - 256 if c > 127 else c for c in block[:148] + block[156:]) + 256
+
+
+def bound_time(nanoseconds: int) -> int:
+    """containerd's `boundTime`: what lies before 1970 or beyond 63 bits of nanoseconds is 0."""
+    return nanoseconds if 0 <= nanoseconds <= _MAX_INT64 else 0
+
+
+def _special(tar: Buffer, position: int, size: int, end: int, entry: Entry) -> tuple[bytes, int]:
+    """The content of a header-like entry, and the position after it."""
+    if not 0 <= size <= _MAX_SPECIAL:
+        raise ArchiveError(f"extended header of {size} bytes at offset {entry.header} (at most {_MAX_SPECIAL})")
+    if position + size > end:
+        raise ArchiveError(f"the tar ends inside the extended header at offset {entry.header}")
+    return bytes(tar[position : position + size]), position + size + -size % BLOCK
+
+
+def _read_pax(data: bytes, entry: Entry) -> dict[bytes, bytes]:
+    """PAX records ("%d %s=%s\\n"), those of sparse format 0.0 gathered into 0.1's `GNU.sparse.map`."""
+    records: dict[bytes, bytes] = {}
+    sparse: list[bytes] = []
+    at = 0
+    try:
+        while at < len(data):
+            space = data.index(b" ", at)
+            length = _decimal(data[at:space])
+            record = data[space + 1 : at + length - 1]
+            if length < 5 or at + length > len(data) or data[at + length - 1] != 0x0A:
+                raise ValueError
+            key, equals, value = record.partition(b"=")
+            if not equals or b"\0" in (value if key in (b"path", b"linkpath", b"uname", b"gname") else key):
+                raise ValueError
+            if key in (b"GNU.sparse.offset", b"GNU.sparse.numbytes"):
+                if (key == b"GNU.sparse.offset") == bool(len(sparse) % 2) or b"," in value:
+                    raise ValueError
+                sparse.append(value)
+            else:
+                records[key] = value
+            at += length
+    except ValueError:
+        raise ArchiveError(f"malformed PAX record in the extended header at offset {entry.header}") from None
+    if sparse:
+        records[b"GNU.sparse.map"] = b",".join(sparse)
+    return records
+
+
+def _decimal(text: bytes) -> int:
+    if not _DECIMAL.fullmatch(text):
+        raise ValueError
+    value = int(text)
+    if not -(2**63) <= value <= _MAX_INT64:
+        raise ValueError
+    return value
+
+
+def _pax_time(text: bytes) -> int:
+    seconds, _, fraction = text.partition(b".")
+    whole = _decimal(seconds) * 10**9
+    if not fraction:
+        return bound_time(whole)
+    if not fraction.isdigit():
+        raise ValueError
+    part = int(fraction[:9].ljust(9, b"0"))
+    return bound_time(whole - part if seconds.startswith(b"-") else whole + part)
+
+
+def _merge_pax(entry: Entry, size: int, pax: dict[bytes, bytes]) -> int:
+    """Puts PAX records into `entry` (Go's `mergePAX`), and returns the size, theirs if they state one."""
+    try:
+        for key, value in pax.items():
+            if key.startswith(_XATTR):
+                if entry.xattrs is None:
+                    entry.xattrs = {}
+                entry.xattrs[key[len(_XATTR) :]] = value
+            elif not value:
+                continue
+            elif key == b"path":
+                entry.name = value
+            elif key == b"linkpath":
+                entry.target = value
+            elif key == b"uid":
+                entry.uid = _decimal(value) & 0xFFFF_FFFF
+            elif key == b"gid":
+                entry.gid = _decimal(value) & 0xFFFF_FFFF
+            elif key == b"mtime":
+                entry.mtime_ns = _pax_time(value)
+            elif key in (b"atime", b"ctime"):
+                _pax_time(value)
+            elif key == b"size":
+                size = _decimal(value)
+    except ValueError:
+        raise ArchiveError(
+            f"PAX record {key.decode('utf-8', 'backslashreplace')} has the value {value[:40]!r} "
+            f"at offset {entry.header}{_named(entry)}"
+        ) from None
+    return size
+
+
+def _merge_sparse(tar: Buffer, entry: Entry, pax: dict[bytes, bytes], end: int) -> None:
+    """Makes `entry` sparse where PAX records say so (formats 0.0, 0.1, 1.0)."""
+    major, minor = pax.get(b"GNU.sparse.major", b""), pax.get(b"GNU.sparse.minor", b"")
+    if (major, minor) == (b"1", b"0"):
+        one_zero = True
+    elif (major, minor) in ((b"0", b"0"), (b"0", b"1")) or (not major and not minor and pax.get(b"GNU.sparse.map")):
+        one_zero = False
+    else:
+        return
+    stored = entry.size
+    try:
+        entry.name = pax.get(b"GNU.sparse.name") or entry.name
+        if size := pax.get(b"GNU.sparse.size") or pax.get(b"GNU.sparse.realsize"):
+            entry.size = _decimal(size)
+        if one_zero:
+            numbers, used = _sparse_map_in_content(tar, entry.offset, min(stored, end - entry.offset))
+        else:
+            numbers, used = _sparse_map_in_records(pax), 0
+        fragments = list(zip(numbers[::2], numbers[1::2], strict=True))
+        reached = 0
+        for at, length in fragments:
+            if at < reached or length < 0 or at + length > entry.size:
+                raise ValueError
+            reached = at + length
+        if entry.kind in _HEADER_ONLY or sum(numbers[1::2]) != stored - used:
+            raise ValueError
+    except ValueError:
+        raise ArchiveError(f"malformed sparse map at offset {entry.header}{_named(entry)}") from None
+    entry.sparse = fragments
+    entry.offset += used
+
+
+def _sparse_map_in_records(pax: dict[bytes, bytes]) -> list[int]:
+    count = _decimal(pax.get(b"GNU.sparse.numblocks", b""))
+    text = pax.get(b"GNU.sparse.map", b"")
+    numbers = [_decimal(number) for number in text.split(b",")] if text else []
+    if len(numbers) != 2 * count:
+        raise ValueError
+    return numbers
+
+
+def _sparse_map_in_content(tar: Buffer, offset: int, size: int) -> tuple[list[int], int]:
+    """The numbers of a 1.0 map at the head of the content, and how many bytes it takes (whole blocks)."""
+    lines: list[bytes] = []
+    partial = b""
+    used = 0
+    wanted = 1
+    while len(lines) < wanted:
+        if used + BLOCK > size or used > _MAX_SPECIAL:
+            raise ValueError
+        *whole, partial = (partial + bytes(tar[offset + used : offset + used + BLOCK])).split(b"\n")
+        lines += whole
+        used += BLOCK
+        if wanted == 1 and lines:
+            count = _decimal(lines[0])
+            if count < 0:
+                raise ValueError
+            wanted = 1 + 2 * count
+    return [_decimal(line) for line in lines[1:wanted]], used

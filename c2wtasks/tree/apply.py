@@ -1,0 +1,213 @@
+"""Applies a layer to a tree, in memory, exactly as containerd's `archive.Apply` applies one to a directory.
+
+Where we part from it, on purpose: what AUFS kept for itself (`.wh..wh.plnk` and its kin) never stays in the
+tree, though links to it work; an entry for the root gives the root its mtime, where containerd drops it.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Iterable
+from errno import EINVAL, ENAMETOOLONG, ENOENT, ENOTDIR, EPERM
+
+from c2wtasks.errors import TreeError
+from c2wtasks.layers.entry import UNCHANGED_ID, Entry
+from c2wtasks.tree import model
+from c2wtasks.tree.lookup import lookup, root_path
+from c2wtasks.tree.model import DIRECTORY, FILE, SYMLINK, Content, Inode
+
+_WHITEOUT = b".wh."
+_AUFS = b".wh..wh."
+_OPAQUE = b".wh..wh..opq"
+_NAME_MAX = 255
+_TARGET_MAX = 4095
+_DEVICES = {"3": model.CHARACTER, "4": model.BLOCK, "6": model.FIFO}
+
+
+def apply(root: Inode, entries: Iterable[Entry], layer: int, *, same_owner: bool = True) -> None:
+    """Changes the tree below `root` as the `entries` of layer number `layer` say.
+
+    Without `same_owner` everything new belongs to root (containerd's `WithNoSameOwner`).
+
+    Raises TreeError, naming the entry; the tree is then half changed and of no use.
+    """
+    _Application(root, layer, same_owner).run(entries)
+
+
+def _error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
+
+
+class _Application:
+    """The state of one `apply`."""
+
+    def __init__(self, root: Inode, layer: int, same_owner: bool) -> None:
+        self.root = root
+        self.layer = layer
+        self.same_owner = same_owner
+        self.unpacked: set[bytes] = set()  # resolved paths that this layer wrote: an opaque marker spares them
+        self.directories: list[tuple[bytes, int]] = []
+        self.aufs: list[tuple[Inode, bytes]] = []  # where AUFS's own directories were made
+
+    def run(self, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            try:
+                self._entry(entry)
+            except OSError as error:
+                raise TreeError(f"entry {_shown(entry.name)}: {error.strerror}") from error
+        # As containerd does, at the end, by path: the directory may be another one by now, and must be there.
+        for name, mtime_ns in self.directories:
+            try:
+                inode = lookup(self.root, root_path(self.root, name), follow=False)
+                if inode is None:
+                    raise _error(ENOENT)
+            except OSError as error:
+                reason = f"the directory is removed again by the same layer ({error.strerror})"
+                raise TreeError(f"entry {_shown(name)}: {reason}") from error
+            inode.mtime_ns = mtime_ns
+        for parent, name in self.aufs:
+            parent.names().pop(name, None)
+
+    def _entry(self, entry: Entry) -> None:
+        clean = posixpath.normpath(b"/" + entry.name.lstrip(b"/"))[1:]
+        if not clean:
+            if entry.kind == "5":
+                self.root.mtime_ns = entry.mtime_ns
+            return
+        parent_name, _, base = clean.rpartition(b"/")
+        parent, parent_path = self._parent(parent_name)
+        if base.startswith(_WHITEOUT):
+            self._whiteout(parent, parent_path, base)
+            return
+        names = parent.names()
+        existing = names.get(base)
+        path = parent_path + b"/" + base if parent_path else base
+        if existing is not None and not (existing.kind == DIRECTORY and entry.kind == "5"):
+            del names[base]
+            existing = None
+        if entry.kind != "g":  # a global PAX header only removes what has its name
+            if len(base) > _NAME_MAX:
+                raise _error(ENAMETOOLONG)
+            inode = existing or self._new(entry)
+            names[base] = inode
+            self._metadata(inode, entry)
+            if entry.kind == "5":
+                self.directories.append((clean, entry.mtime_ns))
+        self.unpacked.add(path)
+
+    def _parent(self, name: bytes) -> tuple[Inode, bytes]:
+        """The directory an entry lies in, with its resolved path; made if it is not there (`mkparent`)."""
+        here = self.root
+        if not name:
+            return here, b""
+        for part in name.split(b"/"):
+            following = here.names().get(part)
+            if following is None or following.kind != DIRECTORY:
+                return self._slow_parent(name)
+            here = following
+        return here, name
+
+    def _slow_parent(self, name: bytes) -> tuple[Inode, bytes]:
+        path = root_path(self.root, name)
+        here = self.root
+        for part in path.split(b"/") if path else ():
+            names = here.names()
+            following = names.get(part)
+            if following is None:
+                if len(part) > _NAME_MAX:
+                    raise _error(ENAMETOOLONG)
+                following = names[part] = model.new_directory()
+                if part.startswith(_AUFS):
+                    self.aufs.append((here, part))
+            elif following.kind != DIRECTORY:
+                raise _error(ENOTDIR)
+            here = following
+        return here, path
+
+    def _whiteout(self, parent: Inode, parent_path: bytes, base: bytes) -> None:
+        if base == _OPAQUE:
+            self._clear(parent, parent_path)
+            return
+        hidden = base[len(_WHITEOUT) :]
+        if hidden in (b"", b".", b".."):
+            raise OSError(EINVAL, "invalid whiteout name")
+        parent.names().pop(hidden, None)
+
+    def _clear(self, directory: Inode, path: bytes) -> None:
+        """Removes what lower layers left in `directory`, however deep, and spares what this layer wrote."""
+        todo = [(directory, path)]
+        while todo:
+            here, here_path = todo.pop()
+            names = here.names()
+            for name in list(names):
+                child_path = here_path + b"/" + name if here_path else name
+                if child_path not in self.unpacked:
+                    del names[name]
+                elif names[name].kind == DIRECTORY:
+                    todo.append((names[name], child_path))
+
+    def _new(self, entry: Entry) -> Inode:
+        match entry.kind:
+            case "0":
+                content = Content(self.layer, entry.offset, entry.sparse)
+                return Inode(FILE, size=entry.size, content=content)
+            case "5":
+                return Inode(DIRECTORY, children={})
+            case "2":
+                if not entry.target:
+                    raise OSError(ENOENT, "a symlink without a target")
+                if len(entry.target) > _TARGET_MAX:
+                    raise OSError(ENAMETOOLONG, f"a symlink's target of {len(entry.target)} bytes")
+                return Inode(SYMLINK, 0o777, target=entry.target)
+            case "1":
+                return self._link_target(entry)
+            case "3" | "4":
+                return Inode(_DEVICES[entry.kind], device=(entry.major, entry.minor))
+            case "6":
+                return Inode(model.FIFO)
+        flag = entry.kind.encode("latin-1")[0]
+        what = "an old-GNU sparse file" if entry.kind == "S" else f"of type {flag:#04x}"
+        raise OSError(EINVAL, f"{what}, which container runtimes refuse")
+
+    def _link_target(self, entry: Entry) -> Inode:
+        """The inode that a hard link names (`hardlinkRootPath`): links in its parents are followed, itself not."""
+        parent, _, base = entry.target.rpartition(b"/")
+        try:
+            resolved = root_path(self.root, parent + b"/" if parent or entry.target.startswith(b"/") else b"")
+            joined = posixpath.normpath(b"/" + resolved + b"/" + base)
+            target = lookup(self.root, joined, follow=False)
+        except OSError as error:
+            raise OSError(error.errno, f"its hard link target {_shown(entry.target)}: {error.strerror}") from error
+        if target is None:
+            raise OSError(ENOENT, f"its hard link target {_shown(entry.target)} does not exist")
+        if target.kind == DIRECTORY:
+            raise OSError(EPERM, f"its hard link target {_shown(entry.target)} is a directory")
+        return target
+
+    def _metadata(self, inode: Inode, entry: Entry) -> None:
+        if self.same_owner:
+            if entry.uid != UNCHANGED_ID:
+                inode.uid = entry.uid
+            if entry.gid != UNCHANGED_ID:
+                inode.gid = entry.gid
+            if inode.xattrs and inode.kind == FILE:
+                inode.xattrs.pop(b"security.capability", None)  # a kernel drops it when the owner is set
+        if entry.xattrs:
+            self._xattrs(inode, entry.xattrs)
+        if inode.kind != SYMLINK:
+            inode.mode = entry.mode
+        inode.mtime_ns = entry.mtime_ns
+
+    @staticmethod
+    def _xattrs(inode: Inode, xattrs: dict[bytes, bytes]) -> None:
+        """containerd ignores what the kernel does not support: foreign name spaces, `user.` on what is neither
+        file nor directory; and never sets `trusted.`."""
+        for name, value in xattrs.items():
+            space = name.partition(b".")[0]
+            if space in (b"security", b"system") or (space == b"user" and inode.kind in (FILE, DIRECTORY)):
+                inode.xattrs = (inode.xattrs or {}) | {name: value}
+
+
+def _shown(name: bytes) -> str:
+    return repr(name.decode("utf-8", "backslashreplace"))
