@@ -1,0 +1,49 @@
+"""Where a bundle's files lie.
+
+<output>/catalog.json
+<output>/<name>/<platform>/          published: what consumers read, replaced whole by one rename
+    rootfs/  image.json  spec.json  initconfig.json  bundle.json
+<output>/.parts/<name>/<platform>/   private: what the tasks of the bundle made, for the next run and for publishing
+    tree  rootfs/  rootfs.json  image.json  spec.json  initconfig.json
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from c2wtasks.bundlefile.model import Bundle
+
+PARTS = ".parts"
+IMAGE, SPEC, INITCONFIG, RECORD, ROOTFS = "image.json", "spec.json", "initconfig.json", "bundle.json", "rootfs"
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The paths of one bundle, relative to the folder of bundle.yaml."""
+
+    published: str
+    parts: str
+
+    @classmethod
+    def of(cls, output: str, bundle: Bundle) -> Places:
+        inside = f"{bundle.name}/{bundle.platform.folder}"
+        return cls(f"{output}/{inside}", f"{output}/{PARTS}/{inside}")
+
+    @property
+    def tree(self) -> str:
+        return f"{self.parts}/tree"
+
+    @property
+    def rootfs_stamp(self) -> str:
+        """What is known of the root that `parts` or `published` holds; written when it is whole."""
+        return f"{self.parts}/rootfs.json"
+
+    def part(self, name: str) -> str:
+        return f"{self.parts}/{name}"
+
+    def output(self, name: str) -> str:
+        return f"{self.published}/{name}"
+
+    @property
+    def record(self) -> str:
+        return self.output(RECORD)

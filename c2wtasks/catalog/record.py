@@ -1,0 +1,100 @@
+"""bundle.json: what a bundle was made from and what it holds. Equal for equal inputs, on any machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from c2wtasks.bundlefile.model import Bundle
+from c2wtasks.rootfs.builder import Builder
+from c2wtasks.sources.model import Image
+
+OUTPUT_VERSION = 1
+"""Raised when the same inputs give other outputs than before, so that all is made again."""
+
+
+class LayerFacts(msgspec.Struct, frozen=True, rename="camel"):
+    """`digest` is null where the source names none. Sizes in bytes: of the blob, and of the tar in it."""
+
+    digest: str | None
+    diff_id: str = msgspec.field(name="diffID")
+    size: int
+    tar_size: int | None
+
+
+class RootfsFacts(msgspec.Struct, frozen=True, rename="camel"):
+    """`tree` is the fingerprint of the merged tree; `size` the bytes of all its files; `entries` all its names.
+
+    `owners` is "image", or "builder" where the builder could not give files away; `devices_left_out` counts the
+    devices it could not make.
+    """
+
+    tree: str
+    size: int
+    entries: int
+    owners: str
+    devices_left_out: int
+
+    @property
+    def complete(self) -> bool:
+        return self.owners == "image" and not self.devices_left_out
+
+
+class Record(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """The content of bundle.json. `outputs` maps a file's name to the fingerprint (xxh3-128) of its content."""
+
+    name: str
+    platform: str
+    source: str
+    manifest_digest: str | None
+    config_digest: str
+    layers: tuple[LayerFacts, ...]
+    options: dict[str, Any]
+    image_config_verbatim: bool
+    output_version: int = OUTPUT_VERSION
+    outputs: dict[str, str]
+    rootfs: RootfsFacts | None
+
+
+def owners(builder: Builder) -> str:
+    return "image" if builder.chown else "builder"
+
+
+def options(bundle: Bundle) -> dict[str, Any]:
+    """All settings of the bundle, as bundle.yaml writes them."""
+    process = msgspec.to_builtins(bundle.process)
+    return {
+        "profile": bundle.profile,
+        "rootfs": list(bundle.forms),
+        "boot": msgspec.to_builtins(bundle.boot),
+        "process": process | {"env": dict(bundle.process.env)},
+        "same_owner": bundle.same_owner,
+    }
+
+
+def layer_facts(image: Image, tar_sizes: list[int | None]) -> tuple[LayerFacts, ...]:
+    return tuple(
+        LayerFacts(
+            digest=str(layer.digest) if layer.digest else None,
+            diff_id=str(layer.diff_id),
+            size=layer.place.size,
+            tar_size=tar_size,
+        )
+        for layer, tar_size in zip(image.layers, tar_sizes, strict=True)
+    )
+
+
+def encode(record: Record) -> bytes:
+    """The text of bundle.json: indented, keys in a fixed order."""
+    return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
+
+
+def read(path: str) -> Record | None:
+    """The record at `path`; None where there is none, or none of ours of this version."""
+    try:
+        with open(path, "rb") as stream:
+            record = msgspec.json.decode(stream.read(), type=Record)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return record if record.output_version == OUTPUT_VERSION else None

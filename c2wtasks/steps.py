@@ -1,0 +1,266 @@
+"""What the tasks of a bundle do: each reads what the step before left, calls the pure functions, writes its part.
+
+Every step may be killed at any moment and run again: its outputs appear whole or not at all, and what it finds
+of an earlier try it removes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from c2wtasks import files, fingerprint
+from c2wtasks.bundlefile.model import Bundle
+from c2wtasks.catalog import publish as publishing
+from c2wtasks.catalog import record
+from c2wtasks.catalog.places import IMAGE, INITCONFIG, RECORD, ROOTFS, SPEC, Places
+from c2wtasks.catalog.record import Record, RootfsFacts
+from c2wtasks.errors import OutputError, SpecError, TreeError, os_reason
+from c2wtasks.layers.store import Store, wrong_diff_id
+from c2wtasks.layers.tarindex import bound_time
+from c2wtasks.oci.image import ImageConfig
+from c2wtasks.rootfs import directory
+from c2wtasks.rootfs.builder import Builder
+from c2wtasks.sources.model import Image, Layer
+from c2wtasks.tree import model, treefile
+from c2wtasks.tree.apply import apply
+from c2wtasks.tree.lookup import lookup
+from c2wtasks.tree.model import FILE, Inode
+from c2wtasks.tree.treefile import TreeFile
+from c2wtasks.vm import users
+from c2wtasks.vm.bootconfig import boot_config
+from c2wtasks.vm.imageconfig import with_overrides
+from c2wtasks.vm.profile import TABLES
+from c2wtasks.vm.runtimespec import runtime_spec
+
+_MAX_USER_FILE = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A bundle with its image, where its files lie, the store its layers are in, and what the builder may do."""
+
+    bundle: Bundle
+    image: Image
+    places: Places
+    store: Store
+    builder: Builder
+
+    @property
+    def has_rootfs(self) -> bool:
+        """An external bundle is its initconfig.json alone: the VM gets the rest from elsewhere."""
+        return not self.bundle.boot.external_bundle
+
+    # tree:
+
+    @property
+    def default_mtime_ns(self) -> int:
+        """That of directories which no layer names, and of what we write beside the root."""
+        return bound_time(self.image.parsed.created_ns)
+
+    def make_tree(self) -> None:
+        """Raises LayerError, TreeError, OutputError."""
+        root = model.new_directory()
+        for number, layer in enumerate(self.image.layers):
+            self._check_claim(layer)
+            try:
+                entries = self.store.entries(layer.diff_id)
+                apply(root, entries, number, same_owner=self.bundle.same_owner)
+            except TreeError as error:
+                raise TreeError(f"layer {layer.short}: {error.message}", hint=error.hint) from error
+        diff_ids = [str(layer.diff_id) for layer in self.image.layers]
+        tree = treefile.flatten(root, diff_ids, default_mtime_ns=self.default_mtime_ns)
+        files.write(self.places.tree, treefile.encode(tree))
+
+    def _check_claim(self, layer: Layer) -> None:
+        """That the layer's blob, which some task has read, is the one our image's config says (others may differ)."""
+        receipt = self.store.receipt(layer.digest) if layer.digest else None
+        if receipt is not None and receipt.diff_id != str(layer.diff_id):
+            raise wrong_diff_id(layer, receipt)
+
+    def _tree(self) -> tuple[TreeFile, str]:
+        """The tree that `make_tree` wrote, and its fingerprint."""
+        path = self.places.tree
+        try:
+            with open(path, "rb") as stream:
+                content = stream.read()
+            return treefile.decode(content), fingerprint.of_bytes(content)
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be read: {os_reason(error)}", hint="run again") from error
+        except ValueError as error:
+            raise OutputError(f"{path}: {error}", hint="delete it and run again") from error
+
+    # rootfs:
+
+    def rootfs_stands(self) -> bool:
+        """Whether there is a root at all, waiting to be published or published."""
+        return os.path.isdir(self.places.part(ROOTFS)) or os.path.isdir(self.places.output(ROOTFS))
+
+    def make_rootfs(self) -> None:
+        """Raises LayerError, OutputError."""
+        tree, tree_fingerprint = self._tree()
+        self._write_rootfs(tree, self.places.part(ROOTFS))
+        facts = self._facts(tree, tree_fingerprint)
+        files.write(self.places.rootfs_stamp, msgspec.json.encode(facts) + b"\n")
+
+    def _facts(self, tree: TreeFile, tree_fingerprint: str) -> RootfsFacts:
+        devices = 0 if self.builder.mknod else sum(node.kind in (model.CHARACTER, model.BLOCK) for node in tree.nodes)
+        return RootfsFacts(
+            tree=tree_fingerprint,
+            size=tree.size,
+            entries=tree.entry_count - devices,
+            owners=record.owners(self.builder),
+            devices_left_out=devices,
+        )
+
+    def _write_rootfs(self, tree: TreeFile, target: str) -> None:
+        """Writes the whole root, by way of a temporary name."""
+        unfinished = self.places.part(".rootfs")
+        files.remove_tree(unfinished)
+        self._ensure_tars()
+        directory.write(tree, [self.store.tar(diff_id) for diff_id in tree.diff_ids()], unfinished, self.builder)
+        files.remove_tree(target)
+        os.rename(unfinished, target)
+
+    def _ensure_tars(self) -> None:
+        """Makes again what was evicted from the store since the layers were read."""
+        for layer in self.image.layers:
+            if not os.path.exists(self.store.tar(layer.diff_id)):
+                self.store.ensure([layer])
+
+    # spec: and boot:
+
+    def make_spec(self) -> None:
+        """Raises SpecError, OutputError."""
+        image_json, config = self._config()
+        user = users.User()
+        if config.user:
+            tree, _ = self._tree()
+            root = treefile.grow(tree)
+            passwd, group = (self._user_file(tree, root, path) for path in (b"etc/passwd", b"etc/group"))
+            user = users.resolve(config.user, passwd, group)
+        table = TABLES[self.bundle.profile]
+        spec = runtime_spec(config, user, table, terminal=self.bundle.process.terminal)
+        files.write_if_changed(self.places.part(IMAGE), image_json)
+        files.write_if_changed(self.places.part(SPEC), spec)
+
+    def _config(self) -> tuple[bytes, ImageConfig]:
+        """image.json's text, and what it says."""
+        try:
+            text = with_overrides(self.image.config, self.bundle.process)
+            return text, ImageConfig.parse(text)
+        except ValueError as error:
+            raise SpecError(f"image config {self.image.config_digest.short}: {error}") from error
+
+    def _user_file(self, tree: TreeFile, root: Inode, path: bytes) -> bytes | None:
+        """The content of a file of the image, found as from inside it; None where there is none."""
+        shown = f"/{path.decode()}"
+        try:
+            inode = lookup(root, path)
+            if inode is None:
+                return None
+            if inode.kind != FILE:
+                raise SpecError(f"{shown}: is not a regular file in this image")
+            if inode.size > _MAX_USER_FILE:
+                raise SpecError(f"{shown}: is {inode.size} bytes, more than a user file can be ({_MAX_USER_FILE})")
+            if inode.content is None:
+                return b""
+            layer, offset, sparse = inode.content
+            self._ensure_tars()
+            return self.store.read(tree.diff_ids()[layer], offset, inode.size, sparse)
+        except OSError as error:
+            raise SpecError(f"{shown}: cannot be read in this image: {os_reason(error)}") from error
+
+    def make_boot(self) -> None:
+        """Raises OutputError."""
+        architecture = self.image.parsed.architecture
+        text = boot_config(architecture, self.bundle.boot, TABLES[self.bundle.profile])
+        files.write_if_changed(self.places.part(INITCONFIG), text)
+
+    # bundle:
+
+    @property
+    def part_names(self) -> tuple[str, ...]:
+        """The files of the bundle, but for its record."""
+        return (IMAGE, SPEC, INITCONFIG) if self.has_rootfs else (INITCONFIG,)
+
+    def publish(self, trusted: Callable[[], bool]) -> None:
+        """`trusted` says whether the published folder is, as far as can be seen, as we left it.
+
+        Raises LayerError, OutputError.
+        """
+        contents = {name: self._read_part(name) for name in self.part_names}
+        facts = self._read_stamp() if self.has_rootfs else None
+        outputs = {name: fingerprint.of_bytes(content) for name, content in contents.items()}
+        verbatim = contents.get(IMAGE, self.image.config) == self.image.config
+        text = record.encode(self._record(facts, outputs, verbatim))
+
+        def put_rootfs(new: str) -> None:
+            if facts is not None:
+                self._put_rootfs(facts, f"{new}/{ROOTFS}", trusted())
+
+        publishing.publish(self.places, {**contents, RECORD: text}, self.default_mtime_ns, put_rootfs)
+
+    def _read_part(self, name: str) -> bytes:
+        path = self.places.part(name)
+        try:
+            with open(path, "rb") as stream:
+                return stream.read()
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be read: {os_reason(error)}", hint="run again") from error
+
+    def _read_stamp(self) -> RootfsFacts:
+        try:
+            return msgspec.json.decode(self._read_part("rootfs.json"), type=RootfsFacts)
+        except msgspec.MsgspecError as error:
+            raise OutputError(f"{self.places.rootfs_stamp}: {error}", hint="delete it and run again") from error
+
+    def _put_rootfs(self, facts: RootfsFacts, target: str, trusted: bool) -> None:
+        """Moves the root that waits; or links the published one, if it is of this tree; or writes it again."""
+        waiting = self.places.part(ROOTFS)
+        if os.path.isdir(waiting):
+            os.rename(waiting, target)
+            return
+        tree, tree_fingerprint = self._tree()
+        published = record.read(self.places.record)
+        same = published is not None and published.rootfs == facts and facts.tree == tree_fingerprint
+        if trusted and same:
+            if directory.link(tree, self.places.output(ROOTFS), target, self.builder):
+                return
+            files.remove_tree(target)
+        self._write_rootfs(tree, target)
+
+    def facts(self) -> object:
+        """All that bundle.json says of the bundle's inputs, as plain data."""
+        bundle, image = self.bundle, self.image
+        layers = [(str(layer.digest), str(layer.diff_id), layer.place.size) for layer in image.layers]
+        digests = (str(image.manifest_digest), str(image.config_digest))
+        return [str(bundle), bundle.source.text, digests, layers, record.options(bundle), self.default_mtime_ns]
+
+    def _record(self, facts: RootfsFacts | None, outputs: dict[str, str], verbatim: bool) -> Record:
+        return Record(
+            name=self.bundle.name,
+            platform=str(self.bundle.platform),
+            source=self.bundle.source.text,
+            manifest_digest=str(self.image.manifest_digest) if self.image.manifest_digest else None,
+            config_digest=str(self.image.config_digest),
+            layers=record.layer_facts(self.image, [self._tar_size(layer) for layer in self.image.layers]),
+            options=record.options(self.bundle),
+            image_config_verbatim=verbatim,
+            outputs=outputs,
+            rootfs=facts,
+        )
+
+    def _tar_size(self, layer: Layer) -> int | None:
+        if not self.has_rootfs:
+            return None
+        receipt = self.store.receipt(layer.digest) if layer.digest else None
+        if receipt is not None:
+            return receipt.tar_size
+        try:
+            return os.stat(self.store.tar(layer.diff_id)).st_size
+        except OSError:
+            return self.store.ensure([layer]).tar_size
