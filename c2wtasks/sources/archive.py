@@ -1,0 +1,104 @@
+"""The members of a tar archive, read in place: nothing is unpacked."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+
+from c2wtasks.errors import SourceError
+from c2wtasks.sources.model import BlobPlace
+from c2wtasks.sources.reading import open_regular, unreadable
+from c2wtasks.sources.tarmembers import Member, read_members
+
+_COMPRESSED = {
+    b"\x1f\x8b": ("gzip", "gunzip"),
+    b"\x28\xb5\x2f\xfd": ("zstd", "unzstd"),
+    b"\xfd7zXZ\0": ("xz", "unxz"),
+    b"BZh": ("bzip2", "bunzip2"),
+}
+_MAX_LINKS = 40  # as Linux follows
+
+
+class Archive:
+    """A `Files` over the members of the tar `path`. Its table of contents is read once, here."""
+
+    is_folder = False
+
+    def __init__(self, path: str) -> None:
+        """Raises SourceError: not a tar, compressed, damaged, or not readable."""
+        self.path = path
+        descriptor = open_regular(path)
+        try:
+            size = os.fstat(descriptor).st_size
+            self._members = read_members(lambda offset, count: os.pread(descriptor, count, offset), size)
+        except OSError as error:
+            raise unreadable(path, error) from error
+        except ValueError as error:
+            refuse_compressed(path, os.pread(descriptor, 8, 0))
+            raise SourceError(f"{path} {error}") from error
+        finally:
+            os.close(descriptor)
+
+    def place(self, name: str) -> BlobPlace | None:
+        try:
+            member = follow(self._members, name)
+        except ValueError as error:
+            raise SourceError(f"{self.path}: {error}") from error
+        if member is None:
+            return None
+        if member.kind == "broken link":
+            raise SourceError(
+                f"{self.path}: {name!r} is a hard link to {member.target!r}, which is not in the archive"
+            )
+        if member.kind != "file":
+            raise SourceError(f"{self.path}: {name!r} is a {member.kind}, not a regular file")
+        return BlobPlace(self.path, member.offset, member.size)
+
+    def wrapping_folder(self, name: str) -> str | None:
+        """The one folder at the archive's top that holds `name`, as in a tar made one level too high."""
+        folders = [member.removesuffix("/" + name) for member in self._members if member.endswith("/" + name)]
+        return folders[0] if len(folders) == 1 and "/" not in folders[0] else None
+
+
+def refuse_compressed(path: str, start: bytes) -> None:
+    """Raises SourceError where `start`, a file's first bytes, are those of a compressed file."""
+    for magic, (form, program) in _COMPRESSED.items():
+        if start.startswith(magic):
+            raise SourceError(
+                f"{path} is compressed ({form}); archives are read in place, which needs them uncompressed",
+                hint=f"decompress it first: {program} {shlex.quote(path)}",
+            )
+
+
+def follow(members: Mapping[str, Member], name: str) -> Member | None:
+    """The member `name` leads to, symbolic links followed as if the archive were a whole file system's root.
+
+    None where there is no such member. Raises ValueError: the way leads outside of the archive, or never ends.
+    """
+    pending = name.split("/")[::-1]
+    here: list[str] = []
+    found: Member | None = None
+    links = 0
+    if name.startswith("/"):
+        raise ValueError(f"the file {name!r} lies outside of the archive")
+    while pending:
+        part = pending.pop()
+        if part in ("", "."):
+            continue
+        if part == "..":
+            if not here:
+                raise ValueError(f"the file {name!r} lies outside of the archive")
+            here.pop()
+            continue
+        here.append(part)
+        found = members.get("/".join(here))
+        if found is not None and found.kind == "symlink":
+            links += 1
+            if links > _MAX_LINKS:
+                raise ValueError(f"the file {name!r} is behind more than {_MAX_LINKS} symbolic links")
+            if found.target.startswith("/"):
+                raise ValueError(f"the file {name!r} is a link to {found.target!r}, outside of the archive")
+            here.pop()
+            pending.extend(found.target.split("/")[::-1])
+    return members.get("/".join(here))

@@ -1,0 +1,224 @@
+"""`oci:` and `oci-archive:`, what they choose and what they give."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+
+import pytest
+
+from c2wtasks.oci.platform import Platform
+from c2wtasks.oci.reference import Reference
+from c2wtasks.sources import archive as archive_module
+from c2wtasks.sources import reading
+from c2wtasks.sources.resolve import Resolver
+from tests.support.images import OCI, Layer, Layout, pack
+
+TREE = {"etc/": None, "etc/motd": "hi\n"}
+
+
+def cmd(image) -> str:
+    return image.parsed.cmd[0]
+
+
+@pytest.fixture
+def layout(tmp_path) -> Layout:
+    return Layout(tmp_path / "web")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+def test_image(tmp_path, packed, algorithm, image):
+    layout = Layout(tmp_path / "web", algorithm=algorithm)
+    layer = Layer.of(TREE, "zstd")
+    manifest = layout.image(layer, {"x": "y"}, cmd=["sh"], user="app")
+    source = f"oci-archive:{pack(layout.folder, tmp_path / 'web.tar')}" if packed else f"oci:{layout.folder}"
+    found = image(source)
+    assert str(found.manifest_digest) == manifest["digest"]
+    assert found.config == layout.blob(str(found.config_digest)).read_bytes()
+    assert (found.parsed.cmd, found.parsed.user) == (("sh",), "app")
+    assert len(found.layers) == 2
+    assert str(found.layers[0].diff_id) == layer.diff_id
+    place = found.layers[0].place
+    with open(place.path, "rb") as file:
+        file.seek(place.offset)
+        assert file.read(place.size) == layer.blob
+    folder = str(layout.folder)
+    blobs = [str(layout.blob(manifest["digest"])), str(layout.blob(str(found.config_digest)))]
+    names = [f"{folder}/oci-layout", f"{folder}/index.json", *blobs]
+    assert list(found.files) == ([f"{folder}.tar"] if packed else names)
+
+
+def test_files_hold_all_that_was_asked(layout, image):
+    other = layout.image(TREE, platform="linux/arm64")
+    index = layout.index(layout.image(TREE, listed=False))
+    files = image(f"oci:{layout.folder}").files
+    assert str(layout.blob(other["digest"])) in files
+    assert str(layout.blob(index["digest"])) in files
+
+
+def test_tag_selects(layout, image, refusal):
+    layout.image(TREE, tag="a", cmd=["a"])
+    layout.image(TREE, tag="b:1", cmd=["b"])
+    assert cmd(image(f"oci:{layout.folder}:a")) == "a"
+    assert cmd(image(f"oci:{layout.folder}:b:1")) == "b"
+    assert refusal(f"oci:{layout.folder}") == (
+        f"{layout.folder} holds several images that fit: a, b:1; name one of them, such as oci:{layout.folder}:a"
+    )
+    assert refusal(f"oci:{layout.folder}:c") == f"{layout.folder} has no tag 'c'; there are: a, b:1"
+
+
+def test_no_tags_at_all(layout, refusal):
+    layout.image(TREE)
+    assert refusal(f"oci:{layout.folder}:c") == (
+        f"{layout.folder} has no tag 'c', nor any other; leave it out: oci:{layout.folder}"
+    )
+
+
+def test_tags_for_other_platforms_are_not_in_the_way(layout, image):
+    layout.image(TREE, tag="arm", platform="linux/arm64", cmd=["arm"])
+    layout.image(TREE, tag="pc", cmd=["pc"])
+    assert cmd(image(f"oci:{layout.folder}")) == "pc"
+    assert cmd(image(f"oci:{layout.folder}", "linux/arm64")) == "arm"
+
+
+def test_a_broken_image_of_another_tag_is_not_in_the_way(layout, image):
+    layout.image(TREE, tag="good", cmd=["good"])
+    layout.blob(layout.image(TREE, tag="bad", cmd=["bad"])["digest"]).unlink()
+    assert cmd(image(f"oci:{layout.folder}")) == "good"
+
+
+def test_one_tag_twice_is_no_question(layout, image):
+    layout.image(TREE, tag="a", cmd=["first"])
+    layout.image(TREE, tag="a", cmd=["second"])
+    layout.image(TREE, cmd=["no tag"])
+    assert cmd(image(f"oci:{layout.folder}")) == "first"
+    assert cmd(image(f"oci:{layout.folder}:a")) == "first"
+
+
+def test_a_tagged_index_counts_as_a_candidate(layout, image, refusal):
+    layout.index(layout.image(TREE, listed=False, described=True, cmd=["in"]), tag="multi")
+    assert cmd(image(f"oci:{layout.folder}:multi")) == "in"
+    layout.image(TREE, tag="plain", cmd=["out"])
+    assert "several images that fit: multi, plain" in refusal(f"oci:{layout.folder}")
+
+
+def test_manifests_before_indexes(layout, image):
+    layout.index(layout.image(TREE, listed=False, described=True, cmd=["nested"]))
+    layout.image(TREE, cmd=["top"])
+    assert cmd(image(f"oci:{layout.folder}")) == "top"
+
+
+def test_best_platform_first_then_those_without(layout, image):
+    def made(**kwargs):
+        return layout.image(TREE, listed=False, **kwargs)
+
+    nothing = made(cmd=["says nothing"])
+    v6 = made(platform="linux/arm/v6", described=True, cmd=["v6"])
+    v7 = made(platform="linux/arm/v7", described=True, cmd=["v7"])
+    layout.index(nothing, v6, v7)
+    assert cmd(image(f"oci:{layout.folder}", "linux/arm64")) == "v7"
+    assert cmd(image(f"oci:{layout.folder}", "linux/arm/v6")) == "v6"
+    assert cmd(image(f"oci:{layout.folder}", "linux/amd64")) == "says nothing"
+
+
+def test_indexes_in_indexes(layout, image):
+    deep = layout.index(layout.image(TREE, listed=False, cmd=["deep"]), listed=False, docker=True)
+    layout.index(layout.index(deep, deep, listed=False))
+    assert cmd(image(f"oci:{layout.folder}")) == "deep"
+
+
+def test_an_index_bomb_ends(layout, refusal):
+    inner = layout.image(TREE, listed=False, platform="linux/arm64")
+    for _ in range(10):
+        inner = layout.index(*[inner] * 20, listed=False)
+    layout.list(inner)
+    assert "no image for linux/amd64; there are: linux/arm64" in refusal(f"oci:{layout.folder}")
+    layout.listed.clear()
+    for _ in range(10):
+        inner = layout.index(inner, listed=False)
+    layout.list(inner)
+    assert "indexes lie more than 16 deep" in refusal(f"oci:{layout.folder}")
+
+
+def test_attestations_and_artifacts_are_passed_over(layout, image):
+    unknown = {"os": "unknown", "architecture": "unknown"}
+    layout.list(layout.put(b"{}", "application/x", platform=unknown))
+    layout.list(layout.put(b"{}", f"{OCI}.manifest.v1+json", annotations={"vnd.docker.reference.type": "x"}))
+    layout.image(TREE, config_type="application/vnd.oci.empty.v1+json")
+    layout.image(Layer(b"signature", "none", "application/vnd.dev.cosign.simplesigning.v1+json"))
+    layout.image(TREE, cmd=["image"])
+    assert cmd(image(f"oci:{layout.folder}")) == "image"
+
+
+def test_docker_media_types(layout, image):
+    layout.index(
+        layout.image(Layer.of(TREE, "gzip"), Layer.of(TREE, "zstd"), listed=False, docker=True, cmd=["x"]),
+        docker=True,
+    )
+    assert cmd(image(f"oci:{layout.folder}")) == "x"
+
+
+def test_variant_missing_from_config(layout, image, refusal):
+    manifest = layout.image(TREE, platform="linux/arm", described="linux/arm/v6", listed=False)
+    layout.index(manifest)
+    assert image(f"oci:{layout.folder}", "linux/arm/v6").parsed.architecture == "arm"
+    del manifest["platform"]
+    layout.listed.clear()
+    layout.list(manifest)
+    assert "the image is for linux/arm/v7, linux/arm/v6 was asked for" in refusal(
+        f"oci:{layout.folder}", "linux/arm/v6"
+    )
+
+
+def test_without_oci_layout_and_with_links(layout, tmp_path, image):
+    (layout.folder / "oci-layout").unlink()
+    layout.image(TREE)
+    os.rename(layout.folder / "blobs", tmp_path / "shared")
+    os.symlink(tmp_path / "shared", layout.folder / "blobs")
+    image(f"oci:{layout.folder}")
+
+
+def test_archive_names_links_and_duplicates(layout, tmp_path, image):
+    layout.image(TREE, cmd=["old"])
+    path = pack(layout.folder, tmp_path / "web.tar", prefix="./")
+    old = image(f"oci-archive:{path}")
+    assert cmd(old) == "old"
+    layout.listed.clear()
+    new = layout.image(TREE, cmd=["new"])
+    digest = new["digest"].partition(":")[2]
+    with tarfile.open(path, "a") as out:
+        out.add(layout.folder / "index.json", "index.json")  # the last one of a name counts
+        for name in os.listdir(layout.folder / "blobs/sha256"):
+            out.add(layout.folder / "blobs/sha256" / name, f"data/{name}")
+            link = tarfile.TarInfo(f"blobs/sha256/{name}")
+            hard = name == digest
+            link.type, link.linkname = tarfile.LNKTYPE if hard else tarfile.SYMTYPE, f"data/{name}"
+            link.linkname = link.linkname if hard else f"../../{link.linkname}"
+            out.addfile(link)
+    assert cmd(image(f"oci-archive:{path}")) == "new"
+
+
+def test_a_thousand_images_read_index_json_once(layout, tmp_path, monkeypatch):
+    for number in range(30):
+        layout.image(TREE, tag=f"t{number}", cmd=[str(number)])
+    path = pack(layout.folder, tmp_path / "web.tar")
+    opened = []
+    monkeypatch.setattr(
+        reading, "open_regular", lambda name, real=reading.open_regular: opened.append(name) or real(name)
+    )
+    monkeypatch.setattr(
+        archive_module,
+        "open_regular",
+        lambda name, real=archive_module.open_regular: opened.append("scan") or real(name),
+    )
+    resolver = Resolver()
+    for _ in range(2):
+        for number in range(30):
+            for source in (f"oci:{layout.folder}:t{number}", f"oci-archive:{path}:t{number}"):
+                reference = Reference.parse(source)
+                found = resolver.resolve(reference, reference.place, Platform("linux", "amd64"))
+                assert cmd(found) == str(number)
+    assert opened.count(str(layout.folder / "index.json")) == 1
+    assert opened.count("scan") == 1
+    assert len(opened) == len(set(opened)) + 30 * 2 + 1  # of the archive: its manifests, configs, index, oci-layout

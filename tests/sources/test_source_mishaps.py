@@ -1,0 +1,188 @@
+"""Broken docker archives, misnamed, compressed and absent sources, and any damage at all: one clear line each."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from c2wtasks.errors import SourceError
+from c2wtasks.oci.platform import Platform
+from c2wtasks.oci.reference import Reference
+from c2wtasks.sources.opening import misnamed
+from c2wtasks.sources.resolve import Resolver, resolve
+from tests.support.images import DockerSave, Layer, Layout, pack
+
+TREE = {"etc/": None, "etc/motd": "hi\n"}
+
+
+@pytest.fixture
+def layout(tmp_path) -> Layout:
+    return Layout(tmp_path / "web")
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ("[", "manifest.json is not JSON"),
+        ("{}", "manifest.json: the document: expected an array, found an object"),
+        ("null", "holds no image at all"),
+        ('[{"Layers": []}]', "manifest.json: [0].Config: names no file"),
+        ('[{"Config": "nope.json"}]', "config 'nope.json' is not there; the copy is incomplete"),
+        ('[{"Config": "a\\u0000b"}]', "embedded null byte"),
+        ('[{"Config": "manifest.json"}]', "config 'manifest.json': the document: expected an object"),
+        ('[{"Config": "%s.json"}]' % ("0" * 64), "has another digest: its content is sha256:"),
+        ('[{"Config": "good.json", "Layers": ["a", "b"]}]', "'good.json' has 2 layers, its config has diffIDs of 1"),
+        ('[{"Config": "good.json", "Layers": ["gone/layer.tar"]}]', "layer 'gone/layer.tar' is not there"),
+        ('[{"Config": "good.json", "Layers": ["folder"]}]', "folder is a folder, not a regular file"),
+        ('[{"Config": "good.json", "Layers": ["pipe"]}]', "pipe is a FIFO, not a regular file"),
+    ],
+)
+def test_broken_docker_archive(tmp_path, entries, message, refusal):
+    saved = DockerSave(tmp_path / "saved")
+    entry = saved.image(TREE)
+    config = (saved.folder / entry["Config"]).read_bytes()
+    (saved.folder / "good.json").write_bytes(config)
+    (saved.folder / f"{'0' * 64}.json").write_bytes(config)
+    (saved.folder / "folder").mkdir()
+    os.mkfifo(saved.folder / "pipe")
+    (saved.folder / "manifest.json").write_text(entries)
+    assert message in refusal(f"docker-archive:{saved.folder}")
+    packed = pack(saved.folder, tmp_path / "saved.tar")
+    line = refusal(f"docker-archive:{packed}")
+    if "null byte" not in message and "FIFO" not in message and "folder is" not in message:
+        assert message in line
+
+
+def test_not_there(tmp_path, refusal):
+    assert refusal(f"oci:{tmp_path}/x") == f"{tmp_path}/x does not exist"
+    assert refusal(f"oci-archive:{tmp_path}/x:y:z") == (
+        f"{tmp_path}/x does not exist; a path ends at the first colon; what follows, 'y:z', was taken as the tag"
+    )
+    assert "Not a directory" in refusal(f"oci:{__file__}/x")
+    os.mkfifo(tmp_path / "pipe")
+    assert refusal(f"docker-archive:{tmp_path}/pipe") == f"{tmp_path}/pipe is a FIFO, not a regular file"
+    assert "sources are not supported yet" in refusal("docker://busybox")
+
+
+def test_misnamed_transports(tmp_path, layout, refusal):
+    layout.image(TREE)
+    oci = layout.folder
+    docker = DockerSave(tmp_path / "saved")
+    docker.image(TREE)
+    oci_tar = pack(oci, tmp_path / "web.tar")
+    docker_tar = pack(docker.folder, tmp_path / "saved.tar")
+    for source, line in {
+        f"oci:{docker.folder}": f"{docker.folder} has no index.json: it is a docker archive; "
+        f"use docker-archive:{docker.folder}",
+        f"oci:{oci_tar}": f"{oci_tar} is a file: it is a tar of an image layout; use oci-archive:{oci_tar}",
+        f"oci:{docker_tar}": f"{docker_tar} is a file: it is a docker archive; use docker-archive:{docker_tar}",
+        f"oci:{__file__}": f"{__file__} is a file, so it is not an image layout",
+        f"oci-archive:{oci}": f"{oci} is a folder: it is an image layout; use oci:{oci}",
+        f"oci-archive:{docker_tar}": f"{docker_tar} has no index.json: it is a docker archive; "
+        f"use docker-archive:{docker_tar}",
+        f"docker-archive:{oci}": f"{oci} has no manifest.json: it is an image layout; use oci:{oci}",
+        f"docker-archive:{oci_tar}": f"{oci_tar} has no manifest.json: it is a tar of an image layout; "
+        f"use oci-archive:{oci_tar}",
+        f"docker-archive:{__file__}": f"{__file__} is not a tar archive",
+    }.items():
+        assert refusal(source) == line
+
+
+@pytest.mark.parametrize("transport", ["oci", "oci-archive", "docker-archive"])
+def test_misnamed_always_says_something(transport):
+    forms = {"oci": [False], "oci-archive": [True], "docker-archive": []}
+    for is_folder in forms[transport]:
+        for has_index, has_manifest in [(False, False), (False, True), (True, False), (True, True)]:
+            line = str(misnamed(transport, "p", is_folder, has_index, has_manifest))
+            assert line.startswith("p is a ")
+            assert (": it is " in line and "; use " in line) is (has_index or has_manifest)
+            assert f"use {transport}:p" not in line
+
+
+def test_compressed_and_wrapped_archives(tmp_path, layout, refusal):
+    layout.image(TREE)
+    path = pack(layout.folder, tmp_path / "my web.tar")
+    packed = tmp_path / "my web.tar.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    assert refusal(f"oci-archive:{packed}") == (
+        f"{packed} is compressed (gzip); archives are read in place, which needs them uncompressed; "
+        f"decompress it first: gunzip '{packed}'"
+    )
+    packed.write_bytes(Layer(path.read_bytes(), "zstd").blob)
+    assert f"unzstd '{packed}'" in refusal(f"docker-archive:{packed}")
+    wrapped = pack(layout.folder, tmp_path / "wrapped.tar", prefix="web/")
+    assert refusal(f"oci-archive:{wrapped}") == (
+        f"{wrapped} has index.json not at its top but in web/; pack the folder's content: tar -C web -cf {wrapped} ."
+    )
+
+
+def test_unreadable(layout, refusal):
+    layout.image(TREE)
+    os.chmod(layout.folder / "index.json", 0)
+    try:
+        if os.geteuid() == 0:  # who may read everything
+            os.seteuid(65534)
+        line = refusal(f"oci:{layout.folder}")
+    finally:
+        if os.getuid() == 0:
+            os.seteuid(0)
+    assert line.startswith(f"cannot read {layout.folder}")
+    assert line.endswith(": Permission denied")
+
+
+def test_control_characters_are_escaped(layout, refusal):
+    layout.image(TREE, tag="a\x1b[31m\n")
+    assert "there are: a\\x1b[31m\\n" in refusal(f"oci:{layout.folder}:b")
+
+
+def test_an_error_in_opening_is_the_same_the_second_time(tmp_path):
+    resolver = Resolver()
+    lines = []
+    for tag in ("", ":x"):
+        reference = Reference.parse(f"oci:{tmp_path}/x{tag}")
+        with pytest.raises(SourceError) as caught:
+            resolver.resolve(reference, reference.place, Platform("linux", "amd64"))
+        lines.append(str(caught.value))
+    assert lines[1].startswith(lines[0])
+    assert "first colon" in lines[1]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("fuzz")
+    layout = Layout(folder / "web")
+    layout.index(layout.image(TREE, listed=False, described=True, cmd=["x"]), tag="a")
+    DockerSave(folder / "saved").image(TREE)
+    return folder
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.data())
+def test_any_damage_is_a_source_error_or_none(small, data):
+    """A byte changed, or the end cut off, of any file: the good image, or a SourceError."""
+    transport, folder = data.draw(st.sampled_from([("oci", "web"), ("docker-archive", "saved")]))
+    files = sorted(path for path in (small / folder).rglob("*") if path.is_file())
+    victim = data.draw(st.sampled_from(files))
+    good = victim.read_bytes()
+    at = data.draw(st.integers(0, len(good) - 1))
+    bad = good[:at] + data.draw(st.sampled_from([b"", bytes([good[at] ^ 1]) + good[at + 1 :], b"9" + good[at + 1 :]]))
+    archive = small / f"{folder}.tar"
+    sources = [f"{transport}:{small / folder}"]
+    victim.write_bytes(bad)
+    try:
+        pack(small / folder, archive)
+        sources.append(f"{'oci-archive' if transport == 'oci' else transport}:{archive}")
+        for source in sources:
+            reference = Reference.parse(source)
+            try:
+                found = resolve(reference, reference.place, Platform("linux", "amd64"))
+                assert all(layer.place.size >= 0 for layer in found.layers)
+            except SourceError as error:
+                assert "\n" not in str(error)
+    finally:
+        victim.write_bytes(good)

@@ -1,0 +1,58 @@
+"""Running the real `doit`, as a user does, and reading its own report of what ran."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Result:
+    exit: int
+    stdout: str
+    stderr: str
+
+
+def environment(env: Mapping[str, str] | None = None) -> dict[str, str]:
+    """This process's environment with `env` on top, and doit told to write no byte code beside a dodo.py.
+
+    A dodo.py that is rewritten within a second keeps the mtime that its byte code is judged by.
+    """
+    return {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **(env or {})}
+
+
+def run_doit(folder: Path | str, *args: str, env: Mapping[str, str] | None = None) -> Result:
+    """`doit ARGS` in `folder`."""
+    done = subprocess.run(
+        [sys.executable, "-m", "doit", *args],
+        cwd=folder,
+        env=environment(env),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+def results(folder: Path | str, *args: str, env: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What `doit -r json ARGS` reports for each task: success, up-to-date, fail or ignore. Groups are left out."""
+    done = run_doit(folder, "-r", "json", *args, env=env)
+    try:
+        report = json.loads(done.stdout)
+    except ValueError:
+        raise AssertionError(f"doit exited with {done.exit}\n{done.stdout}\n{done.stderr}") from None
+    found: dict[str, str] = {task["name"]: task["result"] for task in report["tasks"]}
+    groups = {name.partition(":")[0] for name in found if ":" in name}
+    return {name: result for name, result in found.items() if name not in groups}
+
+
+def executed(folder: Path | str, *args: str, env: Mapping[str, str] | None = None) -> set[str]:
+    """The tasks that `doit ARGS` executed with success. Groups, which do nothing, are left out."""
+    return {name for name, result in results(folder, *args, env=env).items() if result == "success"}
