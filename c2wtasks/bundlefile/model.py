@@ -79,7 +79,8 @@ class BundleFile:
     """A whole `bundle.yaml`, included files and all.
 
     `bundles` are sorted by name and platform. `output` and `cache` are folders, relative to that of the main
-    bundle.yaml or absolute. `files` are all files that were read, the main one first.
+    bundle.yaml or absolute. `files` are all files that were read, the main one first, each by a path that opens
+    it from where the main one's path does.
     """
 
     bundles: tuple[Bundle, ...]

@@ -1,0 +1,190 @@
+"""Checks the nodes of one file against the table of settings.
+
+Whatever fits is taken, whatever does not is reported and left out, so that one pass finds every mistake.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple, cast
+
+from c2wtasks.bundlefile.nodes import Mapping, Node, Scalar, Sequence, position_of
+from c2wtasks.bundlefile.problems import Report
+from c2wtasks.bundlefile.settings import BOOT, DEFAULTS, IMAGE, INCLUDED, MAIN, PROCESS, Section, Setting
+from c2wtasks.bundlefile.values import described, did_you_mean, is_null, shown, source, variable
+
+MAX_NAME = 200  # a name is that of a folder, and gets additions on the way
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NAME_RULE = "use letters, digits, '.', '_' and '-', the first a letter or digit"
+_RESERVED = ("catalog.json", "catalog.html")  # stand beside the images' folders
+_VARIABLE = re.compile("[^=\x00\ud800-\udfff]+")
+
+
+class Given(NamedTuple):
+    """A value that a file gives, and where."""
+
+    value: Any
+    node: Node
+
+
+# Key -> what was given for it. `process` and `boot` hold such a dict again.
+Settings = dict[str, Given]
+
+
+class ImageEntry(NamedTuple):
+    """One image as its file has it; `source` is absent where it has a mistake."""
+
+    name: str
+    key: Scalar
+    settings: Settings
+
+
+def check_file(report: Report, root: Node, *, main: bool) -> Settings:
+    """The settings of a whole file; `images` is a tuple of ImageEntry, `defaults` the Settings of that section."""
+    if is_null(root):
+        report.add(root, "", "the file is empty", "name at least one image under 'images'")
+        return {}
+    settings = _settings(report, root, "", MAIN if main else INCLUDED)
+    if isinstance(root, Mapping):
+        given = {key.text for key, _ in _entries(Report(), root, "")}
+        if given.isdisjoint(("images", "include")):
+            report.add(root, "images", "is missing", "name at least one image")
+    _reject_double_default(report, settings)
+    return settings
+
+
+def _settings(report: Report, node: Node, path: str, section: Section, key_of: Scalar | None = None) -> Settings:
+    """The settings that the mapping `node` gives; empty if it is none. What is missing is reported at `key_of`."""
+    found: Settings = {}
+    missing = section.required.copy()
+    prefix = f"{path}." if path else ""
+    known = section.settings
+    for key, value in _entries(report, node, path):
+        name = key.text
+        row = known.get(name)
+        if row is None:
+            _unknown(report, key, prefix + name, section)
+            continue
+        missing.pop(name, None)
+        result = _value(report, value, prefix + name, row)
+        if result is not None:
+            found.setdefault(name, Given(result, value))
+    for name, remedy in missing.items():
+        report.add(key_of or node, prefix + name, "is missing", remedy)
+    return found
+
+
+def _value(report: Report, node: Node, path: str, row: Setting) -> Any:
+    if row.kind.parse is not None:
+        return row.kind.parse(report, node, path)
+    match row.key:
+        case "images":
+            return _images(report, node)
+        case "defaults":
+            return _settings(report, node, path, DEFAULTS)
+        case "process":
+            return _settings(report, node, path, PROCESS)
+        case "boot":
+            return _settings(report, node, path, BOOT)
+    assert row.key == "env", row.path
+    return _variables(report, node, path)
+
+
+def _unknown(report: Report, key: Scalar, path: str, section: Section) -> None:
+    name = key.text
+    if name in section.refused:
+        report.add(key, path, section.refused[name])
+        return
+    hint = did_you_mean(name, section.settings)
+    for inner, below in (("boot", BOOT), ("process", PROCESS)):
+        if inner in section.settings and name in below.settings:
+            hint = f"did you mean '{inner}.{name}'?"
+    report.add(key, path, "unknown key", hint or f"known here: {', '.join(section.settings)}")
+
+
+def _reject_double_default(report: Report, settings: Settings) -> None:
+    """`platforms` and `profile` may stand at the top or in `defaults`: one file may not use both places."""
+    inner: Settings = settings["defaults"].value if "defaults" in settings else {}
+    for key in ("platforms", "profile"):
+        if key in settings and key in inner:
+            first = position_of(settings[key].node)
+            report.add(inner[key].node, f"defaults.{key}", f"'{key}' is also set at {first}", "keep one of them")
+
+
+def _images(report: Report, node: Node) -> tuple[ImageEntry, ...] | None:
+    entries = _entries(report, node, "images", empty="name at least one image")
+    return tuple(_image(report, key, value) for key, value in entries)
+
+
+def _image(report: Report, key: Scalar, node: Node) -> ImageEntry:
+    name = key.text
+    if not _NAME.fullmatch(name):
+        report.add(key, "images", f"{shown(name)} is not a name for an image", _NAME_RULE)
+    elif name in _RESERVED:
+        report.add(key, "images", f"'{name}' is the name of a file of the catalog", "choose another name")
+    elif len(name) > MAX_NAME:
+        report.add(key, "images", f"the name {shown(name)} is longer than {MAX_NAME} characters")
+    path = f"images.{name}"
+    if isinstance(node, Mapping):
+        return ImageEntry(name, key, _settings(report, node, path, IMAGE, key))
+    if isinstance(node, Sequence) or is_null(node):
+        report.add(node, path, f"expected a source such as oci:DIR, or a mapping, found {described(node)}")
+        return ImageEntry(name, key, {})
+    reference = source(report, node, path)
+    return ImageEntry(name, key, {} if reference is None else {"source": Given(reference, node)})
+
+
+def _variables(report: Report, node: Node, path: str) -> dict[str, str | None]:
+    """Name -> value, None to remove the variable; in the order written."""
+    found: dict[str, str | None] = {}
+    for key, value in _entries(report, node, path):
+        name = key.text
+        if not _VARIABLE.fullmatch(name):
+            report.add(key, path, f"{shown(name)} cannot be the name of a variable")
+        elif is_null(value):
+            found.setdefault(name, None)
+        elif (text := variable(report, value, f"{path}.{name}")) is not None:
+            found.setdefault(name, text)
+    return found
+
+
+def _entries(report: Report, node: Node, path: str, empty: str | None = None) -> list[tuple[Scalar, Node]]:
+    """The pairs of a mapping, those of its merge keys behind its own, so that of two equal keys the first counts.
+
+    Reported: what is no mapping, keys that are no scalars, a key given twice (both pairs are returned, for
+    the second is checked too), and an empty mapping, with `empty` as the remedy, where one is given.
+    """
+    if not isinstance(node, Mapping):
+        report.add(node, path, f"expected a mapping, found {described(node)}")
+        return []
+    if empty and not node.pairs:
+        report.add(node, path, "the mapping is empty", empty)
+    names = {key.text for key, _ in node.pairs if isinstance(key, Scalar)}
+    if len(names) == len(node.pairs) and "<<" not in names:
+        return cast("list[tuple[Scalar, Node]]", node.pairs)  # as nearly all are
+    own: dict[str, Scalar] = {}
+    pairs: list[tuple[Scalar, Node]] = []
+    merged: list[Node] = []
+    for key, value in node.pairs:
+        if not isinstance(key, Scalar):
+            report.add(key, path, f"expected a key, found {described(key)}", "put a key with special signs in quotes")
+            continue
+        name = key.text
+        if name in own:
+            report.add(
+                key, f"{path}.{name}" if path else name, "is given twice", f"first at {position_of(own[name])}"
+            )
+        else:
+            own[name] = key
+        if name == "<<" and key.plain:
+            merged += value.items if isinstance(value, Sequence) else [value]
+        else:
+            pairs.append((key, value))
+    for other in merged:
+        where = f"{path}.<<" if path else "<<"
+        for key, value in _entries(report, other, where):
+            if key.text not in own:
+                own[key.text] = key
+                pairs.append((key, value))
+    return pairs

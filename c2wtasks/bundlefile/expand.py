@@ -1,0 +1,122 @@
+"""Settings laid over each other, and the bundles that come of them. No file is touched here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from c2wtasks.bundlefile.check import Given, ImageEntry, Settings
+from c2wtasks.bundlefile.model import Boot, Bundle, Process
+from c2wtasks.bundlefile.nodes import position_of
+from c2wtasks.bundlefile.problems import Report
+from c2wtasks.bundlefile.settings import PRESETS
+from c2wtasks.oci.platform import Platform
+from c2wtasks.oci.reference import Reference
+
+_BOOT = Boot()
+_PROCESS = Process()
+
+
+def inherited(settings: Settings) -> Settings:
+    """What a file's settings give to its images: `defaults`, and the file's `platforms` and `profile`."""
+    found: Settings = dict(settings["defaults"].value) if "defaults" in settings else {}
+    for key in ("platforms", "profile"):
+        if key in settings:
+            found.setdefault(key, settings[key])
+    return found
+
+
+def merged(base: Settings, over: Settings) -> Settings:
+    """`over` laid over `base`: key by key, also within `process`, its `env`, and `boot`.
+
+    A preset in `over` takes the place of all that `base` says of `boot`.
+    """
+    if not base or not over:
+        return over or base
+    result = {**base, **over}
+    for key, combined in (("process", _process_over), ("boot", _boot_over)):
+        if key in base and key in over:
+            result[key] = Given(combined(base[key].value, over[key].value), over[key].node)
+    return result
+
+
+def _process_over(base: Settings, over: Settings) -> Settings:
+    result = {**base, **over}
+    if "env" in base and "env" in over:
+        result["env"] = Given({**base["env"].value, **over["env"].value}, over["env"].node)
+    return result
+
+
+def _boot_over(base: Settings, over: Settings) -> Settings:
+    return over if "preset" in over else {**base, **over}
+
+
+def bundles_of(
+    images: Iterable[tuple[ImageEntry, Settings, str]], own: Platform, report: Report
+) -> tuple[Bundle, ...]:
+    """The bundles of all images, sorted by name and platform.
+
+    Each image comes with the defaults of its file, and that file's folder relative to the main file's.
+    Reported: a name that two files use, an external bundle of profile v0.3.
+    """
+    found: list[Bundle] = []
+    first: dict[str, ImageEntry] = {}
+    for image, defaults, folder in images:
+        other = first.setdefault(image.name, image)
+        if other.key.file != image.key.file:
+            at = position_of(other.key)
+            report.add(image.key, f"images.{image.name}", f"the name is also used at {at}", "choose another name")
+        found += _bundles(image, merged(defaults, image.settings), folder, own, report)
+    return tuple(sorted(found, key=lambda bundle: (bundle.name, bundle.platform)))
+
+
+def _bundles(image: ImageEntry, settings: Settings, folder: str, own: Platform, report: Report) -> list[Bundle]:
+    profile = _value(settings, "profile", "v0.8")
+    boot = _boot(_value(settings, "boot", {}))
+    if boot.external_bundle and profile == "v0.3":
+        _reject_external(image, settings, report)
+    reference: Reference | None = _value(settings, "source", None)
+    if reference is None:
+        return []
+    path = os.path.normpath(os.path.join(folder, reference.place))
+    forms = _value(settings, "rootfs", ("dir",))
+    process = _process(_value(settings, "process", {}))
+    same_owner = _value(settings, "same_owner", True)
+    position = position_of(image.key)
+    return [
+        Bundle(image.name, platform, reference, path, profile, forms, boot, process, same_owner, position)
+        for platform in _value(settings, "platforms", (own,))
+    ]
+
+
+def _value(settings: Settings, key: str, default: Any) -> Any:
+    given = settings.get(key)
+    return default if given is None else given.value
+
+
+def _boot(settings: Settings) -> Boot:
+    if not settings:
+        return _BOOT
+    flags = dict(PRESETS[settings["preset"].value]) if "preset" in settings else {}
+    flags.update((key, given.value) for key, given in settings.items() if key != "preset")
+    return Boot(**flags)
+
+
+def _process(settings: Settings) -> Process:
+    if not settings:
+        return _PROCESS
+    values = {key: given.value for key, given in settings.items()}
+    if "env" in values:
+        values["env"] = tuple(values["env"].items())
+    return Process(**values)
+
+
+def _reject_external(image: ImageEntry, settings: Settings, report: Report) -> None:
+    """Told at the image's own setting; at its name, if the setting comes from elsewhere."""
+    node = settings["boot"].value["external_bundle"].node
+    own = _value(image.settings, "boot", {})
+    place = node if "external_bundle" in own else image.key
+    where = "" if "external_bundle" in own else f" (set at {position_of(node)})"
+    path = f"images.{image.name}.boot.external_bundle"
+    report.add(place, path, f"profile v0.3 cannot have an external bundle{where}", "use profile v0.8")

@@ -1,0 +1,249 @@
+"""The table of all settings of `bundle.yaml`.
+
+One row a setting feeds the checks, the hints for typing errors and the reference page. A key path names
+images as NAME; a row whose kind is SECTION has the rows below its path as its keys.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from c2wtasks.bundlefile.values import (
+    ABSOLUTE,
+    ARGUMENTS,
+    BOOLEAN,
+    FOLDER,
+    PATTERNS,
+    PLATFORMS,
+    ROOTFS,
+    SECTION,
+    SOURCE,
+    USER,
+    VARIABLES,
+    Kind,
+    choice,
+)
+
+IMAGE_PATH = "images.NAME"
+
+# The flags of create-spec that go with each way in which container2wasm builds.
+PRESETS: dict[str, dict[str, Any]] = {
+    "wasi-wizer": {"debug_init": True, "vmtouch": True, "binfmt": True},
+    "wasi-native": {"debug_init": False, "vmtouch": False, "binfmt": False},
+    "js": {"debug_init": True, "vmtouch": True, "binfmt": True},
+    "js-aarch64": {"debug_init": True, "vmtouch": True, "binfmt": False},
+}
+
+Only = Literal["", "main", "image"]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting: its key path, its kind of value, and what the reference page says of it.
+
+    `only` is "main" for what just the main file may set, "image" for what `defaults` may not. `required` is
+    the remedy to offer where the setting is missing, empty if it may be.
+    """
+
+    path: str
+    kind: Kind
+    default: str
+    help: str
+    example: str
+    only: Only = ""
+    required: str = ""
+
+    @property
+    def parent(self) -> str:
+        return self.path.rpartition(".")[0]
+
+    @property
+    def key(self) -> str:
+        return self.path.rpartition(".")[2]
+
+
+SETTINGS = (
+    Setting(
+        "profile",
+        choice("v0.3", "v0.8"),
+        "v0.8",
+        "The version of create-spec whose JSON files are reproduced, for all images of the file that name none.",
+        "v0.3",
+    ),
+    Setting(
+        "platforms",
+        PLATFORMS,
+        "the machine's own, with Linux",
+        "The platforms to build, for all images of the file that name none. `linux/aarch64` and `linux/arm64/v8` "
+        "are `linux/arm64`, `linux/x86_64` is `linux/amd64`, `linux/arm` is `linux/arm/v7`.",
+        "[linux/amd64, linux/arm64]",
+    ),
+    Setting(
+        "output",
+        FOLDER,
+        "bundles",
+        "The folder for the bundles and the catalog, relative to the main file's folder.",
+        "bundles",
+        only="main",
+    ),
+    Setting(
+        "cache",
+        FOLDER,
+        "cache",
+        "The folder of the layer store, relative to the main file's folder. May be shared by several catalogs. "
+        "The environment variable `C2WTASKS_CACHE`, when it is not empty, takes its place.",
+        "/var/cache/c2wtasks",
+        only="main",
+    ),
+    Setting(
+        "defaults",
+        SECTION,
+        "nothing",
+        "Any settings of an image but its `source`, for all images of the file that do not set them.",
+        "{boot: {preset: wasi-native}, process: {terminal: false}}",
+    ),
+    Setting(
+        "include",
+        PATTERNS,
+        "nothing",
+        "Other files to read, relative to the folder of the file that includes them. `*`, `?` and `[...]` stand "
+        "for parts of one name; a pattern that matches no file is a mistake.",
+        "[teams/*/bundle.yaml]",
+    ),
+    Setting(
+        "images",
+        SECTION,
+        "nothing",
+        "The images, by name. A name is made of letters, digits, `.`, `_` and `-`, begins with a letter or digit, "
+        "and is unique across all files. An image is a mapping of the settings below, or just its source.",
+        "{hello: 'oci:examples/hello'}",
+    ),
+    Setting(
+        "images.NAME.source",
+        SOURCE,
+        "must be given",
+        "Where the image is: `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]` or "
+        "`docker-archive:FILE-or-DIR[:REPOSITORY:TAG]`. The path is relative to the file that names it, and holds "
+        "no colon.",
+        "docker-archive:web.tar",
+        only="image",
+        required="write e.g. source: oci:DIR",
+    ),
+    Setting("images.NAME.platforms", PLATFORMS, "those of the file", "As at the top.", "[linux/riscv64]"),
+    Setting("images.NAME.profile", choice("v0.3", "v0.8"), "that of the file", "As at the top.", "v0.8"),
+    Setting(
+        "images.NAME.rootfs",
+        ROOTFS,
+        "[dir]",
+        "The forms in which the container's root is written. `dir` is the folder `rootfs/`.",
+        "[dir]",
+    ),
+    Setting(
+        "images.NAME.same_owner",
+        BOOLEAN,
+        "true",
+        "Whether files keep the owners that the layers give them. `false` is what create-spec does under "
+        "`_NO_SAME_OWNER=1`.",
+        "false",
+    ),
+    Setting(
+        "images.NAME.process",
+        SECTION,
+        "as the image config says",
+        "Overrides of what the container runs.",
+        "{args: [httpd, -f], user: www-data}",
+    ),
+    Setting(
+        "images.NAME.process.args",
+        ARGUMENTS,
+        "the image's Entrypoint and Cmd",
+        "The program and its arguments, written to both `spec.json` and `image.json`. Numbers are taken as written.",
+        "[httpd, -f, -p, 8080]",
+    ),
+    Setting(
+        "images.NAME.process.env",
+        VARIABLES,
+        "the image's",
+        "Variables to set, over those of the image. Numbers, `true` and `false` are taken as written; null (or no "
+        "value at all) removes a variable, `''` makes it empty.",
+        "{PORT: 8080, DEBUG: null}",
+    ),
+    Setting("images.NAME.process.cwd", ABSOLUTE, "the image's", "The folder it starts in.", "/srv"),
+    Setting(
+        "images.NAME.process.user",
+        USER,
+        "the image's",
+        "Who runs it: a name or a number, or `user:group`. Numbers in decimal.",
+        "1000:1000",
+    ),
+    Setting("images.NAME.process.terminal", BOOLEAN, "true", "Whether it gets a terminal.", "false"),
+    Setting(
+        "images.NAME.boot",
+        SECTION,
+        "create-spec's own flag defaults",
+        "What `initconfig.json` tells the VM. Single settings go on top of the preset.",
+        "{preset: js, debug: true}",
+    ),
+    Setting(
+        "images.NAME.boot.preset",
+        choice(*PRESETS),
+        "none",
+        "The flags that go with one way of building in container2wasm. An image's preset takes the place of all that "
+        "`defaults` says of `boot`.",
+        "wasi-wizer",
+    ),
+    Setting("images.NAME.boot.debug", BOOLEAN, "false", "For an image that is to be debugged.", "true"),
+    Setting("images.NAME.boot.debug_init", BOOLEAN, "false", "Whether the VM's init tells what it does.", "true"),
+    Setting("images.NAME.boot.vmtouch", BOOLEAN, "true", "Whether files are read into memory at boot.", "false"),
+    Setting("images.NAME.boot.binfmt", BOOLEAN, "true", "Whether binfmt_misc is set up at boot.", "false"),
+    Setting(
+        "images.NAME.boot.external_bundle",
+        BOOLEAN,
+        "false",
+        "Whether the bundle is not in the VM but mounted over 9p. Not with profile v0.3.",
+        "true",
+    ),
+    Setting(
+        "images.NAME.boot.image_config_path",
+        ABSOLUTE,
+        "/oci/image.json",
+        "Where `image.json` is in the VM.",
+        "/i.json",
+    ),
+    Setting(
+        "images.NAME.boot.runtime_config_path",
+        ABSOLUTE,
+        "/oci/spec.json",
+        "Where `spec.json` is in the VM.",
+        "/s.json",
+    ),
+    Setting("images.NAME.boot.rootfs_path", ABSOLUTE, "/oci/rootfs", "Where the root is in the VM.", "/rootfs"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The keys that a mapping may have; what to say of some that it may not have; what to do about missing ones."""
+
+    settings: dict[str, Setting]
+    refused: dict[str, str]
+    required: dict[str, str]
+
+
+def _section(path: str, without: Only = "", reason: str = "", refused: dict[str, str] | None = None) -> Section:
+    rows = [row for row in SETTINGS if row.parent == path]
+    kept = {row.key: row for row in rows if not without or row.only != without}
+    gone = {row.key: reason for row in rows if row.key not in kept}
+    required = {row.key: row.required for row in kept.values() if row.required}
+    return Section(kept, {**gone, **(refused or {})}, required)
+
+
+_LATER = dict.fromkeys(("registries", "lock"), "not supported yet")
+
+MAIN = _section("", refused=_LATER)
+INCLUDED = _section("", "main", "only the main file may set this", _LATER)
+IMAGE = _section(IMAGE_PATH)
+DEFAULTS = _section(IMAGE_PATH, "image", "only a single image may set this")
+PROCESS = _section(f"{IMAGE_PATH}.process")
+BOOT = _section(f"{IMAGE_PATH}.boot")

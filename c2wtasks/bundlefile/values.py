@@ -1,0 +1,342 @@
+"""What a setting's value may be: one parser a kind of value.
+
+A parser takes a node and gives the value, or None after it has reported what is wrong with it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from c2wtasks.bundlefile.nodes import Node, Scalar, Sequence
+from c2wtasks.bundlefile.problems import Report
+from c2wtasks.oci.platform import Platform
+from c2wtasks.oci.reference import TRANSPORTS, Reference
+
+Parser = Callable[[Report, Node, str], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of value: how it is called in messages and on the reference page, and its parser.
+
+    Sections, which are mappings of further settings, have no parser of their own.
+    """
+
+    expects: str
+    parse: Parser | None = None
+
+
+SECTION = Kind("a mapping")
+
+# What Go knows (GOARCH), as OCI image configs name it, with the aliases that containerd takes.
+_ARCHITECTURES = (
+    *("386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc", "ppc64"),
+    *("ppc64le", "riscv", "riscv64", "s390", "s390x", "sparc64", "wasm"),
+)
+_ARCHITECTURE_ALIASES = ("i386", "x86_64", "x86-64", "aarch64", "armhf", "armel")
+
+FORMS = ("dir",)
+LATER_FORMS = ("tar", "iso", "ext4", "squashfs", "erofs", "cpio", "context", "imagemounter", "9p")
+_LATER_TRANSPORTS = ("docker",)
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_UNENCODABLE = re.compile("[\x00\ud800-\udfff]")
+_NULL = frozenset(("", "~", "null", "Null", "NULL"))
+_BOOLEAN = frozenset(("true", "True", "TRUE", "false", "False", "FALSE"))
+_NUMBER = re.compile(r"[-+]?(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?|0[xob][0-9a-fA-F_]+")
+# Plain numbers that YAML 1.1, YAML 1.2 and a reader may take for different ones: 017, 0o17, 0x11, 1_000.
+_AMBIGUOUS = re.compile(r"0[0-9_]+|0[xob][0-9a-fA-F_]+|[0-9]+_[0-9_]*")
+_SHOWN = 80
+
+
+# -- messages
+
+
+def shown(text: str) -> str:
+    """`text` in quotes, its tail cut off where it is long."""
+    return f"'{text}'" if len(text) <= _SHOWN else f"'{text[:_SHOWN]}...'"
+
+
+def meaning(node: Scalar) -> str:
+    """null, boolean, number or string."""
+    if not node.plain:
+        return "string"
+    if node.text in _NULL:
+        return "null"
+    if node.text in _BOOLEAN:
+        return "boolean"
+    return "number" if _NUMBER.fullmatch(node.text) else "string"
+
+
+def described(node: Node) -> str:
+    """What `node` is, for "expected ..., found ..."."""
+    if not isinstance(node, Scalar):
+        return "a list" if isinstance(node, Sequence) else "a mapping"
+    match meaning(node):
+        case "null":
+            return "nothing (null)"
+        case "string":
+            return f"the string {shown(node.text)}"
+        case word:
+            return f"the {word} {node.text[:_SHOWN]}"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str | None:
+    """A hint that names the one of `known` that was probably meant."""
+    import difflib
+
+    if len(word) > _SHOWN:
+        return None
+    lower = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word.lower().replace("-", "_"), lower, n=1)
+    close = close or difflib.get_close_matches(word.lower(), lower, n=1)
+    return f"did you mean '{lower[close[0]]}'?" if close else None
+
+
+# -- scalars
+
+
+def _string(report: Report, node: Node, path: str, expects: str, hint: str | None = None) -> str | None:
+    """A string that is not empty and fits on a line. Numbers and booleans must be in quotes to be one."""
+    if not isinstance(node, Scalar) or (node.plain and meaning(node) != "string"):
+        report.add(node, path, f"expected {expects}, found {described(node)}", hint)
+    elif not node.text:
+        report.add(node, path, f"expected {expects}, found an empty string")
+    elif _CONTROL.search(node.text):
+        report.add(node, path, f"{shown(node.text)} holds a control character")
+    else:
+        return node.text
+    return None
+
+
+def _word(report: Report, node: Node, path: str, expects: str) -> str | None:
+    """What goes to a process: any scalar's text as written, number or not; line breaks and all."""
+    if not isinstance(node, Scalar) or (node.plain and node.text in _NULL):
+        report.add(node, path, f"expected {expects}, found {described(node)}", _null_hint(node))
+    elif _UNENCODABLE.search(node.text):
+        report.add(node, path, f"{shown(node.text)} holds a character that no process can be given")
+    else:
+        return node.text
+    return None
+
+
+def _null_hint(node: Node) -> str | None:
+    return "write '' for an empty one" if isinstance(node, Scalar) else None
+
+
+def boolean(report: Report, node: Node, path: str) -> bool | None:
+    if isinstance(node, Scalar) and node.plain and node.text in ("true", "false"):
+        return node.text == "true"
+    hint = None
+    if isinstance(node, Scalar):
+        lower = node.text.lower()
+        if lower in ("true", "yes", "on", "y", "1"):
+            hint = "write true, without quotes"
+        elif lower in ("false", "no", "off", "n", "0"):
+            hint = "write false, without quotes"
+    report.add(node, path, f"expected true or false, found {described(node)}", hint)
+    return None
+
+
+def choice(*allowed: str) -> Kind:
+    """One of a few words."""
+    expects = " or ".join(filter(None, (", ".join(allowed[:-1]), allowed[-1])))
+
+    def parse(report: Report, node: Node, path: str) -> str | None:
+        text = _string(report, node, path, expects)
+        if text is None or text in allowed:
+            return text
+        report.add(node, path, f"{shown(text)} is not one of {', '.join(allowed)}", did_you_mean(text, allowed))
+        return None
+
+    return Kind(expects, parse)
+
+
+def folder(report: Report, node: Node, path: str) -> str | None:
+    number = isinstance(node, Scalar) and meaning(node) in ("number", "boolean")
+    text = _string(report, node, path, FOLDER.expects, "put it in quotes" if number else None)
+    if text is not None and text.startswith("~"):
+        report.add(
+            node, path, f"{shown(text)}: '~' is not expanded", "write the path out, or './~' for that very name"
+        )
+        return None
+    return text
+
+
+def absolute(report: Report, node: Node, path: str) -> str | None:
+    text = _string(report, node, path, ABSOLUTE.expects)
+    if text is not None and not text.startswith("/"):
+        report.add(node, path, f"{shown(text)} is not an absolute path", "begin it with '/'")
+        return None
+    return text
+
+
+def user(report: Report, node: Node, path: str) -> str | None:
+    """`name`, `uid`, `name:group` or `uid:gid`, as in a Dockerfile."""
+    number = isinstance(node, Scalar) and node.plain and meaning(node) == "number"
+    text = node.text if number and isinstance(node, Scalar) else _string(report, node, path, USER.expects)
+    if text is None or not isinstance(node, Scalar) or not node.plain:
+        return text
+    if any(_AMBIGUOUS.fullmatch(part) for part in text.split(":")):
+        report.add(
+            node, path, f"{text[:_SHOWN]} may be read as different numbers", "write it in decimal, or in quotes"
+        )
+        return None
+    if number and not text.isdigit():
+        report.add(node, path, f"expected {USER.expects}, found {described(node)}")
+        return None
+    return text
+
+
+# -- sources and platforms
+
+
+def source(report: Report, node: Node, path: str) -> Reference | None:
+    text = _string(report, node, path, SOURCE.expects)
+    if text is None:
+        return None
+    try:
+        reference = Reference.parse(text)
+    except ValueError as error:
+        transport, colon, _ = text.partition(":")
+        known = set(TRANSPORTS) - set(_LATER_TRANSPORTS)
+        hint = did_you_mean(transport, known) if colon and transport not in TRANSPORTS else None
+        report.add(node, path, str(error), hint)
+        return None
+    if reference.transport in _LATER_TRANSPORTS:
+        report.add(node, path, f"transport '{reference.transport}' is not supported yet (oci and archives are)")
+        return None
+    return reference
+
+
+@lru_cache(512)
+def _platform(text: str) -> Platform:
+    """Raises ValueError."""
+    platform = Platform.parse(text)
+    if platform.os != "linux":
+        raise ValueError(f"{text!r}: the VM runs Linux, and so only linux/... can run in it")
+    if platform.architecture not in _ARCHITECTURES:
+        raise ValueError(f"{text!r}: unknown architecture '{platform.architecture}'")
+    return platform
+
+
+def platform(report: Report, node: Node, path: str) -> Platform | None:
+    text = _string(report, node, path, "a platform (os/architecture or os/architecture/variant)")
+    if text is None:
+        return None
+    try:
+        return _platform(text)
+    except ValueError as error:
+        report.add(node, path, str(error)[:400], _platform_hint(text))
+        return None
+
+
+def _platform_hint(text: str) -> str | None:
+    """`aarch64` was `linux/aarch64`, `linux/amd46` was `linux/amd64`."""
+    parts = text.lower().split("/")
+    names = (*_ARCHITECTURES, *_ARCHITECTURE_ALIASES)
+    if parts[0] in names:
+        return f"did you mean 'linux/{'/'.join(parts)}'?"
+    if len(parts) not in (2, 3) or not did_you_mean(parts[0], ["linux"]):
+        return None
+    return did_you_mean(text, ["/".join(("linux", name, *parts[2:])) for name in names])
+
+
+# -- lists
+
+
+def list_of(item: Parser, expects: str, example: str, *, unique: bool = False) -> Kind:
+    """A list that is not empty. Items with mistakes are reported and left out."""
+
+    def parse(report: Report, node: Node, path: str) -> tuple[Any, ...] | None:
+        if not isinstance(node, Sequence):
+            hint = f"write [{node.text}]" if isinstance(node, Scalar) and meaning(node) == "string" else None
+            report.add(node, path, f"expected {expects}, found {described(node)}", hint)
+            return None
+        if not node.items:
+            report.add(node, path, "the list is empty", f"leave the key out, or write e.g. {example}")
+            return None
+        values: dict[Any, None] | list[Any] = {} if unique else []
+        for index, child in enumerate(node.items):
+            value = item(report, child, f"{path}[{index}]")
+            if value is None:
+                continue
+            if isinstance(values, list):
+                values.append(value)
+            elif value not in values:
+                values[value] = None
+            else:
+                _repeated(report, child, f"{path}[{index}]", str(value))
+        return tuple(values)
+
+    return Kind(expects, parse)
+
+
+def _repeated(report: Report, node: Node, path: str, value: str) -> None:
+    text = node.text if isinstance(node, Scalar) else value
+    report.add(node, path, f"{shown(text)} is given twice" + ("" if text == value else f" (it is {value})"))
+
+
+def form(report: Report, node: Node, path: str) -> str | None:
+    if not isinstance(node, Scalar | Sequence):
+        report.add(node, path, "a form written as a mapping is not supported yet", "write its name alone: dir")
+        return None
+    text = _string(report, node, path, "the name of a form")
+    if text is None or text in FORMS:
+        return text
+    if text in LATER_FORMS:
+        report.add(node, path, f"form '{text}' is not supported yet ({', '.join(FORMS)} is)")
+    else:
+        hint = did_you_mean(text, (*FORMS, *LATER_FORMS)) or f"known: {', '.join(FORMS)}"
+        report.add(node, path, f"unknown form {shown(text)}", hint)
+    return None
+
+
+class Pattern(NamedTuple):
+    """One item of `include`, with its place and key path: files are matched after all is checked."""
+
+    text: str
+    node: Node
+    path: str
+
+
+def pattern(report: Report, node: Node, path: str) -> Pattern | None:
+    text = _string(report, node, path, "a path or a glob pattern")
+    if text is None:
+        return None
+    if "**" in text:
+        report.add(node, path, f"{shown(text)}: '**' is not supported", "write a '*' for each level")
+        return None
+    return Pattern(text, node, path)
+
+
+def argument(report: Report, node: Node, path: str) -> str | None:
+    text = _word(report, node, path, "a string or a number")
+    if text == "" and path.endswith(".args[0]"):
+        report.add(node, path, "the program's name is empty")
+    return text
+
+
+def variable(report: Report, node: Node, path: str) -> str | None:
+    """A variable's value that is not null."""
+    return _word(report, node, path, "a string, a number, true, false or null")
+
+
+def is_null(node: Node) -> bool:
+    return isinstance(node, Scalar) and node.plain and node.text in _NULL
+
+
+BOOLEAN = Kind("true or false", boolean)
+FOLDER = Kind("a folder", folder)
+ABSOLUTE = Kind("an absolute path", absolute)
+USER = Kind("a user's name or number, with or without :group", user)
+SOURCE = Kind("a source such as oci:DIR", source)
+PLATFORMS = list_of(platform, "a list of platforms", "[linux/amd64]", unique=True)
+ROOTFS = list_of(form, "a list of forms", "[dir]", unique=True)
+PATTERNS = list_of(pattern, "a list of paths or glob patterns", "[teams/*/bundle.yaml]")
+ARGUMENTS = list_of(argument, "a list of strings", "[/bin/sh]")
+VARIABLES = Kind("a mapping of names to values")
