@@ -1,0 +1,64 @@
+"""How a task's failure is kept: a user's problem as one line, anything else as doit keeps it."""
+
+from __future__ import annotations
+
+import errno
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from doit.action import PythonAction
+from doit.exceptions import TaskFailed
+
+from c2wtasks.errors import UserError, one_line, os_reason
+
+_MACHINE_TROUBLE = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+)
+
+
+class UserFailure(TaskFailed):  # type: ignore[misc]
+    """A task that failed for a reason the user can mend: its text is one line, without a traceback."""
+
+    def __init__(self, error: UserError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+    def get_name(self) -> str:
+        """The name doit's reporters print, which is that of any failed task."""
+        return "TaskFailed"
+
+
+def reason(failure: Any) -> str:
+    """Why a task failed (a doit BaseFail), on one line."""
+    if failure.traceback:
+        return one_line(f"unexpected {failure.traceback[-1].strip()}")
+    return one_line(str(failure.message).strip())
+
+
+def guard(task: Any) -> None:
+    """Makes the Python actions of `task` end in a UserFailure where they raise a UserError.
+
+    doit's own PythonAction would make a traceback of it and drop the exception.
+    """
+    for action in task.actions:
+        if isinstance(action, PythonAction):
+            action.py_callable = _guarded(action.py_callable)
+
+
+def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)  # doit looks at the signature to pass `task`, `targets` and the like
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except UserError as error:
+            return UserFailure(error)
+        except MemoryError:
+            return UserFailure(UserError("out of memory"))
+        except OSError as error:
+            if error.errno not in _MACHINE_TROUBLE:
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            return UserFailure(UserError(f"{where}{os_reason(error)}"))
+
+    return call

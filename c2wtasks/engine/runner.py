@@ -1,0 +1,171 @@
+"""The runners: doit's own, which take tasks one by one or in threads, with what we ask of them beyond that."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import doit.runner
+from doit.action import PythonAction
+from doit.exceptions import BaseFail, DependencyError, UnmetDependency
+
+from c2wtasks.engine.checker import Checker, State
+from c2wtasks.engine.failure import UserFailure, guard, reason
+from c2wtasks.engine.interrupt import Stopped, shielded, stop_threads
+from c2wtasks.errors import UserError, os_reason
+
+_TARGET = "target: "  # before a target's path: the key of its state in the record of its task
+
+
+def watch_targets(dep_manager: Any, makers: Mapping[str, str]) -> None:
+    """Makes a target count as there only if it is as its task left it. `makers` maps targets to their tasks."""
+    dep_manager.checker.watch_targets(lambda path: dep_manager._get(makers[path], _TARGET + path))
+
+
+class Runner(doit.runner.Runner):  # type: ignore[misc]
+    """Runs tasks one by one.
+
+    Beyond doit's own: it remembers which tasks failed and for which others (`failed`), and in the end which are
+    as they should be (`current`); a task that was not executed
+    keeps its record, so that it is still up to date once what it waits for is mended; it records the states
+    of targets; and a signal ends it in good order (`stopped` is set, finished tasks are recorded).
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.checker: Checker = self.dep_manager.checker
+        self.failed: dict[str, dict[str, str]] = {}
+        self.current: frozenset[str] = frozenset()
+        self.executed = 0
+        self.stopped: Stopped | None = None
+        self._running: dict[str, Any] = {}
+
+    def run_tasks(self, task_dispatcher: Any) -> None:
+        watch_targets(self.dep_manager, task_dispatcher.targets)
+        try:
+            super().run_tasks(task_dispatcher)
+        except KeyboardInterrupt as stop:
+            self.stopped = stop if isinstance(stop, Stopped) else Stopped()
+            with shielded():
+                self._abandon()
+        with shielded():
+            _record_touched(self.dep_manager, task_dispatcher.tasks, self.checker.touched)
+            self.current = frozenset(
+                name
+                for name, node in task_dispatcher.nodes.items()
+                if node.run_status in ("successful", "up-to-date")
+            )
+
+    def select_task(self, node: Any, tasks_dict: Any) -> bool:
+        if not super().select_task(node, tasks_dict):
+            return False
+        # doit does not look at the dependencies of a task that it runs for a missing target
+        failure = self._unusable_dependency(node.task)
+        if failure is not None:
+            self._handle_task_error(node, failure)
+        return failure is None
+
+    def execute_task(self, task: Any) -> Any:
+        if self.stopped is not None:
+            raise SystemExit  # in a thread that takes its next task while the run ends
+        self._running[task.name] = task
+        guard(task)
+        return super().execute_task(task)
+
+    def process_task_result(self, node: Any, base_fail: Any) -> None:
+        task = node.task
+        self._running.pop(task.name, None)
+        self.checker.made(task.targets)
+        if base_fail is None and task.has_subtask and not task.actions:
+            node.run_status = "successful"  # a group: nothing to record
+            self.reporter.add_success(task)
+            return
+        try:
+            if base_fail is None:
+                self._record_targets(task)
+            super().process_task_result(node, base_fail)
+        except OSError as error:
+            self._handle_task_error(node, UserFailure(UserError(f"{error.filename}: {os_reason(error)}")))
+        if node.run_status == "successful":
+            self.executed += 1
+
+    def finish(self) -> Any:
+        with shielded():
+            return super().finish()
+
+    def _handle_task_error(self, node: Any, base_fail: Any) -> None:
+        task = node.task
+        if isinstance(base_fail, UnmetDependency):
+            base_fail.report = False
+            self.failed[task.name] = {
+                name: why for other in node.bad_deps for name, why in self.failed[other.task.name].items()
+            }
+        else:
+            if isinstance(base_fail, DependencyError):
+                base_fail = self._unusable_dependency(task) or base_fail
+            self.failed[task.name] = {task.name: reason(base_fail)}
+        node.run_status = "failure"
+        if task.executed:
+            self.dep_manager.remove_success(task)
+        self.reporter.add_failure(task, base_fail)
+        self.final_result = doit.runner.FAILURE
+        if not self.continue_:
+            self._stop_running = True
+
+    def _unusable_dependency(self, task: Any) -> UserFailure | None:
+        """What is wrong with a file that `task` needs, where doit only says that it does not exist."""
+        for path in sorted(task.file_dep):
+            try:
+                self.checker.info(path)
+            except OSError as error:
+                return UserFailure(UserError(f"{path}: {os_reason(error)}"))
+        return None
+
+    def _record_targets(self, task: Any) -> None:
+        for path in task.targets:
+            self.dep_manager._set(task.name, _TARGET + path, self.checker.target_state(path))
+
+    def _abandon(self) -> None:
+        """Sees to it that the tasks that were at work run again, whatever they have left behind."""
+        for task in self._running.values():
+            self.dep_manager.remove_success(task)
+            self.reporter.add_failure(task, BaseFail("interrupted", report=False))
+
+
+class ThreadRunner(Runner, doit.runner.MThreadRunner):  # type: ignore[misc]
+    """Runs tasks in threads. What is up to date is still decided in the main one."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._threads: list[threading.Thread] = []
+        self._jobs: Any = None
+        super().__init__(*args, **kwargs)
+
+    def execute_task(self, task: Any) -> Any:
+        if all(isinstance(action, PythonAction) for action in task.actions):
+            task.io.capture = False  # doit captures by replacing sys.stdout, which all threads share
+        return super().execute_task(task)
+
+    def _run_start_processes(self, job_q: Any, result_q: Any) -> list[threading.Thread]:
+        self._jobs = job_q
+        self._threads = super()._run_start_processes(job_q, result_q)
+        return self._threads
+
+    def _abandon(self) -> None:
+        for _thread in self._threads:
+            self._jobs.put(None)  # ends one that waits for a task
+        stop_threads(self._threads, within=0.5)
+        super()._abandon()
+
+
+def _record_touched(dep_manager: Any, tasks: Mapping[str, Any], touched: Mapping[str, State]) -> None:
+    """Records the new states of files of which only the times have moved, for every task that names them."""
+    if not touched:
+        return
+    for task in tasks.values():
+        keys = [(path, path) for path in task.file_dep if path in touched]
+        keys += [(_TARGET + path, path) for path in task.targets if path in touched]
+        for key, path in keys:
+            recorded = dep_manager._get(task.name, key)
+            if recorded is not None and recorded[-1] == touched[path][-1]:
+                dep_manager._set(task.name, key, touched[path])

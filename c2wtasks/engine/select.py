@@ -1,0 +1,52 @@
+"""Which tasks the words on the command line mean."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+from collections.abc import Container, Mapping, Sequence
+from typing import Any
+
+from doit.exceptions import InvalidCommand
+
+
+def resolve(
+    words: Sequence[str], tasks: Mapping[str, Any], targets: Container[str], aliases: Mapping[str, tuple[str, ...]]
+) -> list[str]:
+    """`words` with aliases and patterns replaced by the names of tasks.
+
+    A word is the name of a task, a target, an alias, or a pattern over task names or, where none fits, over
+    aliases. From the first task that takes options on, the rest is its own and left to doit.
+
+    Raises InvalidCommand for a word that means nothing.
+    """
+    names: dict[str, None] = {}
+    for position, word in enumerate(words):
+        task = tasks.get(word)
+        if task is not None and (task.params or task.creator_params or task.pos_arg):
+            return [*names, *words[position:]]
+        names.update(dict.fromkeys(_meaning(word, tasks, targets, aliases)))
+    return list(names)
+
+
+def _meaning(
+    word: str, tasks: Mapping[str, Any], targets: Container[str], aliases: Mapping[str, tuple[str, ...]]
+) -> Sequence[str]:
+    if word in tasks or word in targets or word.startswith("-"):
+        return [word]
+    if word in aliases:
+        return aliases[word]
+    if "*" in word:
+        found = fnmatch.filter(tasks, word)
+        found = found or [name for alias in fnmatch.filter(aliases, word) for name in aliases[alias]]
+        if found:
+            return found
+        raise InvalidCommand(f"'{word}' fits no task{_near(word, [*aliases, *tasks])}")
+    if any(task.loader for task in tasks.values()):
+        return [word]  # may be the name of a task that doit creates later
+    raise InvalidCommand(f"'{word}' is no task, bundle or target{_near(word, [*aliases, *tasks])}")
+
+
+def _near(word: str, names: list[str]) -> str:
+    near = difflib.get_close_matches(word.replace("*", ""), names, n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(near)}?" if near else "; 'doit list --all' shows all tasks"

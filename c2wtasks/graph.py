@@ -1,0 +1,299 @@
+"""bundle.yaml as a graph of doit tasks. Creators yield doit's task dicts; what the tasks do is in `steps`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from doit.exceptions import InvalidDodoFile
+
+from c2wtasks import files, fingerprint
+from c2wtasks.bundlefile.load import load
+from c2wtasks.bundlefile.model import Bundle, BundleFile
+from c2wtasks.bundlefile.problems import BundleFileError
+from c2wtasks.catalog import listing, publish
+from c2wtasks.catalog.places import RECORD, Places
+from c2wtasks.catalog.record import OUTPUT_VERSION
+from c2wtasks.errors import OutputError, SourceError, os_reason
+from c2wtasks.layers.store import Store
+from c2wtasks.rootfs.builder import builder
+from c2wtasks.sources.model import Layer
+from c2wtasks.sources.resolve import Resolver
+from c2wtasks.steps import Work
+
+Task = dict[str, Any]
+Values = dict[str, Any]
+Failed = Mapping[str, Mapping[str, str]]
+
+
+class Inputs:
+    """An `uptodate` check: the options that can change a task's bytes, as one fingerprint, and our version."""
+
+    def __init__(self, *values: object) -> None:
+        self.fingerprint = fingerprint.of_value([OUTPUT_VERSION, *values])
+
+    def configure_task(self, task: Any) -> None:
+        task.value_savers.append(lambda: {"inputs": self.fingerprint})
+
+    def __call__(self, task: Any, values: Values) -> bool:
+        return bool(values.get("inputs") == self.fingerprint)
+
+
+class Published:
+    """An `uptodate` check: the published folder is the one that the task left, with nothing put in or taken out.
+
+    `trusted` is the same, for the task itself when it runs again.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.trusted = False
+
+    def _state(self) -> list[int]:
+        try:
+            found = os.lstat(self.folder)
+        except OSError:
+            return []
+        return [found.st_ino, found.st_mtime_ns]
+
+    def configure_task(self, task: Any) -> None:
+        task.value_savers.append(lambda: {"published": self._state()})
+
+    def is_trusted(self) -> bool:
+        return self.trusted
+
+    def __call__(self, task: Any, values: Values) -> bool:
+        self.trusted = bool(values.get("published")) and values["published"] == self._state()
+        return self.trusted
+
+
+@dataclass(slots=True)
+class Graph:
+    """The bundles of one bundle.yaml, resolved: those whose source can be read as `works`, the others as `broken`.
+
+    `layers` maps a blob's key to the copies of it that the images name.
+    """
+
+    file: BundleFile
+    store: Store
+    works: list[Work] = field(default_factory=list)
+    broken: list[tuple[Bundle, SourceError]] = field(default_factory=list)
+    layers: dict[str, list[Layer]] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: str = "bundle.yaml") -> Graph:
+        """Reads bundle.yaml and what it names: of each image the manifest and config, not the layers.
+
+        Raises InvalidDodoFile, with all mistakes of bundle.yaml.
+        """
+        try:
+            file = load(path)
+        except BundleFileError as error:
+            lines = "\n".join(error.lines)
+            count = len(error.lines)
+            raise InvalidDodoFile(lines if count == 1 else f"{count} mistakes, nothing was done:\n{lines}") from error
+        graph = cls(file, Store(f"{file.cache}/layers"))
+        resolver = Resolver()
+        copied: set[str] = set()
+        for bundle in file.bundles:
+            try:
+                image = resolver.resolve(bundle.source, bundle.path, bundle.platform)
+            except SourceError as error:
+                graph.broken.append((bundle, error))
+                continue
+            work = Work(bundle, image, Places.of(file.output, bundle), graph.store, builder(), copied)
+            graph.works.append(work)
+            if work.has_rootfs:
+                for layer in image.layers:
+                    copies = graph.layers.setdefault(layer.key, [])
+                    if layer not in copies:
+                        copies.append(layer)
+                    if copies[0].place != layer.place:
+                        copied.add(layer.key)
+        return graph
+
+    # Creators, one for each family of tasks.
+
+    def layer_tasks(self) -> Iterator[Task]:
+        """A task for each distinct blob: `layer:<64 hex digits>`.
+
+        A digest stands for its bytes, so the receipt is all that shows whether it was read: it is the target, and
+        the blob's file is no dependency. Only where no digest is known is the file itself looked at.
+        """
+        for key, copies in self.layers.items():
+            digest = copies[0].digest
+            claims = sorted({copy.diff_id for copy in copies})
+            yield {
+                "name": key,
+                "title": _titled(f"layer {copies[0].short}"),
+                "doc": f"reads, checks and stores the layer {copies[0].short}",
+                "actions": [(self._store_layer, [copies])],
+                "file_dep": [] if digest else sorted({copy.place.path for copy in copies}),
+                "targets": [self.store.receipt_file(digest)] if digest else [],
+                "uptodate": [
+                    Inputs([str(diff_id) for diff_id in claims]),
+                    (_any_exists, [[self.store.index(diff_id) for diff_id in claims]]),
+                ],
+            }
+
+    def _store_layer(self, copies: list[Layer]) -> None:
+        self.store.ensure(copies)
+
+    def tree_tasks(self) -> Iterator[Task]:
+        """`tree:<bundle>`: the layers applied, in memory."""
+        for work in self._with_rootfs():
+            layers = work.image.layers
+            yield {
+                "name": str(work.bundle),
+                "doc": f"applies the {len(layers)} layers of {work.bundle}",
+                "actions": [work.make_tree],
+                "file_dep": sorted({self.store.index(layer.diff_id) for layer in layers}),
+                "task_dep": list(dict.fromkeys(f"layer:{layer.key}" for layer in layers)),
+                "targets": [work.places.tree],
+                "uptodate": [
+                    Inputs(
+                        [(layer.key, str(layer.diff_id)) for layer in layers],
+                        work.bundle.same_owner,
+                        work.default_mtime_ns,
+                    )
+                ],
+            }
+
+    def rootfs_tasks(self) -> Iterator[Task]:
+        """`rootfs:<bundle>:dir`: the root, written."""
+        for work in self._with_rootfs():
+            yield {
+                "name": f"{work.bundle}:dir",
+                "doc": f"writes the rootfs folder of {work.bundle}",
+                "actions": [work.make_rootfs],
+                "file_dep": [work.places.tree],
+                "targets": [work.places.rootfs_stamp],
+                "uptodate": [Inputs(work.builder), (work.rootfs_stands, [])],
+            }
+
+    def spec_tasks(self) -> Iterator[Task]:
+        """`spec:<bundle>`: image.json and spec.json."""
+        for work in self._with_rootfs():
+            yield {
+                "name": str(work.bundle),
+                "doc": f"writes image.json and spec.json of {work.bundle}",
+                "actions": [work.make_spec],
+                "file_dep": [work.places.tree],
+                "targets": [work.places.part(name) for name in work.part_names[:2]],
+                "uptodate": [Inputs(str(work.image.config_digest), work.bundle.process, work.bundle.profile)],
+            }
+
+    def boot_tasks(self) -> Iterator[Task]:
+        """`boot:<bundle>`: initconfig.json."""
+        for work in self.works:
+            bundle = work.bundle
+            yield {
+                "name": str(bundle),
+                "doc": f"writes initconfig.json of {bundle}",
+                "actions": [work.make_boot],
+                "targets": [work.places.part(work.part_names[-1])],
+                "uptodate": [Inputs(work.image.parsed.architecture, bundle.boot, bundle.profile)],
+            }
+
+    def bundle_tasks(self) -> Iterator[Task]:
+        """`bundle:<name>@<platform>`: bundle.json, and the whole bundle published."""
+        for work in self.works:
+            published = Published(work.places.published)
+            stamp = [work.places.rootfs_stamp] if work.has_rootfs else []
+            yield self._bundle_task(work.bundle, (work.publish, [published.is_trusted])) | {
+                "doc": f"publishes {work.bundle} in {work.places.published}",
+                "file_dep": [*(work.places.part(name) for name in work.part_names), *stamp],
+                "targets": [work.places.output(name) for name in (*work.part_names, RECORD)],
+                "uptodate": [Inputs(work.facts()), published],
+            }
+        for bundle, error in self.broken:
+            yield self._bundle_task(bundle, (_fail, [error])) | {"doc": f"fails: {error}"}
+
+    def _bundle_task(self, bundle: Bundle, action: object) -> Task:
+        places = Places.of(self.file.output, bundle)
+        return {
+            "name": str(bundle),
+            "actions": [action],
+            "clean": [(publish.remove, [places, self.file.output])],
+        }
+
+    def catalog_task(self) -> Task:
+        """`catalog`: catalog.json. Every run also brings it up to date at its end, whatever failed."""
+        return {
+            "actions": [(self._write_catalog, [{}, frozenset(map(str, self.file.bundles))])],
+            "file_dep": [work.places.record for work in self.works],
+            "task_dep": [f"bundle:{bundle}" for bundle, _ in self.broken],
+            "targets": [self._catalog],
+            "uptodate": [Inputs([str(bundle) for bundle in self.file.bundles])],
+            "clean": True,
+        }
+
+    def _with_rootfs(self) -> Iterator[Work]:
+        return (work for work in self.works if work.has_rootfs)
+
+    # What the engine asks.
+
+    @property
+    def aliases(self) -> dict[str, tuple[str, ...]]:
+        """`web` and `web@linux/amd64`, for the tasks that they stand for."""
+        names: dict[str, tuple[str, ...]] = {}
+        for bundle in self.file.bundles:
+            task = f"bundle:{bundle}"
+            names[str(bundle)] = (task,)
+            names[bundle.name] = (*names.get(bundle.name, ()), task)
+        return names
+
+    def finish(self, failed: Failed, current: frozenset[str]) -> Iterable[str]:
+        """Brings catalog.json up to date, and gives the lines that end the run.
+
+        `failed` maps the tasks that failed, or were left out for one that did, to the tasks at fault and why;
+        `current` are the tasks that are now as they should be.
+
+        Raises OutputError.
+        """
+        reasons = {
+            str(bundle): " / ".join(failed[f"bundle:{bundle}"].values())
+            for bundle in self.file.bundles
+            if f"bundle:{bundle}" in failed
+        }
+        good = frozenset(str(bundle) for bundle in self.file.bundles if f"bundle:{bundle}" in current)
+        if reasons or good:
+            self._write_catalog(reasons, good)
+        return [*self._notes(good), *(f"{bundle}: {reason}" for bundle, reason in sorted(reasons.items()))]
+
+    def _notes(self, built: frozenset[str]) -> Iterator[str]:
+        """What an unprivileged builder left undone."""
+        if not builder().complete and built:
+            yield (
+                "note: this user may not chown or mknod: rootfs/ belongs to the builder and has no devices; "
+                "bundle.json says so, and a run as root makes it anew"
+            )
+
+    @property
+    def _catalog(self) -> str:
+        return f"{self.file.output}/{listing.CATALOG}"
+
+    def _write_catalog(self, failed: dict[str, str], good: frozenset[str]) -> None:
+        path = self._catalog
+        try:
+            with open(path, "rb") as stream:
+                previous = stream.read()
+        except FileNotFoundError:
+            previous = None
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be read: {os_reason(error)}") from error
+        files.write_if_changed(path, listing.update(self.file.output, self.file.bundles, failed, good, previous))
+
+
+def _titled(text: str) -> Callable[[Any], str]:
+    return lambda _task: text
+
+
+def _any_exists(paths: list[str]) -> bool:
+    return any(os.path.exists(path) for path in paths)
+
+
+def _fail(error: SourceError) -> None:
+    raise error

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.engine import toys
+from tests.support.running import environment, executed
+
+LIMIT = 5  # seconds, for a busy machine; an idle one takes about half of one
+
+PARALLEL = pytest.mark.parametrize("parallel", [[], ["-n", "2"]], ids=["one by one", "-n 2"])
+
+
+def interrupted(toy: Path, number: signal.Signals, *args: str) -> tuple[int, str, str, float]:
+    """Signals a run of the toy in its slow trees: exit code, stdout, stderr, seconds it took to end."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "doit", *args],
+        cwd=toy,
+        env=environment({"slow": "30"}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    calls = toy / "calls"
+    deadline = time.monotonic() + 20
+    while not calls.exists() or calls.read_text().count("\n") < len(toys.LAYERS):
+        assert time.monotonic() < deadline, process.communicate(timeout=5)
+        time.sleep(0.02)
+    time.sleep(0.3)
+    sent = time.monotonic()
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=20)
+    return process.returncode, stdout, stderr, time.monotonic() - sent
+
+
+@PARALLEL
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+    ids=["INT", "TERM", "HUP"],
+)
+def test_ends_at_once_and_keeps_what_is_done(
+    toy: Path, number: signal.Signals, code: int, parallel: list[str]
+) -> None:
+    exit_code, stdout, stderr, seconds = interrupted(toy, number, *parallel)
+    assert exit_code == code
+    assert stderr == "interrupted: 3 tasks done; the next run goes on from here\n"
+    assert "Traceback" not in stdout
+    assert seconds < LIMIT
+    assert executed(toy) == {name for name in toys.ALL if not name.startswith("layer:")}
+
+
+@PARALLEL
+def test_json_report_is_whole(toy: Path, parallel: list[str]) -> None:
+    exit_code, stdout, _stderr, _seconds = interrupted(toy, signal.SIGINT, "-r", "json", *parallel)
+    report = {task["name"]: task["result"] for task in json.loads(stdout)["tasks"]}
+    assert exit_code == 130
+    assert {report[f"layer:{name}"] for name in toys.LAYERS} == {"success"}
+    assert "success" not in {result for name, result in report.items() if name.startswith("tree:")}
+
+
+def test_interrupted_task_runs_again_whatever_it_left(toy: Path) -> None:
+    executed(toy)
+    (toy / "calls").unlink()
+    interrupted(toy, signal.SIGINT, "-a")
+    assert [name for name in executed(toy) if name.startswith("tree:")] == ["tree:web@linux/amd64"]
+
+
+def test_cleanups_of_threads_run(toy: Path) -> None:
+    with (toy / "dodo.py").open("a") as dodo:
+        dodo.write(
+            "def tree(bundle):\n"
+            "    open('temporary', 'w').close()\n"
+            "    try:\n"
+            "        while True:\n"
+            "            time.sleep(0.05)\n"
+            "    finally:\n"
+            "        os.unlink('temporary')\n"
+        )
+    exit_code, _stdout, _stderr, seconds = interrupted(toy, signal.SIGINT, "-n", "2", "api", "layer")
+    assert exit_code == 130
+    assert seconds < LIMIT
+    assert not (toy / "temporary").exists()
+
+
+def test_while_the_graph_loads(toy: Path) -> None:
+    with (toy / "dodo.py").open("a") as dodo:
+        dodo.write("open('calls', 'w').write('x\\n' * 3)\ntime.sleep(30)\n")
+    exit_code, stdout, stderr, seconds = interrupted(toy, signal.SIGINT)
+    assert (exit_code, stdout) == (130, "")
+    assert stderr == "interrupted: no task done; the next run goes on from here\n"
+    assert seconds < LIMIT
