@@ -11,6 +11,7 @@ from typing import BinaryIO
 from c2wtasks.errors import OutputError, os_reason
 
 TEMPORARY_PREFIX = ".tmp-"
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 @contextmanager
@@ -19,7 +20,7 @@ def temporary(folder: str, *, mode: int = 0o644) -> Iterator[BinaryIO]:
 
     The mode is exact, whatever the umask.
     """
-    os.makedirs(folder or ".", exist_ok=True)
+    make_folders(folder or ".")
     path = os.path.join(folder, f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}")
     try:
         with open(path, "xb") as stream:
@@ -70,9 +71,27 @@ def write_if_changed(path: str, content: bytes) -> bool:
     return True
 
 
+def make_folders(path: str) -> None:
+    """Makes the folder `path` and those above it that are missing, each 0755 whatever the umask.
+
+    Raises OSError.
+    """
+    if os.path.isdir(path):
+        return
+    if parent := os.path.dirname(path):
+        make_folders(parent)
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise
+        return
+    os.chmod(path, 0o755)
+
+
 def sync_folder(folder: str) -> None:
     """Makes the names in `folder` survive a power loss."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = os.open(folder, _FOLDER)
     try:
         os.fsync(descriptor)
     finally:
@@ -80,34 +99,62 @@ def sync_folder(folder: str) -> None:
 
 
 def remove_tree(path: str) -> None:
-    """Removes `path` with all below it; nothing happens if it is not there.
+    """Removes `path` with all below it, however deep; nothing happens if it is not there.
 
     Folders that their owner may not write (0o555 in an image) are made writable first.
 
     Raises OutputError.
     """
     try:
-        _remove(path)
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass
+        except (IsADirectoryError, PermissionError):
+            if os.path.islink(path) or not os.path.isdir(path):
+                raise
+            _empty(path)
+            os.rmdir(path)
     except OSError as error:
-        raise OutputError(f"{error.filename or path}: cannot be removed: {os_reason(error)}") from error
+        raise OutputError(f"{path}: cannot be removed: {os_reason(error)}") from error
 
 
-def _remove(path: str) -> None:
+def _empty(path: str) -> None:
+    """Goes down and up by the names of single folders, as a whole path may be longer than a kernel takes."""
+    here = _open_for_removal(path, None)
     try:
-        os.unlink(path)
-        return
-    except FileNotFoundError:
-        return
-    except (IsADirectoryError, PermissionError):
-        if os.path.islink(path) or not os.path.isdir(path):
-            raise
+        above: list[tuple[str, list[str]]] = []  # per open folder but the first: its name, what is left beside it
+        folders = _unlink_files(here)
+        while folders or above:
+            if folders:
+                above.append((folders.pop(), folders))
+                inner = _open_for_removal(above[-1][0], here)
+                os.close(here)
+                here = inner
+                folders = _unlink_files(here)
+            else:
+                outer = os.open("..", _FOLDER, dir_fd=here)
+                os.close(here)
+                here = outer
+                name, folders = above.pop()
+                os.rmdir(name, dir_fd=here)
+    finally:
+        os.close(here)
+
+
+def _open_for_removal(name: str, folder: int | None) -> int:
     if os.geteuid() != 0:
-        os.chmod(path, 0o700)
-    with os.scandir(path) as entries:
-        children = [(entry.path, entry.is_dir(follow_symlinks=False)) for entry in entries]
-    for child, is_folder in children:
-        if is_folder:
-            _remove(child)
-        else:
-            os.unlink(child)
-    os.rmdir(path)
+        os.chmod(name, 0o700, dir_fd=folder)
+    return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+
+
+def _unlink_files(folder: int) -> list[str]:
+    """Removes all that is no folder; returns the names of the folders."""
+    folders: list[str] = []
+    with os.scandir(folder) as entries:
+        for entry in list(entries):
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(entry.name)
+            else:
+                os.unlink(entry.name, dir_fd=folder)
+    return folders

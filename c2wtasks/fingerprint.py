@@ -21,14 +21,17 @@ def of_value(value: object) -> str:
     return of_bytes(json.encode(value, order="sorted"))
 
 
-def of_file(path: str) -> str:
-    """The fingerprint of a file's content.
+def of_file(path: str, offset: int = 0, size: int | None = None) -> str:
+    """The fingerprint of a file's content, or of `size` bytes of it from `offset` on.
 
     Raises OSError.
     """
     hasher = xxhash.xxh3_128()
     with open(path, "rb", buffering=0) as stream:
+        stream.seek(offset)
         buffer = memoryview(bytearray(_BLOCK))
-        while count := stream.readinto(buffer):
+        while size != 0 and (count := stream.readinto(buffer[:size])):
             hasher.update(buffer[:count])
+            if size is not None:
+                size -= count
     return hasher.hexdigest()

@@ -7,7 +7,7 @@ of an earlier try it removes.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 
 import msgspec
@@ -19,7 +19,7 @@ from c2wtasks.catalog import record
 from c2wtasks.catalog.places import IMAGE, INITCONFIG, RECORD, ROOTFS, SPEC, Places
 from c2wtasks.catalog.record import Record, RootfsFacts
 from c2wtasks.errors import OutputError, SpecError, TreeError, os_reason
-from c2wtasks.layers.store import Store, wrong_diff_id
+from c2wtasks.layers.store import Store, damaged, wrong_diff_id
 from c2wtasks.layers.tarindex import bound_time
 from c2wtasks.oci.image import ImageConfig
 from c2wtasks.rootfs import directory
@@ -41,13 +41,17 @@ _MAX_USER_FILE = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A bundle with its image, where its files lie, the store its layers are in, and what the builder may do."""
+    """A bundle with its image, where its files lie, the store its layers are in, and what the builder may do.
+
+    `copied` are the keys of blobs that lie in several places.
+    """
 
     bundle: Bundle
     image: Image
     places: Places
     store: Store
     builder: Builder
+    copied: Set[str] = frozenset()
 
     @property
     def has_rootfs(self) -> bool:
@@ -76,10 +80,23 @@ class Work:
         files.write(self.places.tree, treefile.encode(tree))
 
     def _check_claim(self, layer: Layer) -> None:
-        """That the layer's blob, which some task has read, is the one our image's config says (others may differ)."""
+        """That the blob which was read under the layer's digest, here or elsewhere, is what our image says it is.
+
+        Another image's config may claim another diffID for it; another copy of it may be good and ours not.
+        """
         receipt = self.store.receipt(layer.digest) if layer.digest else None
-        if receipt is not None and receipt.diff_id != str(layer.diff_id):
+        if receipt is None:
+            return
+        if receipt.diff_id != str(layer.diff_id):
             raise wrong_diff_id(layer, receipt)
+        if layer.key in self.copied:
+            place = layer.place
+            try:
+                same = fingerprint.of_file(place.path, place.offset, place.size) == receipt.fingerprint
+            except OSError as error:
+                raise damaged(layer, f"it cannot be read: {os_reason(error)}") from error
+            if not same:
+                raise damaged(layer, "another copy of it is good, this one differs")
 
     def _tree(self) -> tuple[TreeFile, str]:
         """The tree that `make_tree` wrote, and its fingerprint."""

@@ -26,7 +26,7 @@ def publish(places: Places, contents: Mapping[str, bytes], mtime_ns: int, put_ro
     new = places.part(".new")
     files.remove_tree(new)
     try:
-        os.makedirs(os.path.dirname(places.published), exist_ok=True)
+        files.make_folders(os.path.dirname(places.published))
         os.makedirs(new)
         put_rootfs(new)
         for name, content in contents.items():
