@@ -40,9 +40,7 @@ _DOCKER_LAYERS = (
     f"{_DOCKER_FOREIGN}.gzip",
 )
 _FOREIGN = (f"{_OCI_LAYER_PREFIX}nondistributable.", "application/vnd.docker.image.rootfs.foreign.")
-_TIME = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:[.,](\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII
-)
+_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d?):(\d\d):(\d\d)(?:[.,](\d+))?(?:Z|([+-])(\d\d):(\d\d))", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +65,12 @@ class Descriptor:
         size = fields.get("size", as_integer, 0)
         if size < 0:
             raise ValueError(f"{key}.size: {size} is negative")
+        fields.string("artifactType")
         return cls(
             fields.string("mediaType"),
             digest,
             size,
-            fields.get("platform", _read_platform, None),
+            fields.get("platform", _read_platform, None, null_clears=True),
             fields.mapping("annotations", as_string, ""),
             fields.strings("urls"),
         )
@@ -88,6 +87,7 @@ class Manifest:
         fields = godecode.load_object(content)
         if fields.get("schemaVersion", as_integer, 2) == 1:
             raise ValueError("a Docker schema 1 manifest, which is not supported; push the image again")
+        _check_document_types(fields)
         return cls(
             Descriptor.read(fields.object("config"), "config"),
             tuple(Descriptor.read(layer, f"layers[{at}]") for at, layer in enumerate(fields.objects("layers"))),
@@ -102,6 +102,8 @@ class Index:
     def parse(cls, content: bytes) -> Index:
         """Raises ValueError."""
         fields = godecode.load_object(content)
+        fields.get("schemaVersion", as_integer, 2)
+        _check_document_types(fields)
         manifests = enumerate(fields.objects("manifests"))
         return cls(tuple(Descriptor.read(entry, f"manifests[{at}]") for at, entry in manifests))
 
@@ -151,13 +153,21 @@ class ImageConfig:
             architecture=top.string("architecture"),
             variant=top.string("variant"),
             diff_ids=tuple(diff_ids),
-            created_ns=top.get("created", _time, 0),
+            created_ns=top.get("created", _time, 0, null_clears=True),
             user=run.string("User"),
             env=run.strings("Env"),
             entrypoint=run.strings("Entrypoint"),
             cmd=run.strings("Cmd"),
             working_dir=run.string("WorkingDir"),
         )
+
+
+def _check_document_types(fields: Object) -> None:
+    """Refuses wrong types in the fields that manifests and indexes share and that we do not use."""
+    fields.string("mediaType")
+    fields.string("artifactType")
+    fields.object("subject")
+    fields.mapping("annotations", as_string, "")
 
 
 def _check_types(top: Object, run: Object) -> None:
@@ -170,32 +180,46 @@ def _check_types(top: Object, run: Object) -> None:
     run.mapping("Labels", as_string, "")
     run.string("StopSignal")
     run.boolean("ArgsEscaped")
-    for entry in top.objects("history"):
-        entry.get("created", _time, 0)
-        for key in ("created_by", "author", "comment"):
-            entry.string(key)
-        entry.boolean("empty_layer")
+    top.array("history", _check_history_types, None)
+
+
+def _check_history_types(value: Any, key: str) -> None:
+    entry = as_object(value, key)
+    entry.get("created", _time, 0, null_clears=True)
+    for text in ("created_by", "author", "comment"):
+        entry.string(text)
+    entry.boolean("empty_layer")
 
 
 def _read_platform(value: Any, key: str) -> Platform | None:
     fields = as_object(value, key)
+    fields.string("os.version")
+    fields.strings("os.features")
     return Platform.of(fields.string("os"), fields.string("architecture"), fields.string("variant"))
 
 
 def _time(value: Any, key: str) -> int:
-    """RFC 3339, as nanoseconds since 1970."""
+    """RFC 3339 as Go reads it, as nanoseconds since 1970.
+
+    So one digit is an hour and a comma a point, but t and z, a 24th hour and leap seconds are refused.
+    """
     text = as_string(value, key)
     match = _TIME.fullmatch(text)
     try:
         if match is None:
             raise ValueError
-        year, month, day, hour, minute, second, fraction, sign, off_hour, off_minute = match.groups()
-        moment = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second), tzinfo=UTC)
+        *calendar, fraction, sign, off_hour, off_minute = match.groups()
+        year, month, day, hour, minute, second = map(int, calendar)
+        shift = 0 if year else 400  # Python's calendar has no year 0; all repeats after 400
+        moment = datetime(year + shift, month, day, hour, minute, second, tzinfo=UTC)
+        hours, minutes = int(off_hour or 0), int(off_minute or 0)
+        if hours > 24 or minutes > 60:
+            raise ValueError
     except ValueError:
         raise ValueError(f"{key}: {text!r} is not a time (RFC 3339)") from None
-    offset = (int(off_hour) * 60 + int(off_minute)) * 60 if sign else 0
-    since_1970 = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    seconds = since_1970.days * 86_400 + since_1970.seconds - (-offset if sign == "-" else offset)
+    since_1970 = moment - datetime(1970 + shift, 1, 1, tzinfo=UTC)
+    east = (hours * 60 + minutes) * (-60 if sign == "-" else 60)
+    seconds = since_1970.days * 86_400 + since_1970.seconds - east
     return seconds * 10**9 + int((fraction or "0")[:9].ljust(9, "0"))
 
 

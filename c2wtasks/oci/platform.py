@@ -63,7 +63,7 @@ class Platform:
                 for version in range(_version(self.variant, 5) - 1, 4, -1):
                     yield Platform(self.os, "arm", f"v{version}")
             case "arm64":
-                yield from Platform(self.os, "arm", self.variant or "v8").served_by()
+                yield from Platform.of(self.os, "arm", self.variant or "v8").served_by()
 
     def rank(self, offered: Platform) -> int | None:
         """How well an image of platform `offered` serves this one: 0 is best, None is not at all (`Only`)."""

@@ -13,7 +13,6 @@ from c2wtasks.vm.runtimespec import ROOTFS_IN_VM
 _BUNDLE_IN_VM = "/run/bundle"
 _HOSTS = "127.0.0.1\tlocalhost\n"
 _MS_BIND = 4096
-_NATIVE = ("riscv64", "amd64")
 
 Fields = dict[str, Any]
 
@@ -21,7 +20,7 @@ Fields = dict[str, Any]
 def boot_config(architecture: str, boot: Boot, table: Table) -> bytes:
     """The text of initconfig.json for an image of that architecture (as its config writes it)."""
     mounts = [_tmpfs_like("proc", "/proc")]
-    if boot.binfmt and not boot.external_bundle and architecture not in _NATIVE:
+    if boot.binfmt and not boot.external_bundle and architecture not in table.without_binfmt:
         mounts.append(_binfmt(architecture))
     mounts += [_tmpfs_like("tmpfs", folder) for folder in ("/run", "/sys", "/tmp", "/var", "/mnt")]
     mounts.append(_mount("cgroup2", "none", "/sys/fs/cgroup", dir=[_dir("/sys/fs/cgroup", 0o666)]))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from c2wtasks.oci.godecode import Float
+from c2wtasks.oci.godecode import Number, Object
 
 _ESCAPED = re.compile('[\x00-\x1f"\\\\<>&\u2028\u2029\ud800-\udfff]')
 _SHORT = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
@@ -14,7 +14,7 @@ _SHORT_SINCE_1_22 = {"\b": "\\b", "\f": "\\f"}
 
 
 def dumps(value: Any, *, go_before_1_22: bool = False) -> bytes:
-    """The text of `value`: dicts (in their order), lists, strings, integers, booleans and None.
+    """The text of `value`: dicts (in their order), lists, strings, integers, booleans, None; all of `godecode`.
 
     A lone surrogate, which is how Python keeps an invalid UTF-8 byte, becomes the escape of U+FFFD, as Go writes
     an invalid byte. Go before 1.22 wrote backspace and form feed as \\u0008 and \\u000c.
@@ -39,13 +39,18 @@ def dumps(value: Any, *, go_before_1_22: bool = False) -> bytes:
                 return "false"
             case int():
                 return str(value)
-            case Float():
+            case Number():
                 return value.text
+            case Object():
+                return members(value)
             case Mapping():
-                return "{" + ",".join(f"{text(k)}:{text(v)}" for k, v in value.items()) + "}"
+                return members(value.items())
             case list() | tuple():
                 return "[" + ",".join(map(text, value)) + "]"
         raise TypeError(f"{type(value).__name__} has no JSON text here")
+
+    def members(pairs: Iterable[tuple[str, Any]]) -> str:
+        return "{" + ",".join(f"{text(name)}:{text(value)}" for name, value in pairs) + "}"
 
     return text(value).encode()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from c2wtasks.bundlefile.model import Process
 from c2wtasks.oci import godecode
-from c2wtasks.oci.godecode import Object
+from c2wtasks.oci.godecode import Object, fold
 from c2wtasks.vm import gojson
 
 
@@ -33,27 +33,25 @@ def with_overrides(config: bytes, process: Process) -> bytes:
         changes["WorkingDir"] = process.cwd
     if process.user is not None:
         changes["User"] = process.user
-    return gojson.dumps(_changed(top, {"config": _changed(run, changes)}))
+    try:
+        return gojson.dumps(_changed(top, {"config": _changed(run, changes)}))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
-def _changed(fields: Object, changes: dict[str, Any]) -> dict[str, Any]:
+def _changed(fields: Object, changes: dict[str, Any]) -> Object:
     """`fields` with `changes` in the place of the keys that Go would take for the same; None removes."""
-    folded = {key.casefold(): key for key in changes}
-    result: dict[str, Any] = {}
+    names = {fold(name): name for name in changes}
+    left = dict(changes)
+    pairs: list[tuple[str, Any]] = []
     for key, value in fields:
-        name = folded.get(key.casefold(), key)
-        value = changes.get(name, value) if name in changes else _plain(value)
-        if value is not None or name not in changes:
-            result[name] = value
-    return result | {key: value for key, value in changes.items() if value is not None}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Object):
-        return {key: _plain(item) for key, item in value}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return value
+        name = names.get(fold(key))
+        if name is None:
+            pairs.append((key, value))
+        elif name in left:
+            pairs.append((name, left.pop(name)))
+    pairs += left.items()
+    return Object(pair for pair in pairs if pair[1] is not None or pair[0] not in changes)
 
 
 def _environment(image: tuple[str, ...], overrides: tuple[tuple[str, str | None], ...]) -> list[str]:

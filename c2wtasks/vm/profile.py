@@ -15,7 +15,8 @@ class Table:
     """`default_env` is what the image's env is laid over; None means that it is taken as it stands.
 
     `mode` is that of the folders which init makes for the overlay. `start` is the command that runs the
-    container; `touched` what vmtouch keeps in memory.
+    container; `touched` what vmtouch keeps in memory; `without_binfmt` the architectures, as image configs write
+    them, that need no emulator registered in the VM.
     """
 
     go_before_1_22: bool
@@ -29,6 +30,7 @@ class Table:
     start: tuple[str, ...]
     run: tuple[str, ...]
     touched: tuple[str, ...]
+    without_binfmt: tuple[str, ...]
     overlay_mode: int
     etc_on_tmpfs: bool
 
@@ -46,6 +48,7 @@ TABLES: dict[Profile, Table] = {
         start=("/sbin/start-runc",),
         run=(),
         touched=("/sbin/runc", "/sbin/init", "/sbin/start-runc"),
+        without_binfmt=("riscv64", "amd64"),
         overlay_mode=0o666,
         etc_on_tmpfs=False,
     ),
@@ -61,6 +64,7 @@ TABLES: dict[Profile, Table] = {
         start=("/sbin/runc",),
         run=("run",),
         touched=("/sbin/runc", "/sbin/init"),
+        without_binfmt=("riscv64", "amd64", ""),
         overlay_mode=0o755,
         etc_on_tmpfs=True,
     ),

@@ -93,8 +93,7 @@ def runtime_spec(config: ImageConfig, user: User, table: Table, *, terminal: boo
 def _environment(config: ImageConfig, table: Table, terminal: bool) -> list[str]:
     if table.default_env is None:
         return list(config.env)
-    laid_over = overlay_environment(table.default_env, config.env) if config.env else list(table.default_env)
-    return [*laid_over, *(table.terminal_env if terminal else ())]
+    return [*overlay_environment(table.default_env, config.env), *(table.terminal_env if terminal else ())]
 
 
 def overlay_environment(defaults: tuple[str, ...], overrides: tuple[str, ...]) -> list[str]:

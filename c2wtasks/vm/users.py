@@ -4,15 +4,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from c2wtasks.errors import SpecError
 
 _MAX_ID = 2**31 - 1
-_MAX_LINE = 64 * 1024
-_WHITE = b" \t\n\v\f\r"
-_INTEGER = re.compile(r"[+-]?[0-9]+")
+_MAX_PASSWD_LINE = 64 * 1024  # of Go's bufio.Scanner; what ends the line counts
+_WHITE = " \t\n\v\f\r\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+_INTEGER = re.compile(r"([+-]?)([0-9]+)")
+_HINT = "set process.user in bundle.yaml, or add the entry to the image"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,93 +25,91 @@ class User:
     additional_gids: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A line of either file. `fourth` is the user's group, or the group's members."""
+
+    name: str
+    id: int
+    fourth: str
+
+
 def resolve(spec: str, passwd: bytes | None, group: bytes | None) -> User:
-    """The user that `spec` names: `user`, `uid`, `user:group`, and so on.
+    """The user that `spec` names: `user`, `uid`, `user:group`, and so on; without a user, 0.
 
     `passwd` and `group` are the contents of the files, None where the image has none: numbers need neither.
-    The first matching line counts. An explicit group means no additional groups.
+    A number always means an id, and the first line that fits counts. An explicit group means no additional ones.
 
     Raises SpecError.
     """
     wanted_user, _, rest = spec.partition(":")
     wanted_group = rest.partition(":")[0]
-    uid = _number(spec, wanted_user)
-    explicit_gid = _number(spec, wanted_group)
-    user = _find_user(passwd or b"", wanted_user, uid)
-    name = ""
-    gid = 0
-    if user is not None:
-        name, uid, gid = user
-    elif wanted_user and uid is None:
-        where = "the image has no /etc/passwd" if passwd is None else "/etc/passwd has no such entry"
-        raise SpecError(f"user {spec!r}: unable to find user {wanted_user}: {where}", hint=_HINT)
-    groups: tuple[int, ...] = ()
+    name, gid, additional = "", 0, []
+    user = _find(_passwd_entries(passwd or b""), wanted_user or "0")
+    if user is None:
+        uid = _unlisted(spec, "user", wanted_user or "0", "/etc/passwd", passwd)
+    else:
+        name, uid, gid = user.name, user.id, _atoi(user.fourth)[0]
+    groups = _group_entries(group or b"")
     if wanted_group:
-        found = next(_groups(group or b"", wanted_group, explicit_gid, ""), None)
-        if found is None and explicit_gid is None:
-            where = "the image has no /etc/group" if group is None else "/etc/group has no such entry"
-            raise SpecError(f"user {spec!r}: unable to find group {wanted_group}: {where}", hint=_HINT)
-        gid = explicit_gid if found is None and explicit_gid is not None else found or 0
+        found = _find(groups, wanted_group)
+        gid = found.id if found else _unlisted(spec, "group", wanted_group, "/etc/group", group)
     elif name:
-        groups = tuple(_groups(group or b"", "", None, name))
-    return User(_as_id(uid or 0), _as_id(gid), tuple(map(_as_id, groups)))
+        additional = [entry.id for entry in groups if name in entry.fourth.split(",")]
+    return User(_as_32_bits(uid), _as_32_bits(gid), tuple(map(_as_32_bits, additional)))
 
 
-_HINT = "set process.user in bundle.yaml, or add the entry to the image"
+def _find(entries: Iterable[_Entry], wanted: str) -> _Entry | None:
+    number, numeric = _atoi(wanted)
+    return next((entry for entry in entries if (entry.id == number if numeric else entry.name == wanted)), None)
 
 
-def _number(spec: str, text: str) -> int | None:
-    """The id that `text` writes as a number; None where it is a name."""
-    if not _INTEGER.fullmatch(text):
-        return None
-    value = int(text) if len(text) < 30 else _MAX_ID + 1
-    if not 0 <= value <= _MAX_ID:
+def _unlisted(spec: str, what: str, wanted: str, file: str, content: bytes | None) -> int:
+    """The id that `wanted` is without an entry in the file."""
+    number, numeric = _atoi(wanted)
+    if not numeric:
+        where = f"the image has no {file}" if content is None else f"{file} has no such entry"
+        raise SpecError(f"user {spec!r}: unable to find {what} {wanted}: {where}", hint=_HINT)
+    if not 0 <= number <= _MAX_ID:
         raise SpecError(f"user {spec!r}: uids and gids must be in range 0-{_MAX_ID}", hint=_HINT)
-    return value
+    return number
 
 
-def _as_id(value: int) -> int:
-    return value & 0xFFFF_FFFF
+def _atoi(text: str) -> tuple[int, bool]:
+    """Go's `strconv.Atoi`: 0 for what is no number, the nearest of 64 bits for one too big; whether that is right."""
+    match = _INTEGER.fullmatch(text)
+    if match is None:
+        return 0, False
+    sign, digits = match.groups()
+    digits = digits.lstrip("0")[:20] or "0"  # 20 digits are too many already
+    number = int(sign + digits)
+    nearest = max(-(2**63), min(number, 2**63 - 1))
+    return nearest, nearest == number
 
 
-def _atoi(field: bytes) -> int:
-    """Go's `strconv.Atoi`, errors ignored: 0 for what is no number, the nearest of 64 bits for one too big."""
-    text = field.decode("latin-1")
-    if not _INTEGER.fullmatch(text):
-        return 0
-    value = int(text) if len(text) < 30 else (-1 if text[0] == "-" else 1) * 2**63
-    return max(-(2**63), min(value, 2**63 - 1))
+def _as_32_bits(number: int) -> int:
+    return number & 0xFFFF_FFFF
 
 
-def _find_user(passwd: bytes, name: str, uid: int | None) -> tuple[str, int, int] | None:
-    """(name, uid, gid) of the first line that fits; without a name that of uid 0."""
-    for line in passwd.split(b"\n"):
-        if len(line) > _MAX_LINE:
-            raise SpecError("/etc/passwd: a line is longer than 64 KiB")
-        line = line.strip(_WHITE)
-        if not line:
-            continue
-        fields = line.split(b":") + [b""] * 4
-        this_name = fields[0].decode("utf-8", "surrogateescape")
-        this_uid = _atoi(fields[2])
-        if (this_uid == (uid or 0)) if uid is not None or not name else (this_name == name):
-            return this_name, this_uid, _atoi(fields[3])
-    return None
+def _passwd_entries(content: bytes) -> list[_Entry]:
+    """Also what looks like a comment is an entry."""
+    if any(len(line) >= _MAX_PASSWD_LINE for line in content.split(b"\n")):
+        raise SpecError("/etc/passwd: a line is longer than 64 KiB")
+    return [_entry(line) for line in _lines(content)]
 
 
-def _groups(group: bytes, name: str, gid: int | None, member: str) -> Iterator[int]:
-    """The gids of the lines that fit: with that member, or of that gid, or of that name."""
-    for line in group.split(b"\n"):
-        line = line.strip(_WHITE)
-        if not line or line.startswith(b"#"):
-            continue
-        fields = line.split(b":") + [b""] * 4
-        this_gid = _atoi(fields[2])
-        if member:
-            fits = member.encode("utf-8", "surrogateescape") in fields[3].split(b",")
-        elif gid is not None:
-            fits = this_gid == gid
-        else:
-            fits = fields[0].decode("utf-8", "surrogateescape") == name
-        if fits:
-            yield this_gid
+def _group_entries(content: bytes) -> list[_Entry]:
+    return [_entry(line) for line in _lines(content) if not line.startswith("#")]
+
+
+def _lines(content: bytes) -> Iterator[str]:
+    """The lines that are not blank, without white space around them."""
+    for line in content.decode("utf-8", "surrogateescape").split("\n"):
+        if stripped := line.strip(_WHITE):
+            yield stripped
+
+
+def _entry(line: str) -> _Entry:
+    """Fields that lack are empty, and an id that is no number is 0."""
+    name, _, number, fourth, *_ = [*line.split(":"), "", "", "", ""]
+    return _Entry(name, _atoi(number)[0], fourth)

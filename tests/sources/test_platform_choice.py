@@ -48,6 +48,7 @@ def test_served_by(asked, served_by):
         ("linux/amd64", "linux/amd64/v2", False),
         ("linux/amd64/v2", "linux/amd64/v1", True),
         ("linux/arm64", "linux/arm/v7", True),
+        ("linux/arm64/7", "linux/arm/v7", True),
         ("linux/arm/v7", "linux/arm64", False),
         ("linux/arm/v6", "linux/arm/v7", False),
         ("linux/arm/v6", "linux/arm", False),
