@@ -4,7 +4,7 @@ from c2wtasks.engine.config import configure
 from c2wtasks.graph import Graph
 
 graph = Graph.load("bundle.yaml")
-DOIT_CONFIG = configure(aliases=graph.aliases, finish=graph.finish)
+DOIT_CONFIG = configure(graph)
 
 
 def task_layer():

@@ -87,11 +87,15 @@ def _runner(command: Any, stream: TextIO, options: dict[str, Any]) -> Runner:
 
 
 def _finish(hooks: Hooks, runner: Runner) -> bool:
+    lines: list[str] = []
     try:
-        _say(hooks.finish(runner.failed, runner.current))
+        for line in hooks.finish(runner.failed, runner.current):
+            lines.append(line)  # those given before an error count
     except UserError as error:
-        _say([str(error)])
+        lines.append(str(error))
         return False
+    finally:
+        _say(lines)
     return True
 
 

@@ -85,8 +85,11 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
             if base_fail is None:
                 self._record_targets(task)
             super().process_task_result(node, base_fail)
+            self.dep_manager.backend.commit()
         except OSError as error:
             self._handle_task_error(node, UserFailure(UserError(f"{error.filename}: {os_reason(error)}")))
+        except UserError as error:
+            self._handle_task_error(node, UserFailure(error))
         if node.run_status == "successful":
             self.executed += 1
 

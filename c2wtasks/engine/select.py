@@ -9,6 +9,8 @@ from typing import Any
 
 from doit.exceptions import InvalidCommand
 
+from c2wtasks.errors import printable
+
 
 def resolve(
     words: Sequence[str], tasks: Mapping[str, Any], targets: Container[str], aliases: Mapping[str, tuple[str, ...]]
@@ -41,10 +43,10 @@ def _meaning(
         found = found or [name for alias in fnmatch.filter(aliases, word) for name in aliases[alias]]
         if found:
             return found
-        raise InvalidCommand(f"'{word}' fits no task{_near(word, [*aliases, *tasks])}")
+        raise InvalidCommand(f"'{printable(word)}' fits no task{_near(word, [*aliases, *tasks])}")
     if any(task.loader for task in tasks.values()):
         return [word]  # may be the name of a task that doit creates later
-    raise InvalidCommand(f"'{word}' is no task, bundle or target{_near(word, [*aliases, *tasks])}")
+    raise InvalidCommand(f"'{printable(word)}' is no task, bundle or target{_near(word, [*aliases, *tasks])}")
 
 
 def _near(word: str, names: list[str]) -> str:

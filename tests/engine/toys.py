@@ -11,6 +11,7 @@ from pathlib import Path
 
 DODO = """
 import os, time
+from types import SimpleNamespace
 from c2wtasks.engine.config import configure
 from c2wtasks.errors import LayerError
 
@@ -80,7 +81,7 @@ for name in BUNDLES:
     image = name.partition("@")[0]
     ALIASES[image] = (*ALIASES.get(image, ()), task)
     ALIASES[name] = (task,)
-DOIT_CONFIG = configure(aliases=ALIASES, finish=finish)
+DOIT_CONFIG = configure(SimpleNamespace(aliases=ALIASES, finish=finish))
 """
 
 LAYERS = ("base", "web", "arm")
