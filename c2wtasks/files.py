@@ -6,6 +6,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import ENOTDIR
 from typing import BinaryIO
 
 from c2wtasks.errors import OutputError, os_reason
@@ -84,7 +85,7 @@ def make_folders(path: str) -> None:
         os.mkdir(path)
     except FileExistsError:
         if not os.path.isdir(path):
-            raise
+            raise NotADirectoryError(ENOTDIR, f"{path} is not a folder") from None
         return
     os.chmod(path, 0o755)
 

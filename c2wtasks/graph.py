@@ -143,13 +143,16 @@ class Graph:
 
     def tree_tasks(self) -> Iterator[Task]:
         """`tree:<bundle>`: the layers applied, in memory."""
+        # Where images disagree on a blob's diffID, the index of a wrong one is never made: its tree says so.
+        disputed = {key for key, copies in self.layers.items() if len({copy.diff_id for copy in copies}) > 1}
         for work in self._with_rootfs():
             layers = work.image.layers
+            indexes = {self.store.index(layer.diff_id) for layer in layers if layer.key not in disputed}
             yield {
                 "name": str(work.bundle),
                 "doc": f"applies the {len(layers)} layers of {work.bundle}",
                 "actions": [work.make_tree],
-                "file_dep": sorted({self.store.index(layer.diff_id) for layer in layers}),
+                "file_dep": sorted(indexes),
                 "task_dep": list(dict.fromkeys(f"layer:{layer.key}" for layer in layers)),
                 "targets": [work.places.tree],
                 "uptodate": [
@@ -246,7 +249,7 @@ class Graph:
         return names
 
     def finish(self, failed: Failed, current: frozenset[str]) -> Iterable[str]:
-        """Brings catalog.json up to date, and gives the lines that end the run.
+        """Gives the lines that end the run, and brings catalog.json up to date.
 
         `failed` maps the tasks that failed, or were left out for one that did, to the tasks at fault and why;
         `current` are the tasks that are now as they should be.
@@ -254,14 +257,15 @@ class Graph:
         Raises OutputError.
         """
         reasons = {
-            str(bundle): " / ".join(failed[f"bundle:{bundle}"].values())
+            str(bundle): " / ".join(dict.fromkeys(why for _, why in sorted(failed[f"bundle:{bundle}"].items())))
             for bundle in self.file.bundles
             if f"bundle:{bundle}" in failed
         }
         good = frozenset(str(bundle) for bundle in self.file.bundles if f"bundle:{bundle}" in current)
+        yield from self._notes(good)
+        yield from (f"{bundle}: {reason}" for bundle, reason in sorted(reasons.items()))
         if reasons or good:
             self._write_catalog(reasons, good)
-        return [*self._notes(good), *(f"{bundle}: {reason}" for bundle, reason in sorted(reasons.items()))]
 
     def _notes(self, built: frozenset[str]) -> Iterator[str]:
         """What an unprivileged builder left undone."""
@@ -280,7 +284,7 @@ class Graph:
         try:
             with open(path, "rb") as stream:
                 previous = stream.read()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             previous = None
         except OSError as error:
             raise OutputError(f"{path}: cannot be read: {os_reason(error)}") from error

@@ -74,7 +74,8 @@ class Work:
                 entries = self.store.entries(layer.diff_id)
                 apply(root, entries, number, same_owner=self.bundle.same_owner)
             except TreeError as error:
-                raise TreeError(f"layer {layer.short}: {error.message}", hint=error.hint) from error
+                hint = error.hint or "build the image again"
+                raise TreeError(f"layer {layer.short}: {error.message}", hint=hint) from error
         diff_ids = [str(layer.diff_id) for layer in self.image.layers]
         tree = treefile.flatten(root, diff_ids, default_mtime_ns=self.default_mtime_ns)
         files.write(self.places.tree, treefile.encode(tree))
@@ -157,7 +158,7 @@ class Work:
         if config.user:
             tree, _ = self._tree()
             root = treefile.grow(tree)
-            passwd, group = (self._user_file(tree, root, path) for path in (b"etc/passwd", b"etc/group"))
+            passwd, group = (self._user_file(tree, root, config.user, path) for path in (b"etc/passwd", b"etc/group"))
             user = users.resolve(config.user, passwd, group)
         table = TABLES[self.bundle.profile]
         spec = runtime_spec(config, user, table, terminal=self.bundle.process.terminal)
@@ -172,24 +173,28 @@ class Work:
         except ValueError as error:
             raise SpecError(f"image config {self.image.config_digest.short}: {error}") from error
 
-    def _user_file(self, tree: TreeFile, root: Inode, path: bytes) -> bytes | None:
+    def _user_file(self, tree: TreeFile, root: Inode, user: str, path: bytes) -> bytes | None:
         """The content of a file of the image, found as from inside it; None where there is none."""
-        shown = f"/{path.decode()}"
+        shown = f"user {user!r}: /{path.decode()}"
+        hint = "build the image again with a proper one"
         try:
             inode = lookup(root, path)
-            if inode is None:
-                return None
-            if inode.kind != FILE:
-                raise SpecError(f"{shown}: is not a regular file in this image")
-            if inode.size > _MAX_USER_FILE:
-                raise SpecError(f"{shown}: is {inode.size} bytes, more than a user file can be ({_MAX_USER_FILE})")
-            if inode.content is None:
-                return b""
-            layer, offset, sparse = inode.content
-            self._ensure_tars()
+        except OSError as error:
+            raise SpecError(f"{shown} cannot be reached in this image: {os_reason(error)}", hint=hint) from error
+        if inode is None:
+            return None
+        if inode.kind != FILE:
+            raise SpecError(f"{shown} is not a regular file in this image", hint=hint)
+        if inode.size > _MAX_USER_FILE:
+            raise SpecError(f"{shown} is {inode.size} bytes, more than is read ({_MAX_USER_FILE})", hint=hint)
+        if inode.content is None:
+            return b""
+        layer, offset, sparse = inode.content
+        self._ensure_tars()
+        try:
             return self.store.read(tree.diff_ids()[layer], offset, inode.size, sparse)
         except OSError as error:
-            raise SpecError(f"{shown}: cannot be read in this image: {os_reason(error)}") from error
+            raise SpecError(f"{shown} cannot be read: {os_reason(error)}") from error
 
     def make_boot(self) -> None:
         """Raises OutputError."""

@@ -27,8 +27,6 @@ Data = dict[str, Any]
 class State:
     """doit's interface of a backend: (task, key) -> plain data."""
 
-    desc = "SQLite, a commit for each finished task (c2wtasks)"
-
     def __init__(self, name: str, codec: Any = None, *, module_name: str | None = None) -> None:
         self.name = name
         self._tasks: dict[str, Data] = {}

@@ -45,11 +45,15 @@ def read_members(read_at: ReadAt, size: int) -> dict[str, Member]:
 
     Raises ValueError: not a tar, damaged, truncated, or with sparse members (their bytes do not lie together).
     """
+    if size < BLOCK:
+        raise ValueError("is too short for a tar archive")
     members: dict[str, Member] = {}
     said = _Extensions()
     at = 0
     # Two blocks of zeros end an archive. Many writers leave them out, or write only one.
-    while at + BLOCK <= size and (header := _exactly(read_at, at, BLOCK)).strip(b"\0"):
+    while at < size and (header := _exactly(read_at, at, min(BLOCK, size - at))).strip(b"\0"):
+        if len(header) < BLOCK:
+            raise ValueError(f"ends inside the header at offset {at}; it is truncated")
         _check_sum(header, at)
         kind = header[156:157]
         data = at + BLOCK
@@ -62,8 +66,6 @@ def read_members(read_at: ReadAt, size: int) -> dict[str, Member]:
             _add(members, header, said, Member("file", data, stored), at)
             said = _Extensions()
         at = data + -(-stored // BLOCK) * BLOCK
-    if size < BLOCK:
-        raise ValueError("is too short for a tar archive")
     return members
 
 
