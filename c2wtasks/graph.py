@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from inspect import Parameter, Signature
 from typing import Any
 
 from doit.exceptions import InvalidDodoFile
@@ -14,11 +15,12 @@ from c2wtasks.bundlefile.load import load
 from c2wtasks.bundlefile.model import Bundle, BundleFile
 from c2wtasks.bundlefile.problems import BundleFileError
 from c2wtasks.catalog import listing, publish
-from c2wtasks.catalog.places import RECORD, Places
+from c2wtasks.catalog.places import RECORD, ROOTFS, Places
 from c2wtasks.catalog.record import OUTPUT_VERSION
 from c2wtasks.errors import OutputError, SourceError, os_reason
 from c2wtasks.layers.store import Store
 from c2wtasks.rootfs.builder import builder
+from c2wtasks.sources.memo import Memo
 from c2wtasks.sources.model import Layer
 from c2wtasks.sources.resolve import Resolver
 from c2wtasks.steps import Work
@@ -28,8 +30,16 @@ Values = dict[str, Any]
 Failed = Mapping[str, Mapping[str, str]]
 
 
+# doit looks at the signature of each check of each task in each run; spelt out, that costs next to nothing.
+_OF_TASK_AND_VALUES = Signature(
+    [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("task", "values")], return_annotation=bool
+)
+
+
 class Inputs:
     """An `uptodate` check: the options that can change a task's bytes, as one fingerprint, and our version."""
+
+    __signature__ = _OF_TASK_AND_VALUES
 
     def __init__(self, *values: object) -> None:
         self.fingerprint = fingerprint.of_value([OUTPUT_VERSION, *values])
@@ -46,6 +56,8 @@ class Published:
 
     `trusted` is the same, for the task itself when it runs again.
     """
+
+    __signature__ = _OF_TASK_AND_VALUES
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
@@ -67,6 +79,18 @@ class Published:
     def __call__(self, task: Any, values: Values) -> bool:
         self.trusted = bool(values.get("published")) and values["published"] == self._state()
         return self.trusted
+
+
+class Exists:
+    """An `uptodate` check: one of these paths is there."""
+
+    __signature__ = Signature()
+
+    def __init__(self, *paths: str) -> None:
+        self.paths = paths
+
+    def __call__(self) -> bool:
+        return any(os.path.exists(path) for path in self.paths)
 
 
 @dataclass(slots=True)
@@ -95,7 +119,8 @@ class Graph:
             count = len(error.lines)
             raise InvalidDodoFile(lines if count == 1 else f"{count} mistakes, nothing was done:\n{lines}") from error
         graph = cls(file, Store(f"{file.cache}/layers"))
-        resolver = Resolver()
+        memo = Memo.of(file.cache)
+        resolver = Resolver(memo)
         copied: set[str] = set()
         for bundle in file.bundles:
             try:
@@ -112,6 +137,7 @@ class Graph:
                         copies.append(layer)
                     if copies[0].place != layer.place:
                         copied.add(layer.key)
+        memo.save()
         return graph
 
     # Creators, one for each family of tasks.
@@ -134,7 +160,7 @@ class Graph:
                 "targets": [self.store.receipt_file(digest)] if digest else [],
                 "uptodate": [
                     Inputs([str(diff_id) for diff_id in claims]),
-                    (_any_exists, [[self.store.index(diff_id) for diff_id in claims]]),
+                    Exists(*(self.store.index(diff_id) for diff_id in claims)),
                 ],
             }
 
@@ -173,7 +199,7 @@ class Graph:
                 "actions": [work.make_rootfs],
                 "file_dep": [work.places.tree],
                 "targets": [work.places.rootfs_stamp],
-                "uptodate": [Inputs(work.builder), (work.rootfs_stands, [])],
+                "uptodate": [Inputs(work.builder), Exists(work.places.part(ROOTFS), work.places.output(ROOTFS))],
             }
 
     def spec_tasks(self) -> Iterator[Task]:
@@ -293,10 +319,6 @@ class Graph:
 
 def _titled(text: str) -> Callable[[Any], str]:
     return lambda _task: text
-
-
-def _any_exists(paths: list[str]) -> bool:
-    return any(os.path.exists(path) for path in paths)
 
 
 def _fail(error: SourceError) -> None:

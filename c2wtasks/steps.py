@@ -113,10 +113,6 @@ class Work:
 
     # rootfs:
 
-    def rootfs_stands(self) -> bool:
-        """Whether there is a root at all, waiting to be published or published."""
-        return os.path.isdir(self.places.part(ROOTFS)) or os.path.isdir(self.places.output(ROOTFS))
-
     def make_rootfs(self) -> None:
         """Raises LayerError, OutputError."""
         tree, tree_fingerprint = self._tree()

@@ -10,6 +10,7 @@ from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import Reference
 from c2wtasks.sources.docker_archive import open_docker
 from c2wtasks.sources.layout import open_archive, open_folder
+from c2wtasks.sources.memo import Memo
 from c2wtasks.sources.model import Image
 from c2wtasks.sources.reading import NoSuchPath
 
@@ -31,9 +32,13 @@ OPENERS: dict[str, Callable[[str], Images]] = {
 
 
 class Resolver:
-    """Resolves many images: a source is opened once, and its small files are read once, while this lives."""
+    """Resolves many images: a source is opened once, and its small files are read once, while this lives.
 
-    def __init__(self) -> None:
+    What `memo` recalls is not read at all.
+    """
+
+    def __init__(self, memo: Memo | None = None) -> None:
+        self.memo = memo
         self._opened: dict[tuple[str, str], Images | SourceError] = {}
 
     def resolve(self, reference: Reference, path: str, platform: Platform) -> Image:
@@ -43,6 +48,14 @@ class Resolver:
 
         Raises SourceError.
         """
+        if self.memo is not None and (known := self.memo.recall(reference, path, platform)) is not None:
+            return known
+        image = self._read(reference, path, platform)
+        if self.memo is not None:
+            self.memo.remember(reference, path, platform, image)
+        return image
+
+    def _read(self, reference: Reference, path: str, platform: Platform) -> Image:
         key = (reference.transport, path)
         if key not in self._opened:
             self._opened[key] = _open(reference.transport, path)

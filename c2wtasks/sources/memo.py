@@ -1,0 +1,125 @@
+"""Images remembered between runs, so that a run which finds nothing changed reads no manifest and no config.
+
+An image stands while every file it was read from has the stat it had (times, size, inode), and every blob of its
+layers is there with its size. Losing the memo costs nothing but the time to read those files again.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from dataclasses import dataclass, field
+
+import msgspec
+
+from c2wtasks import files, fingerprint
+from c2wtasks.errors import OutputError
+from c2wtasks.oci.platform import Platform
+from c2wtasks.oci.reference import Reference
+from c2wtasks.sealed import seal, unseal
+from c2wtasks.sources.model import Image
+
+_MAGIC = b"c2wmemo\x01"
+_TICK_NS = 20_000_000
+_COARSE_TICK_NS = 2_000_000_000
+
+State = tuple[int, int, int, int]
+
+
+class _Memory(msgspec.Struct):
+    """`files` maps paths to their states, `images` keys to images."""
+
+    files: dict[str, State] = {}
+    images: dict[str, Image] = {}
+
+
+_DECODER = msgspec.msgpack.Decoder(_Memory)
+
+
+@dataclass(slots=True)
+class Memo:
+    """The images of one catalog. `path` is the file that keeps them."""
+
+    path: str
+    _before: _Memory = field(default_factory=_Memory)
+    _now: _Memory = field(default_factory=_Memory)
+    _states: dict[str, State | None] = field(default_factory=dict)
+    _began: int = field(default_factory=time.time_ns)
+
+    @classmethod
+    def of(cls, cache: str) -> Memo:
+        """The memo, in the folder `cache`, of the catalog in the current folder."""
+        path = f"{cache}/memo/{fingerprint.of_bytes(os.fsencode(os.getcwd()))}"
+        try:
+            with open(path, "rb") as stream:
+                return cls(path, unseal(_MAGIC, stream.read(), _DECODER))
+        except (OSError, ValueError):
+            return cls(path)
+
+    def recall(self, reference: Reference, path: str, platform: Platform) -> Image | None:
+        """The image, if it was remembered and still stands."""
+        key = _key(reference, path, platform)
+        image = self._before.images.get(key)
+        if image is None or not all(self._stands(file) for file in image.files):
+            return None
+        for layer in image.layers:
+            state = self._state(layer.place.path)
+            if state is None or state[2] < layer.place.offset + layer.place.size:
+                return None
+        self._now.images[key] = image
+        return image
+
+    def remember(self, reference: Reference, path: str, platform: Platform, image: Image) -> None:
+        """Keeps an image that was just resolved, unless one of its files may still be changing.
+
+        What a docker folder's links lead to is not among its files, so such an image is never kept.
+        """
+        if reference.transport == "docker-archive" and os.path.isdir(path):
+            return
+        states = {file: self._settled(file) for file in image.files}
+        if None not in states.values():
+            self._now.images[_key(reference, path, platform)] = image
+
+    def save(self) -> None:
+        """Writes what was recalled and remembered, if it is not what was there before."""
+        if self._now.images.keys() == self._before.images.keys() and all(
+            self._now.images[key] is image for key, image in self._before.images.items()
+        ):
+            return
+        for image in self._now.images.values():
+            for file in image.files:
+                if (state := self._state(file)) is not None:
+                    self._now.files[file] = state
+        try:
+            files.write(self.path, seal(_MAGIC, self._now))
+        except OutputError:  # a cache that cannot be written fails where it matters
+            pass
+
+    def _stands(self, file: str) -> bool:
+        return self._state(file) == self._before.files.get(file, ())
+
+    def _state(self, file: str) -> State | None:
+        """A regular file's state, looked at once; None where there is none."""
+        if file not in self._states:
+            try:
+                found = os.stat(file)
+            except OSError:
+                self._states[file] = None
+            else:
+                state = (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
+                self._states[file] = state if stat.S_ISREG(found.st_mode) else None
+        return self._states[file]
+
+    def _settled(self, file: str) -> State | None:
+        """The state of a file that had not changed for a tick of its clock when we began to read: so it is what was
+        read, and no later change can hide behind it."""
+        state = self._state(file)
+        if state is None:
+            return None
+        tick = _TICK_NS if state[1] % 10**9 else _COARSE_TICK_NS
+        return state if state[1] + tick < self._began else None
+
+
+def _key(reference: Reference, path: str, platform: Platform) -> str:
+    return f"{reference.transport}:{path}:{reference.tag} {platform}"
