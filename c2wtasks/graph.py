@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from inspect import Parameter, Signature
 from typing import Any
 
 from doit.exceptions import InvalidDodoFile
 
-from c2wtasks import files, fingerprint
+from c2wtasks import files
 from c2wtasks.bundlefile.load import load
 from c2wtasks.bundlefile.model import Bundle, BundleFile
 from c2wtasks.bundlefile.problems import BundleFileError
@@ -24,73 +22,10 @@ from c2wtasks.sources.memo import Memo
 from c2wtasks.sources.model import Layer
 from c2wtasks.sources.resolve import Resolver
 from c2wtasks.steps import Work
+from c2wtasks.uptodate import Exists, Inputs, Published
 
 Task = dict[str, Any]
-Values = dict[str, Any]
 Failed = Mapping[str, Mapping[str, str]]
-
-
-# doit looks at the signature of each check of each task in each run; spelt out, that costs next to nothing.
-_OF_TASK_AND_VALUES = Signature(
-    [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("task", "values")], return_annotation=bool
-)
-
-
-class Inputs:
-    """An `uptodate` check: the options that can change a task's bytes, as one fingerprint, and our version."""
-
-    __signature__ = _OF_TASK_AND_VALUES
-
-    def __init__(self, *values: object) -> None:
-        self.fingerprint = fingerprint.of_value([OUTPUT_VERSION, *values])
-
-    def configure_task(self, task: Any) -> None:
-        task.value_savers.append(lambda: {"inputs": self.fingerprint})
-
-    def __call__(self, task: Any, values: Values) -> bool:
-        return bool(values.get("inputs") == self.fingerprint)
-
-
-class Published:
-    """An `uptodate` check: the published folder is the one that the task left, with nothing put in or taken out.
-
-    `trusted` is the same, for the task itself when it runs again.
-    """
-
-    __signature__ = _OF_TASK_AND_VALUES
-
-    def __init__(self, folder: str) -> None:
-        self.folder = folder
-        self.trusted = False
-
-    def _state(self) -> list[int]:
-        try:
-            found = os.lstat(self.folder)
-        except OSError:
-            return []
-        return [found.st_ino, found.st_mtime_ns]
-
-    def configure_task(self, task: Any) -> None:
-        task.value_savers.append(lambda: {"published": self._state()})
-
-    def is_trusted(self) -> bool:
-        return self.trusted
-
-    def __call__(self, task: Any, values: Values) -> bool:
-        self.trusted = bool(values.get("published")) and values["published"] == self._state()
-        return self.trusted
-
-
-class Exists:
-    """An `uptodate` check: one of these paths is there."""
-
-    __signature__ = Signature()
-
-    def __init__(self, *paths: str) -> None:
-        self.paths = paths
-
-    def __call__(self) -> bool:
-        return any(os.path.exists(path) for path in self.paths)
 
 
 @dataclass(slots=True)
@@ -159,7 +94,7 @@ class Graph:
                 "file_dep": [] if digest else sorted({copy.place.path for copy in copies}),
                 "targets": [self.store.receipt_file(digest)] if digest else [],
                 "uptodate": [
-                    Inputs([str(diff_id) for diff_id in claims]),
+                    Inputs(claims=[str(diff_id) for diff_id in claims]),
                     Exists(*(self.store.index(diff_id) for diff_id in claims)),
                 ],
             }
@@ -183,9 +118,11 @@ class Graph:
                 "targets": [work.places.tree],
                 "uptodate": [
                     Inputs(
-                        [(layer.key, str(layer.diff_id)) for layer in layers],
-                        work.bundle.same_owner,
-                        work.default_mtime_ns,
+                        output_version=OUTPUT_VERSION,
+                        layers=[str(layer.diff_id) for layer in layers],
+                        blobs=[layer.key for layer in layers],
+                        same_owner=work.bundle.same_owner,
+                        created_ns=work.default_mtime_ns,
                     )
                 ],
             }
@@ -199,7 +136,10 @@ class Graph:
                 "actions": [work.make_rootfs],
                 "file_dep": [work.places.tree],
                 "targets": [work.places.rootfs_stamp],
-                "uptodate": [Inputs(work.builder), Exists(work.places.part(ROOTFS), work.places.output(ROOTFS))],
+                "uptodate": [
+                    Inputs(output_version=OUTPUT_VERSION, builder=work.builder),
+                    Exists(work.places.part(ROOTFS), work.places.output(ROOTFS)),
+                ],
             }
 
     def spec_tasks(self) -> Iterator[Task]:
@@ -211,7 +151,14 @@ class Graph:
                 "actions": [work.make_spec],
                 "file_dep": [work.places.tree],
                 "targets": [work.places.part(name) for name in work.part_names[:2]],
-                "uptodate": [Inputs(str(work.image.config_digest), work.bundle.process, work.bundle.profile)],
+                "uptodate": [
+                    Inputs(
+                        output_version=OUTPUT_VERSION,
+                        image_config=str(work.image.config_digest),
+                        process=work.bundle.process,
+                        profile=work.bundle.profile,
+                    )
+                ],
             }
 
     def boot_tasks(self) -> Iterator[Task]:
@@ -223,7 +170,14 @@ class Graph:
                 "doc": f"writes initconfig.json of {bundle}",
                 "actions": [work.make_boot],
                 "targets": [work.places.part(work.part_names[-1])],
-                "uptodate": [Inputs(work.image.parsed.architecture, bundle.boot, bundle.profile)],
+                "uptodate": [
+                    Inputs(
+                        output_version=OUTPUT_VERSION,
+                        architecture=work.image.parsed.architecture,
+                        boot=bundle.boot,
+                        profile=bundle.profile,
+                    )
+                ],
             }
 
     def bundle_tasks(self) -> Iterator[Task]:
@@ -235,7 +189,7 @@ class Graph:
                 "doc": f"publishes {work.bundle} in {work.places.published}",
                 "file_dep": [*(work.places.part(name) for name in work.part_names), *stamp],
                 "targets": [work.places.output(name) for name in (*work.part_names, RECORD)],
-                "uptodate": [Inputs(work.facts()), published],
+                "uptodate": [Inputs(output_version=OUTPUT_VERSION, **work.facts()), published],
             }
         for bundle, error in self.broken:
             yield self._bundle_task(bundle, (_fail, [error])) | {"doc": f"fails: {error}"}
@@ -255,7 +209,7 @@ class Graph:
             "file_dep": [work.places.record for work in self.works],
             "task_dep": [f"bundle:{bundle}" for bundle, _ in self.broken],
             "targets": [self._catalog],
-            "uptodate": [Inputs([str(bundle) for bundle in self.file.bundles])],
+            "uptodate": [Inputs(bundles=[str(bundle) for bundle in self.file.bundles])],
             "clean": True,
         }
 

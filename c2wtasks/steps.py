@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Set
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
@@ -251,12 +252,17 @@ class Work:
             files.remove_tree(target)
         self._write_rootfs(tree, target)
 
-    def facts(self) -> object:
-        """All that bundle.json says of the bundle's inputs, as plain data."""
+    def facts(self) -> dict[str, Any]:
+        """All that bundle.json says of the bundle's inputs, by name."""
         bundle, image = self.bundle, self.image
-        layers = [(str(layer.digest), str(layer.diff_id), layer.place.size) for layer in image.layers]
-        digests = (str(image.manifest_digest), str(image.config_digest))
-        return [str(bundle), bundle.source.text, digests, layers, record.options(bundle), self.default_mtime_ns]
+        return {
+            "source": bundle.source.text,
+            "manifest": str(image.manifest_digest),
+            "image_config": str(image.config_digest),
+            "layers": [str(layer.digest or layer.diff_id) for layer in image.layers],
+            "created_ns": self.default_mtime_ns,
+            **record.options(bundle),
+        }
 
     def _record(self, facts: RootfsFacts | None, outputs: dict[str, str], verbatim: bool) -> Record:
         return Record(

@@ -1,0 +1,119 @@
+"""What makes a task stale, beside changed files: the `uptodate` checks of doit's tasks.
+
+Each check decides, and explains: `explain` gives the plain reasons for the very comparison that `__call__` makes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from inspect import Parameter, Signature
+from typing import Any
+
+import msgspec
+
+Values = dict[str, Any]
+
+# doit looks at the signature of each check of each task in each run; spelt out, that costs next to nothing.
+_OF_TASK_AND_VALUES = Signature(
+    [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("task", "values")], return_annotation=bool
+)
+
+
+class Inputs:
+    """The options, by name, that can change the task's bytes; as one canonical text, which is what is compared."""
+
+    __signature__ = _OF_TASK_AND_VALUES
+
+    def __init__(self, **options: object) -> None:
+        self.text = msgspec.json.encode(options, order="sorted").decode()
+
+    def configure_task(self, task: Any) -> None:
+        task.value_savers.append(lambda: {"inputs": self.text})
+
+    def __call__(self, task: Any, values: Values) -> bool:
+        return bool(values.get("inputs") == self.text)
+
+    def explain(self, values: Values) -> list[str]:
+        """`option boot.vmtouch: true -> false`, `layer 3 of 4 replaced: sha256:ab… -> sha256:cd…`."""
+        if "inputs" not in values:
+            return ["never built"]
+        old, new = (dict(_flat("", msgspec.json.decode(text))) for text in (values["inputs"], self.text))
+        return [_change(key, old, new) for key in {**old, **new} if old.get(key) != new.get(key)]
+
+
+class Published:
+    """The published folder is the one that the task left, with nothing put in or taken out.
+
+    `is_trusted` says the same to the task itself when it runs again.
+    """
+
+    __signature__ = _OF_TASK_AND_VALUES
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self._trusted = False
+
+    def _state(self) -> list[int]:
+        try:
+            found = os.lstat(self.folder)
+        except OSError:
+            return []
+        return [found.st_ino, found.st_mtime_ns]
+
+    def configure_task(self, task: Any) -> None:
+        task.value_savers.append(lambda: {"published": self._state()})
+
+    def is_trusted(self) -> bool:
+        return self._trusted
+
+    def __call__(self, task: Any, values: Values) -> bool:
+        self._trusted = bool(values.get("published")) and values["published"] == self._state()
+        return self._trusted
+
+    def explain(self, values: Values) -> list[str]:
+        if not values.get("published"):
+            return ["never published"]
+        state = self._state()
+        if state == values["published"]:
+            return []
+        return [f"{self.folder} {'was replaced, or something was put in or taken out' if state else 'is gone'}"]
+
+
+class Exists:
+    """One of these paths is there."""
+
+    __signature__ = Signature()
+
+    def __init__(self, *paths: str) -> None:
+        self.paths = paths
+
+    def __call__(self) -> bool:
+        return any(os.path.exists(path) for path in self.paths)
+
+    def explain(self, values: Values) -> list[str]:
+        return [] if self() else [f"{' and '.join(self.paths)} {'is' if len(self.paths) == 1 else 'are'} gone"]
+
+
+def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Nested options by dotted names; lists of plain values by their position: `layers[2 of 4]`."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _flat(f"{prefix}.{key}" if prefix else key, item)
+    elif prefix == "layers" and isinstance(value, list):
+        yield "number of layers", len(value)
+        for at, item in enumerate(value, start=1):
+            yield f"layer {at} of {len(value)}", item
+    else:
+        yield prefix, value
+
+
+def _change(key: str, old: dict[str, Any], new: dict[str, Any]) -> str:
+    if key == "output_version":
+        return f"tool's output version {old.get(key)} -> {new.get(key)}"
+    if key.startswith("layer "):
+        if key in old and key in new:
+            return f"{key} replaced: {old[key]} -> {new[key]}"
+        return f"{key} {'added' if key in new else 'gone'}: {new.get(key) or old.get(key)}"
+    before, after = (msgspec.json.encode(values[key]).decode() if key in values else "unset" for values in (old, new))
+    return f"option {key}: {before} -> {after}"
