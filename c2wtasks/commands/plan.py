@@ -1,0 +1,79 @@
+"""`doit plan`: what a run would do, in order, with the sizes of layers and what is shared; it does nothing itself."""
+
+from __future__ import annotations
+
+import msgspec
+from doit.cmd_base import DoitCmdBase
+
+from c2wtasks.commands.status import Stale, our_graph, stale_tasks
+from c2wtasks.commands.why import JSON
+from c2wtasks.errors import one_line
+from c2wtasks.graph import Graph
+
+
+class Step(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One task of a plan. `bytes` and `bundles` are of layers: the blob's size, and who shares it."""
+
+    task: str
+    title: str
+    certain: bool
+    bytes: int | None = None
+    bundles: tuple[str, ...] = ()
+
+
+class Plan(DoitCmdBase):  # type: ignore[misc]
+    """Shows what a run would do. Exit status 0."""
+
+    name = "plan"
+    doc_purpose = "show what a run would do, and do nothing"
+    doc_usage = "[BUNDLE|IMAGE|TASK ...]"
+    doc_description = "Tasks in the order of a run; those marked ? run only if what they need comes out different."
+    cmd_options = (JSON,)
+
+    def _execute(self, as_json: bool) -> int:
+        graph = our_graph(self)
+        stale, _ = stale_tasks(self)
+        users = _users(graph)
+        steps = [_step(graph, task, users) for task in stale]
+        to_read = sum(step.bytes or 0 for step in steps)
+        if as_json:
+            self.outstream.write(msgspec.json.encode({"steps": steps, "bytesToRead": to_read}).decode() + "\n")
+            return 0
+        self.outstream.write("".join(f"{one_line(_line(step))}\n" for step in steps))
+        self.outstream.write(
+            f"{len(steps)} tasks, {_size(to_read)} of layers to read\n" if steps else "nothing to do\n"
+        )
+        return 0
+
+
+def _users(graph: Graph) -> dict[str, list[str]]:
+    """The bundles that need each layer, by the layer's key."""
+    users: dict[str, list[str]] = {}
+    for work in graph.works:
+        for key in dict.fromkeys(layer.key for layer in work.image.layers):
+            users.setdefault(key, []).append(str(work.bundle))
+    return users
+
+
+def _step(graph: Graph, task: Stale, users: dict[str, list[str]]) -> Step:
+    family, _, key = task.task.partition(":")
+    if family != "layer":
+        return Step(task.task, task.title, bool(task.reasons))
+    size = graph.layers[key][0].place.size
+    return Step(task.task, task.title, bool(task.reasons), size, tuple(users.get(key, ())))
+
+
+def _line(step: Step) -> str:
+    mark = " " if step.certain else "?"
+    if step.bytes is None:
+        return f"{mark} {step.title}"
+    shared = f", shared by {len(step.bundles)} bundles" if len(step.bundles) > 1 else ""
+    return f"{mark} {step.title}: {_size(step.bytes)}{shared}"
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError

@@ -1,0 +1,41 @@
+"""`doit why`: for every stale task the plain reason, with the old and the new value."""
+
+from __future__ import annotations
+
+import msgspec
+from doit.cmd_base import DoitCmdBase
+
+from c2wtasks.commands.status import Stale, stale_tasks
+from c2wtasks.errors import one_line
+
+JSON = {"name": "as_json", "long": "json", "type": bool, "default": False, "help": "for a program: one JSON object"}
+
+
+class Why(DoitCmdBase):  # type: ignore[misc]
+    """Says why tasks would run. Exit status 0: all is current; 1: something is stale."""
+
+    name = "why"
+    doc_purpose = "explain what is stale"
+    doc_usage = "[BUNDLE|IMAGE|TASK ...]"
+    doc_description = "Exit status 0: all is current. 1: something is stale, and a run would do it."
+    cmd_options = (JSON,)
+
+    def _execute(self, as_json: bool) -> int:
+        stale, looked_at = stale_tasks(self)
+        if as_json:
+            self.outstream.write(msgspec.json.encode({"current": not stale, "stale": stale}).decode() + "\n")
+        elif not stale:
+            self.outstream.write(f"all is current ({looked_at} tasks)\n")
+        else:
+            self.outstream.write("".join(f"{one_line(line)}\n" for task in stale for line in _lines(task)))
+        return 1 if stale else 0
+
+
+def _lines(task: Stale) -> list[str]:
+    if task.reasons:
+        return [f"{task.title}: {reason}" for reason in task.reasons]
+    return [f"{task.title}: if {_some(task.after)} comes out different"]
+
+
+def _some(names: tuple[str, ...]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} or another of {len(names)}"
