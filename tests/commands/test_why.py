@@ -1,0 +1,120 @@
+"""`doit why` and `doit plan`: the reasons, in plain words, and that a run then does just that."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.graph.catalogs import BASE, small_catalog, write_catalog
+from tests.support.images import Layer, Layout
+from tests.support.running import executed, run_doit
+
+WEB = "web@linux/amd64"
+Images = dict[str, Any]
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> tuple[Path, Images]:
+    images = small_catalog(tmp_path)
+    assert run_doit(tmp_path).exit == 0
+    return tmp_path, images
+
+
+def why(folder: Path, *words: str) -> tuple[int, list[str]]:
+    done = run_doit(folder, "why", *words)
+    assert done.stderr == ""
+    return done.exit, done.stdout.splitlines()
+
+
+def test_all_is_current(catalog: tuple[Path, Images]) -> None:
+    assert why(catalog[0]) == (0, ["all is current (26 tasks)"])
+    assert run_doit(catalog[0], "plan").stdout == "nothing to do\n"
+
+
+def boot(folder: Path, images: Images) -> None:
+    images["web"]["boot"] = {"vmtouch": False}
+    write_catalog(folder, images)
+
+
+def args(folder: Path, images: Images) -> None:
+    images["web"]["process"] = {"args": ["x"]}
+    write_catalog(folder, images)
+
+
+def edited(folder: Path, images: Images) -> None:
+    (folder / "bundles/web/linux-amd64/spec.json").write_text("{}")
+
+
+def deleted(folder: Path, images: Images) -> None:
+    (folder / "bundles/web/linux-amd64/spec.json").unlink()
+
+
+def published_gone(folder: Path, images: Images) -> None:
+    shutil.rmtree(folder / "bundles/web/linux-amd64")
+
+
+ROWS: list[tuple[Callable[[Path, Images], None], list[str]]] = [
+    (boot, [f"boot:{WEB}: option boot.vmtouch: true -> false", f"bundle:{WEB}: option boot.vmtouch: true -> false"]),
+    (args, [f'spec:{WEB}: option process.args: null -> ["x"]', f'bundle:{WEB}: option process.args: null -> ["x"]']),
+    (edited, [f"bundle:{WEB}: bundles/web/linux-amd64/spec.json was edited"]),
+    (deleted, [f"bundle:{WEB}: bundles/web/linux-amd64/spec.json is gone"]),
+    (published_gone, [f"bundle:{WEB}: bundles/web/linux-amd64 is gone"]),
+]
+
+
+@pytest.mark.parametrize(("change", "lines"), ROWS, ids=[row[0].__name__ for row in ROWS])
+def test_reasons(catalog: tuple[Path, Images], change: Callable[[Path, Images], None], lines: list[str]) -> None:
+    folder, images = catalog
+    change(folder, images)
+    status, said = why(folder)
+    assert status == 1
+    assert [line for line in said if line in lines] == lines
+    assert [line for line in said if not line.startswith(("bundle:", "boot:", "spec:", "rootfs:", "catalog:"))] == []
+    told = json.loads(run_doit(folder, "why", "--json").stdout)["stale"]
+    ran = executed(folder)
+    assert {task["task"] for task in told if task["reasons"]} <= ran <= {task["task"] for task in told}
+    assert why(folder)[0] == 0
+
+
+def test_a_replaced_layer(catalog: tuple[Path, Images]) -> None:
+    folder, _ = catalog
+    old, new = (Layer.of({"srv/": None, "srv/index": text}, "gzip").diff_id for text in ("web\n", "new\n"))
+    shutil.rmtree(folder / "web")
+    Layout(folder / "web").image(BASE, {"srv/": None, "srv/index": "new\n"}, cmd=["httpd"], user="app")
+    said = why(folder, "web")[1]
+    assert f"tree:{WEB}: layer 2 of 2 replaced: {old} -> {new}" in said
+    assert f"rootfs:{WEB}:dir: if tree:{WEB} comes out different" in said
+    plan = run_doit(folder, "plan").stdout.splitlines()
+    assert plan[0].startswith("  layer sha256:")
+    assert plan[-1].startswith("6 tasks, ")
+
+
+def test_before_the_first_build(tmp_path: Path) -> None:
+    small_catalog(tmp_path)
+    plan = run_doit(tmp_path, "plan")
+    assert plan.exit == 0
+    assert any("shared by 2 bundles" in line for line in plan.stdout.splitlines())
+    steps = json.loads(run_doit(tmp_path, "plan", "--json").stdout)["steps"]
+    assert {step["task"] for step in steps} == executed(tmp_path)
+    assert not (tmp_path / "probe").exists()
+
+
+def test_words(catalog: tuple[Path, Images]) -> None:
+    folder, images = catalog
+    boot(folder, images)
+    assert why(folder, "db") == (0, ["all is current (7 tasks)"])
+    assert why(folder, WEB)[0] == 1
+    assert run_doit(folder, "why", "nope").exit == 3
+
+
+def test_a_foreign_dodo(tmp_path: Path) -> None:
+    (tmp_path / "dodo.py").write_text("def task_x():\n    return {'actions': ['true']}\n")
+    for command in ("why", "plan"):
+        done = run_doit(tmp_path, command)
+        assert done.exit == 3
+        assert done.stderr.startswith("ERROR: this dodo.py is not one of ours")

@@ -1,0 +1,45 @@
+"""The linters, as tests, so that one command checks all; and what the README promises of itself."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["ruff", "check", "."],
+        ["ruff", "format", "--check", "."],
+        ["mypy", "c2wtasks"],
+        ["lint-imports"],  # imports go only downwards in the list of docs/architecture.md; so there are no cycles
+    ],
+    ids=lambda command: " ".join(command),
+)
+def test_linter(command: list[str]) -> None:
+    done = subprocess.run([BIN / command[0], *command[1:]], cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_readme_begins_with_its_two_commands() -> None:
+    blocks = re.findall(r"^```[^\n]*\n(.*?)^```$", (PROJECT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 2
+    assert all(block.count("\n") == 1 for block in blocks)
+    assert blocks[1] == "bash tests/run\n"
+
+
+def test_links_lead_somewhere() -> None:
+    for page in [PROJECT / "README.md", *PROJECT.glob("docs/*.md"), *PROJECT.glob("*/README.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page}: {target}"
+
+
+def test_the_graph_fits_on_a_screen() -> None:
+    assert len((PROJECT / "dodo.py").read_text().splitlines()) < 60
