@@ -94,7 +94,15 @@ def read(path: str) -> Record | None:
     """The record at `path`; None where there is none, or none of ours of this version."""
     try:
         with open(path, "rb") as stream:
-            record = msgspec.json.decode(stream.read(), type=Record)
-    except (OSError, msgspec.MsgspecError):
+            record = decode(stream.read())
+    except OSError:
         return None
-    return record if record.output_version == OUTPUT_VERSION else None
+    return record if record is not None and record.output_version == OUTPUT_VERSION else None
+
+
+def decode(text: bytes) -> Record | None:
+    """What a bundle.json of any version that looks like ours says; None where it does not."""
+    try:
+        return msgspec.json.decode(text, type=Record)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None

@@ -3,58 +3,85 @@
     <cache>/layers/<algorithm>/<diffID hex>.tar     the tar: verifies itself with sha256sum
     <cache>/layers/<algorithm>/<diffID hex>.idx     its entries (see `indexfile`)
     <cache>/layers/receipts/<algorithm>/<blob hex>  JSON: what reading the blob of that digest gave
+    <cache>/layers/locks/<layer key>                while that blob is read: by whom
+    <cache>/layers/unfinished/<layer key>/          what was written so far
 
 A name appears only when what it names is whole and on disk (temporary file, fsync, rename), the receipt last.
-So any number of runs may share a store, and one that was killed leaves only temporary files. A receipt says
-that the blob of that digest was read here and what its diffID was: that alone lets a blob be skipped; what an
-image config claims never does. A `.tar` may vanish at any time: `ensure` makes it again.
+So any number of runs may share a store. A blob is read by one at a time; one that was killed leaves the lock's file
+and unfinished files, which the next to read that blob removes, or `recover`. A receipt says that the blob of that
+digest was read here and what its diffID was: that alone lets a blob be skipped; what an image config claims never
+does. A `.tar` may vanish at any time: `ensure` makes it again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence, Set
-from contextlib import closing
+import sys
+from collections.abc import Iterator, Sequence, Set
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from errno import EDQUOT, EIO, ENOSPC
 from mmap import ACCESS_READ, mmap
 from typing import BinaryIO
 
 import msgspec
+import xxhash
 
-from c2wtasks import files
+from c2wtasks import files, locks
 from c2wtasks.errors import LayerError, OutputError, os_reason
 from c2wtasks.layers import indexfile
 from c2wtasks.layers.decompress import CorruptStream, plain_chunks
 from c2wtasks.layers.entry import Entry
 from c2wtasks.layers.tarindex import ArchiveError, read_entries
 from c2wtasks.oci.digest import Digest
-from c2wtasks.sources.model import BlobPlace, Layer
+from c2wtasks.sources.model import Layer
+
+TOO_SHORT = "the layer's tar in the cache is too short; delete it and run again"
 
 
 class Receipt(msgspec.Struct, frozen=True, rename="camel"):
-    """What a blob turned out to be. Sizes are in bytes, of the blob and of its tar."""
+    """What a blob turned out to be. Sizes are in bytes, of the blob and of its tar.
+
+    `fingerprint` (xxh3-128) is of the blob: what another copy of it must have, to be as good.
+    """
 
     digest: str
     diff_id: str
     blob_size: int
     tar_size: int
+    fingerprint: str
 
 
 class _BlobReader:
-    """A blob's bytes, hashed as they are read. `missing` counts those that are still to come."""
+    """A layer's blob, hashed as it is read. `missing` counts the bytes that are still to come.
 
-    def __init__(self, place: BlobPlace, algorithm: str) -> None:
+    Raises LayerError where it cannot be read, so that this is told from a store that cannot be written.
+    """
+
+    def __init__(self, layer: Layer, algorithm: str) -> None:
+        self._layer = layer
         self.hash = hashlib.new(algorithm)
-        self.missing = place.size
-        self._descriptor = os.open(place.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        os.lseek(self._descriptor, place.offset, os.SEEK_SET)
+        self.fingerprint = xxhash.xxh3_128()
+        self.missing = layer.place.size
+        try:
+            self._descriptor = os.open(layer.place.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError as error:
+            raise self._unreadable(error) from error
 
     def read(self, size: int, /) -> bytes:
-        content = os.read(self._descriptor, min(size, self.missing))
+        place = self._layer.place
+        try:
+            content = os.pread(self._descriptor, min(size, self.missing), place.offset + place.size - self.missing)
+        except OSError as error:
+            raise self._unreadable(error) from error
         self.missing -= len(content)
         self.hash.update(content)
+        self.fingerprint.update(content)
         return content
+
+    def _unreadable(self, error: OSError) -> LayerError:
+        return LayerError(f"layer {self._layer.short}: {self._layer.place.path} cannot be read: {os_reason(error)}")
 
     def close(self) -> None:
         os.close(self._descriptor)
@@ -79,9 +106,15 @@ class Store:
         """What reading the blob `digest` gave; None where it has not been read, or not by a version we know."""
         try:
             with open(self.receipt_file(digest), "rb") as stream:
-                return msgspec.json.decode(stream.read(), type=Receipt)
-        except (OSError, msgspec.MsgspecError):
+                receipt = msgspec.json.decode(stream.read(), type=Receipt)
+            Digest.parse(receipt.diff_id)
+            return receipt if receipt.digest == str(digest) else None
+        except (OSError, ValueError):
             return None
+
+    def holds(self, diff_id: Digest) -> bool:
+        """Whether the layer's tar and a current index of it are here."""
+        return os.path.exists(self.tar(diff_id)) and indexfile.is_current(self.index(diff_id))
 
     def ensure(self, copies: Sequence[Layer]) -> Receipt:
         """Makes the store hold the layer that `copies` name: one blob, perhaps in several places.
@@ -89,43 +122,106 @@ class Store:
         Reads the first copy that is good, unless a receipt tells that the blob was read before. Image configs
         that claim different diffIDs for one blob are told apart by who applies the layer.
 
+        Where another process reads the blob, this waits for it and takes what it has stored.
+
         Raises LayerError (of the first copy) or OutputError.
         """
+        known = self._known(copies)
+        if known is not None:
+            return known
+        with self._alone(copies[0]) as unfinished:
+            return self._known(copies) or self._read_first_good(copies, unfinished)
+
+    def _known(self, copies: Sequence[Layer]) -> Receipt | None:
+        """What is known of a blob that need not be read again."""
         digest = copies[0].digest
         known = self.receipt(digest) if digest else None
-        if known is not None:
-            diff_id = Digest.parse(known.diff_id)
-            if os.path.exists(self.tar(diff_id)) and indexfile.is_current(self.index(diff_id)):
-                return known
+        if known is None or not self.holds(Digest.parse(known.diff_id)):
+            return None
+        if Digest.parse(known.diff_id) not in {copy.diff_id for copy in copies}:
+            raise wrong_diff_id(copies[0], known)
+        return known
+
+    @contextmanager
+    def _alone(self, layer: Layer) -> Iterator[str]:
+        """Keeps others from reading the same blob. Gives the folder for what is unfinished."""
+
+        def announce(holder: str) -> None:
+            print(f"layer {layer.short}: waiting for {holder}, which reads it", file=sys.stderr, flush=True)
+
+        lock = self._lock(layer.key)
+        try:
+            for folder in (os.path.dirname(lock), f"{self.root}/{layer.diff_id.algorithm}"):
+                files.make_folders(folder, shared=True)
+            if layer.digest is not None:
+                files.make_folders(os.path.dirname(self.receipt_file(layer.digest)), shared=True)
+        except OSError as error:
+            raise _not_stored(self.root, layer, error) from error
+        unfinished = self._unfinished(layer.key)
+        with locks.locked(lock, announce):
+            files.remove_tree(unfinished)  # of one that was killed
+            try:
+                files.make_folders(unfinished, shared=True)
+                yield unfinished
+            except OSError as error:
+                raise _not_stored(self.root, layer, error) from error
+            finally:
+                files.remove_tree(unfinished)
+
+    def recover(self) -> None:
+        """Removes what killed processes have left unfinished; nothing of those that are at work.
+
+        Raises OutputError.
+        """
+        keys = {*_names(os.path.dirname(self._lock(""))), *_names(os.path.dirname(self._unfinished("")))}
+        for key in keys:
+            with locks.locked_if_free(self._lock(key)) as held:
+                if held is not None:
+                    files.remove_tree(self._unfinished(key))
+
+    def _lock(self, key: str) -> str:
+        return f"{self.root}/locks/{key}"
+
+    def _unfinished(self, key: str) -> str:
+        return f"{self.root}/unfinished/{key}"
+
+    def _read_first_good(self, copies: Sequence[Layer], unfinished: str) -> Receipt:
         claims = {copy.diff_id for copy in copies}
         first_error: LayerError | None = None
         for copy in copies:
             try:
-                return self._read_in(copy, claims)
+                return self._read_in(copy, claims, unfinished)
             except LayerError as error:
                 first_error = first_error or error
         assert first_error is not None
         raise first_error
 
-    def _read_in(self, layer: Layer, claims: Set[Digest]) -> Receipt:
-        algorithm = layer.diff_id.algorithm
-        try:
-            with files.temporary(f"{self.root}/{algorithm}") as out:
-                receipt = _copy_checked(layer, out)
-                diff_id = Digest.parse(receipt.diff_id)
-                if diff_id not in claims:
-                    raise wrong_diff_id(layer, receipt)
-                out.flush()
-                try:
-                    entries = _index(out.name)
-                except ArchiveError as error:
-                    raise LayerError(f"layer {layer.short}: {error}") from error
-                files.publish(out, self.tar(diff_id), sync=True)
-            files.write(self.index(diff_id), indexfile.encode(entries), sync=True)
-            if layer.digest is not None:
-                files.write(self.receipt_file(layer.digest), msgspec.json.encode(receipt) + b"\n", sync=True)
-        except OSError as error:
-            raise OutputError(f"{self.root}: layer {layer.short} cannot be stored: {os_reason(error)}") from error
+    def _read_in(self, layer: Layer, claims: Set[Digest], unfinished: str) -> Receipt:
+        if self.holds(layer.diff_id):  # as another blob, perhaps: this one is only to be checked then
+            receipt = _copy_checked(layer, None, self.root)
+            if receipt.diff_id != str(layer.diff_id):
+                receipt = self._store(layer, claims, unfinished)
+        else:
+            receipt = self._store(layer, claims, unfinished)
+        if layer.digest is not None:
+            text = msgspec.json.encode(receipt) + b"\n"
+            files.write(self.receipt_file(layer.digest), text, sync=True, by_way_of=unfinished)
+        return receipt
+
+    def _store(self, layer: Layer, claims: Set[Digest], unfinished: str) -> Receipt:
+        """Writes the layer's tar and its index."""
+        with files.temporary(unfinished) as out:
+            receipt = _copy_checked(layer, out, self.root)
+            diff_id = Digest.parse(receipt.diff_id)
+            if diff_id not in claims:
+                raise wrong_diff_id(layer, receipt)
+            out.flush()
+            try:
+                entries = _index(out.name)
+            except ArchiveError as error:
+                raise built_wrong(layer, str(error)) from error
+            files.publish(out, self.tar(diff_id), sync=True)
+        files.write(self.index(diff_id), indexfile.encode(entries), sync=True, by_way_of=unfinished)
         return receipt
 
     def entries(self, diff_id: Digest) -> list[Entry]:
@@ -150,8 +246,20 @@ class Store:
         with open(self.tar(diff_id), "rb") as stream:
             stream.seek(offset)
             for at, length in sparse if sparse is not None else ((0, size),):
-                content[at : at + length] = stream.read(length)
+                if stream.readinto(memoryview(content)[at : at + length]) != length:
+                    raise OSError(EIO, TOO_SHORT)
         return bytes(content)
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except FileNotFoundError:
+        return []
+
+
+def _not_stored(root: str, layer: Layer, error: OSError) -> OutputError:
+    return OutputError(f"{root}: layer {layer.short} cannot be stored: {os_reason(error)}")
 
 
 def _index(tar: str) -> list[Entry]:
@@ -162,30 +270,55 @@ def _index(tar: str) -> list[Entry]:
             return list(read_entries(content))
 
 
-def wrong_diff_id(layer: Layer, receipt: Receipt) -> LayerError:
-    """The error for a layer whose blob turned out to be another one than its image's config says."""
+def damaged(layer: Layer, found: str) -> LayerError:
+    """The error for a copy of a blob that holds something else than its digest says."""
     return LayerError(
-        f"layer {layer.short}: uncompressed it is {receipt.diff_id}, the image config says {layer.diff_id}",
-        hint="the image is broken: build or fetch it again",
+        f"layer {layer.short}: the blob in {layer.place.path} is damaged: {found}",
+        hint="fetch the image again",
     )
 
 
-def _copy_checked(layer: Layer, out: BinaryIO) -> Receipt:
-    """Writes the layer's tar to `out`, checking the blob's size and digest."""
+def wrong_diff_id(layer: Layer, receipt: Receipt) -> LayerError:
+    """The error for a layer whose blob turned out to be another one than its image's config says."""
+    plain = layer.digest is not None and receipt.diff_id == receipt.digest
+    have = "neither gzip nor zstd, so taken as it is, it is" if plain else "uncompressed it is"
+    return built_wrong(layer, f"{have} {receipt.diff_id}, the image config says {layer.diff_id}")
+
+
+def built_wrong(layer: Layer, wrong: str) -> LayerError:
+    """The error for a blob whose content is wrong, though it is what its digest says, if it has one."""
+    if layer.digest is None:
+        hint = f"{layer.place.path} is damaged, or the image was built wrong: fetch or build it again"
+    else:
+        hint = "the blob's digest is right, so the image was built wrong: build it again"
+    return LayerError(f"layer {layer.short}: {wrong}", hint=hint)
+
+
+def _copy_checked(layer: Layer, out: BinaryIO | None, root: str) -> Receipt:
+    """Writes the layer's tar to `out`, if any, checking the blob's size and digest.
+
+    Where the disk is full, reads on, to say how much would have been needed in the store `root`.
+    """
     algorithm = layer.digest.algorithm if layer.digest else "sha256"
-    try:
-        blob = _BlobReader(layer.place, algorithm)
-    except OSError as error:
-        raise LayerError(f"layer {layer.short}: {layer.place.path} cannot be read: {os_reason(error)}") from error
+    blob = _BlobReader(layer, algorithm)
     diff = layer.diff_id.hasher()
     size = 0
     corrupt: CorruptStream | None = None
+    full: OSError | None = None
     with closing(blob):
         try:
             for chunk in plain_chunks(blob):
                 diff.update(chunk)
-                out.write(chunk)
                 size += len(chunk)
+                if out is None or full is not None:
+                    continue
+                try:
+                    out.write(chunk)
+                except OSError as error:
+                    if error.errno not in (ENOSPC, EDQUOT):
+                        raise
+                    full = error
+                    os.ftruncate(out.fileno(), 0)  # others may need the space
         except CorruptStream as error:
             corrupt = error
         while blob.read(1 << 20):  # the digest tells best what is wrong, and covers what nobody asked for
@@ -194,10 +327,16 @@ def _copy_checked(layer: Layer, out: BinaryIO) -> Receipt:
         raise LayerError(f"layer {layer.short}: {layer.place.path} ends {blob.missing} bytes too early")
     found = Digest(algorithm, blob.hash.hexdigest())
     if layer.digest is not None and found != layer.digest:
-        raise LayerError(
-            f"layer {layer.short}: the blob in {layer.place.path} is damaged: it is {found}, not {layer.digest}",
-            hint="fetch the image again",
-        )
+        raise damaged(layer, f"its digest is {found}, not {layer.digest}")
     if corrupt is not None:
-        raise LayerError(f"layer {layer.short}: {corrupt}") from corrupt
-    return Receipt(str(found), f"{layer.diff_id.algorithm}:{diff.hexdigest()}", layer.place.size, size)
+        raise built_wrong(layer, str(corrupt)) from corrupt
+    if full is not None:
+        need = f"{os_reason(full)} (its tar takes {size} bytes)"
+        raise OutputError(f"{root}: layer {layer.short} cannot be stored: {need}") from full
+    return Receipt(
+        str(found),
+        f"{layer.diff_id.algorithm}:{diff.hexdigest()}",
+        layer.place.size,
+        size,
+        blob.fingerprint.hexdigest(),
+    )

@@ -22,6 +22,7 @@ _HEADER = struct.Struct("100s8s8s8s12s12s8s1s100s8s64x8s8s155s12s")
 _HEADER_ONLY = frozenset("123456")
 _DECIMAL = re.compile(rb"[+-]?[0-9]+")
 _XATTR = b"SCHILY.xattr."
+_USTAR, _GNU, _STAR_TRAILER = b"ustar\0", b"ustar  \0", b"tar\0"
 
 Buffer = bytes | mmap | memoryview
 
@@ -71,6 +72,7 @@ def read_entries(tar: Buffer) -> Iterator[Entry]:
                 yield entry
                 pax, long_name, long_target, fresh = {}, b"", b"", True
             continue
+        stated = 0 if kind in _HEADER_ONLY else size  # Go checks the header's own size before PAX replaces it
         if pax:
             size = _merge_pax(entry, size, pax)
         if long_name:
@@ -81,16 +83,18 @@ def read_entries(tar: Buffer) -> Iterator[Entry]:
             kind = entry.kind = "5" if entry.name.endswith(b"/") else "0"
         if kind in _HEADER_ONLY:
             size = 0
-        elif size < 0:
+        if min(size, stated) < 0:
             raise ArchiveError(f"negative size at offset {start}{_named(entry)}")
+        if kind == "S":
+            position = _after_old_gnu_map(tar, position)
         entry.header, entry.offset, entry.size = start, position, size
-        if pax:
+        if pax and kind != "S":
             _merge_sparse(tar, entry, pax, end)
         position += size
         if position > end:
             raise ArchiveError(
                 f"the tar ends inside the content at offset {entry.offset}{_named(entry)}: "
-                f"{end - entry.offset} of {size} bytes"
+                f"{max(0, end - entry.offset)} of {size} bytes"
             )
         position += -size % BLOCK
         yield entry
@@ -98,6 +102,15 @@ def read_entries(tar: Buffer) -> Iterator[Entry]:
             pax = {}
         long_name = long_target = b""
         fresh = True
+
+
+def _after_old_gnu_map(tar: Buffer, position: int) -> int:
+    """Where the content of an old-GNU sparse file begins: after the rest of the map that its header has begun."""
+    more = tar[position - BLOCK + 482 : position - BLOCK + 483]
+    while bytes(more).strip(b"\0"):
+        more = tar[position + 504 : position + 505]
+        position += BLOCK
+    return position
 
 
 def _named(entry: Entry) -> str:
@@ -126,7 +139,7 @@ def _read_header(block: bytes, position: int) -> tuple[Entry, int]:
             target=target.partition(b"\0")[0],
         )
         length = _number(size)
-        if magic[:5] == b"ustar":
+        if magic[:6] == _USTAR or magic == _GNU:
             entry.major = _number(major) & 0xFFF
             entry.minor = _number(minor) & 0xFFFFF
             if prefix := _prefix(magic, prefix, tail):
@@ -136,20 +149,22 @@ def _read_header(block: bytes, position: int) -> tuple[Entry, int]:
     return entry, length
 
 
-def _prefix(magic: bytes, prefix: bytes, tail: bytes) -> bytes:
-    if magic[5:6] == b"\0":
-        star = tail.endswith(b"tar\0")
-        return (prefix[:131] if star else prefix).partition(b"\0")[0]
-    if magic == b"ustar  \0" and prefix[0]:
+def _prefix(magic: bytes, field: bytes, tail: bytes) -> bytes:
+    if magic == _GNU:
         # GNU keeps atime and ctime here; old Go writers put a ustar prefix, which does not parse as times.
         try:
-            _number(prefix[:12])
-            if prefix[12]:
-                _number(prefix[12:24])
+            for time in (field[:12], field[12:24]):
+                if time[0]:
+                    _number(time)
         except ValueError:
-            text = prefix.partition(b"\0")[0]
+            text = field.partition(b"\0")[0]
             return text if text.isascii() else b""
-    return b""
+        return b""
+    if tail.endswith(_STAR_TRAILER):  # star keeps them after a shorter prefix
+        _number(field[131:143])
+        _number(field[143:])
+        field = field[:131]
+    return field.partition(b"\0")[0]
 
 
 def _octal(field: bytes) -> int:
@@ -205,7 +220,11 @@ def _read_pax(data: bytes, entry: Entry) -> dict[bytes, bytes]:
             if length < 5 or at + length > len(data) or data[at + length - 1] != 0x0A:
                 raise ValueError
             key, equals, value = record.partition(b"=")
-            if not equals or b"\0" in (value if key in (b"path", b"linkpath", b"uname", b"gname") else key):
+            if (
+                not equals
+                or not key
+                or b"\0" in (value if key in (b"path", b"linkpath", b"uname", b"gname") else key)
+            ):
                 raise ValueError
             if key in (b"GNU.sparse.offset", b"GNU.sparse.numbytes"):
                 if (key == b"GNU.sparse.offset") == bool(len(sparse) % 2) or b"," in value:
@@ -287,6 +306,8 @@ def _merge_sparse(tar: Buffer, entry: Entry, pax: dict[bytes, bytes], end: int) 
         entry.name = pax.get(b"GNU.sparse.name") or entry.name
         if size := pax.get(b"GNU.sparse.size") or pax.get(b"GNU.sparse.realsize"):
             entry.size = _decimal(size)
+        if entry.size < 0 or b"\0" in entry.name:
+            raise ValueError
         if one_zero:
             numbers, used = _sparse_map_in_content(tar, entry.offset, min(stored, end - entry.offset))
         else:
@@ -321,7 +342,7 @@ def _sparse_map_in_content(tar: Buffer, offset: int, size: int) -> tuple[list[in
     used = 0
     wanted = 1
     while len(lines) < wanted:
-        if used + BLOCK > size or used > _MAX_SPECIAL:
+        if used + BLOCK > min(size, _MAX_SPECIAL):
             raise ValueError
         *whole, partial = (partial + bytes(tar[offset + used : offset + used + BLOCK])).split(b"\n")
         lines += whole

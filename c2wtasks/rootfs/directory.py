@@ -6,16 +6,23 @@ import errno
 import os
 import resource
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import msgspec
 
 from c2wtasks.errors import OutputError, os_reason
+from c2wtasks.layers.store import TOO_SHORT
 from c2wtasks.rootfs.builder import Builder
 from c2wtasks.tree.model import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK
-from c2wtasks.tree.treefile import Node, TreeFile
+from c2wtasks.tree.treefile import ROOT, Node, TreeFile
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SMALL = 1 << 16
+_PATH_MAX = 4096
+_SEARCH_AND_WRITE = 0o700
+_ACLS = ("system.posix_acl_default", "system.posix_acl_access")
 _DEVICE_TYPE = {CHARACTER: stat.S_IFCHR, BLOCK: stat.S_IFBLK}
 _UNSUPPORTED = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
@@ -25,6 +32,7 @@ def write(tree: TreeFile, tars: Sequence[str], folder: str, builder: Builder) ->
 
     A builder who may not chown leaves all to itself and leaves out `security.` xattrs; one who may not mknod
     leaves out devices. Everything else is exact: mode, links, content, mtime in nanoseconds (atime is the same).
+    Where a file has more names than the file system allows (65,000 on ext4), copies of it take the rest.
 
     Raises OutputError.
     """
@@ -52,8 +60,9 @@ def link(tree: TreeFile, old: str, folder: str, builder: Builder) -> bool:
 
     Raises OutputError: the file system is full, or the like.
     """
-    linker = _Linker(builder, old)
+    linker = _Linker(builder)
     try:
+        linker.old.append(os.open(old, _FOLDER))
         linker.tree(tree, folder)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
@@ -70,16 +79,23 @@ class _Writer:
     def __init__(self, builder: Builder) -> None:
         self.builder = builder
         self.tars: list[int] = []
+        self.root = -1
         self.open: list[tuple[int, int]] = []  # (index of the directory's node, its descriptor)
+        self.locked: list[int] = []  # directories whose mode shuts out their owner: it is set last of all
+        self.copies: dict[int, int] = {}  # a file with too many names -> the name that the next ones link to
         self.at = 0
         self.own = (os.geteuid(), os.getegid())
 
     def close(self) -> None:
-        for descriptor in [*self.tars, *(descriptor for _, descriptor in self.open)]:
+        roots = [self.root] if self.root >= 0 else []
+        for descriptor in [*self.tars, *roots, *(descriptor for _, descriptor in self.open)]:
             os.close(descriptor)
 
     def open_tar(self, path: str) -> None:
-        self.tars.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        try:
+            self.tars.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be read: {os_reason(error)}", hint="run again") from error
 
     def where(self, tree: TreeFile) -> str:
         """The path of the node at work, for messages."""
@@ -88,21 +104,23 @@ class _Writer:
     def tree(self, tree: TreeFile, folder: str) -> None:
         nodes = tree.nodes
         os.mkdir(folder, 0o700)
-        self.open.append((0, os.open(folder, _FOLDER)))
+        self.root = os.open(folder, _FOLDER)
+        _shed_inherited(self.root)
+        self.open.append((ROOT, os.dup(self.root)))
         _allow_descriptors(nodes)
         for index in range(1, len(nodes)):
             node = self.nodes_at(nodes, index)
             parent = self.open[-1][1]
             if node.link >= 0:
-                self.link(nodes, node, parent)
+                self.link(nodes, index, parent)
             elif node.kind == DIRECTORY:
                 self.directory(index, node, parent)
-            elif node.kind == FILE:
-                self.file(node, parent)
             else:
-                self.special(node, parent)
+                self.leaf(node, parent)
         while self.open:
             self.leave(nodes)
+        for index in self.locked:  # in the order they were left: inner ones first
+            self.lock(nodes, index)
 
     def directory(self, index: int, node: Node, parent: int) -> None:
         os.mkdir(node.name, 0o700, dir_fd=parent)
@@ -110,27 +128,40 @@ class _Writer:
 
     def nodes_at(self, nodes: list[Node], index: int) -> Node:
         """The node to make next, after closing the directories that it does not lie in."""
-        self.at = index
         node = nodes[index]
         while self.open[-1][0] != node.parent:
             self.leave(nodes)
+        self.at = index
         return node
 
     def leave(self, nodes: list[Node]) -> None:
-        """Finishes a directory: only now, since what is made in it changes its mtime, and its mode may forbid it."""
-        index, descriptor = self.open.pop()
+        """Finishes a directory: only now, since what is made in it changes its mtime."""
+        self.at, descriptor = self.open.pop()
+        node = nodes[self.at]
+        open_mode = node.mode | _SEARCH_AND_WRITE
+        if open_mode != node.mode:
+            self.locked.append(self.at)
         try:
-            self.metadata(nodes[index], descriptor)
+            self.metadata(node, descriptor, open_mode)
         finally:
             os.close(descriptor)
 
-    def metadata(self, node: Node, descriptor: int) -> None:
+    def lock(self, nodes: list[Node], index: int) -> None:
+        """Sets the mode of a directory after all its names have been linked to."""
+        self.at = index
+        if index == ROOT:
+            os.fchmod(self.root, nodes[index].mode)
+            return
+        with _reached(self.root, node_path(nodes, index)) as (folder, path):
+            os.chmod(path, nodes[index].mode, dir_fd=folder)
+
+    def metadata(self, node: Node, descriptor: int, mode: int) -> None:
         """Owner first, since a change of it drops set-id bits and capabilities."""
         if self.builder.chown and (node.uid, node.gid) != self.own:
             os.fchown(descriptor, node.uid, node.gid)
         for name, value in node.xattrs:
             self.xattr(descriptor, name, value)
-        os.fchmod(descriptor, node.mode)
+        os.fchmod(descriptor, mode)
         os.utime(descriptor, ns=(node.mtime_ns, node.mtime_ns))
 
     def xattr(self, descriptor: int | bytes, name: bytes, value: bytes) -> None:
@@ -143,18 +174,32 @@ class _Writer:
                 return
             raise
 
-    def link(self, nodes: list[Node], node: Node, parent: int) -> None:
+    def link(self, nodes: list[Node], index: int, parent: int) -> None:
+        node = nodes[index]
         if node.kind in _DEVICE_TYPE and not self.builder.mknod:
             return
-        source = node_path(nodes, node.link)
-        os.link(source, node.name, src_dir_fd=self.open[0][1], dst_dir_fd=parent, follow_symlinks=False)
+        source = self.copies.get(node.link, node.link)
+        try:
+            with _reached(self.root, node_path(nodes, source)) as (folder, path):
+                os.link(path, node.name, src_dir_fd=folder, dst_dir_fd=parent, follow_symlinks=False)
+        except OSError as error:
+            if error.errno != errno.EMLINK:
+                raise
+            self.copies[node.link] = index
+            self.leaf(msgspec.structs.replace(nodes[node.link], name=node.name), parent)
+
+    def leaf(self, node: Node, parent: int) -> None:
+        if node.kind == FILE:
+            self.file(node, parent)
+        else:
+            self.special(node, parent)
 
     def file(self, node: Node, parent: int) -> None:
         descriptor = os.open(node.name, _CREATE, 0o600, dir_fd=parent)
         try:
             if node.size:
                 self.content(node, descriptor)
-            self.metadata(node, descriptor)
+            self.metadata(node, descriptor, node.mode)
         finally:
             os.close(descriptor)
 
@@ -195,9 +240,9 @@ class _Writer:
 class _Linker(_Writer):
     """Makes everything but directories a hard link to its like in another folder that holds the same tree."""
 
-    def __init__(self, builder: Builder, old: str) -> None:
+    def __init__(self, builder: Builder) -> None:
         super().__init__(builder)
-        self.old = [os.open(old, _FOLDER)]
+        self.old: list[int] = []
 
     def close(self) -> None:
         super().close()
@@ -212,15 +257,39 @@ class _Linker(_Writer):
         super().leave(nodes)
         os.close(self.old.pop())
 
-    def link(self, nodes: list[Node], node: Node, parent: int) -> None:
-        self.special(node, parent)
+    def link(self, nodes: list[Node], index: int, parent: int) -> None:
+        self.leaf(nodes[index], parent)
 
-    def file(self, node: Node, parent: int) -> None:
-        self.special(node, parent)
-
-    def special(self, node: Node, parent: int) -> None:
+    def leaf(self, node: Node, parent: int) -> None:
         if node.kind not in _DEVICE_TYPE or self.builder.mknod:
             os.link(node.name, node.name, src_dir_fd=self.old[-1], dst_dir_fd=parent, follow_symlinks=False)
+
+
+def _shed_inherited(folder: int) -> None:
+    """Keeps the group of a set-group-id folder around `folder`, and a default ACL, from passing on to all in it."""
+    for name in _ACLS:
+        try:
+            os.removexattr(folder, name)
+        except OSError:  # it has none, or the file system knows none
+            pass
+    if os.fstat(folder).st_gid != os.getegid():
+        os.fchown(folder, -1, os.getegid())
+    os.fchmod(folder, 0o700)
+
+
+@contextmanager
+def _reached(root: int, path: bytes) -> Iterator[tuple[int, bytes]]:
+    """An open directory, and the rest of `path` from there, which is as short as a kernel wants it."""
+    here = os.dup(root)
+    try:
+        while len(path) >= _PATH_MAX:
+            cut = path.rindex(b"/", 0, _PATH_MAX)
+            inner = os.open(path[:cut], _FOLDER, dir_fd=here)
+            os.close(here)
+            here, path = inner, path[cut + 1 :]
+        yield here, path
+    finally:
+        os.close(here)
 
 
 def node_path(nodes: list[Node], index: int) -> bytes:
@@ -233,11 +302,11 @@ def node_path(nodes: list[Node], index: int) -> bytes:
 
 
 def _allow_descriptors(nodes: list[Node]) -> None:
-    """Each level of directories takes a descriptor; the usual soft limit of 1024 would end at that depth."""
+    """Each level of directories takes one or two descriptors; the usual soft limit of 1024 would end there."""
     depths = [0] * len(nodes)
     for index in range(1, len(nodes)):
         depths[index] = depths[nodes[index].parent] + 1
-    needed = max(depths) + 256
+    needed = 2 * max(depths) + 256
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < needed:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed if hard < 0 else min(needed, hard), hard))
@@ -253,7 +322,7 @@ def _copy(source: int, offset: int, target: int, length: int) -> None:
             while length:
                 count = os.copy_file_range(source, target, length, offset_src=offset)
                 if count == 0:
-                    raise OSError(errno.EIO, "the layer's tar in the cache is too short; delete it and run again")
+                    raise OSError(errno.EIO, TOO_SHORT)
                 offset += count
                 length -= count
             return
@@ -263,7 +332,7 @@ def _copy(source: int, offset: int, target: int, length: int) -> None:
     while length:
         content = os.pread(source, min(length, 1 << 20), offset)
         if not content:
-            raise OSError(errno.EIO, "the layer's tar in the cache is too short; delete it and run again")
+            raise OSError(errno.EIO, TOO_SHORT)
         offset += len(content)
         length -= len(content)
         while content:

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import os
 import posixpath
+import stat
 from collections.abc import Iterable
-from errno import EINVAL, ENAMETOOLONG, ENOENT, ENOTDIR, EPERM
+from errno import EINVAL, ENAMETOOLONG, ENOENT, ENOTDIR, EPERM, ERANGE
 
 from c2wtasks.errors import TreeError
 from c2wtasks.layers.entry import UNCHANGED_ID, Entry
 from c2wtasks.tree import model
-from c2wtasks.tree.lookup import lookup, root_path
+from c2wtasks.tree.lookup import NAME_MAX, lookup, root_path
 from c2wtasks.tree.model import DIRECTORY, FILE, SYMLINK, Content, Inode
 
 _WHITEOUT = b".wh."
 _AUFS = b".wh..wh."
 _OPAQUE = b".wh..wh..opq"
-_NAME_MAX = 255
 _TARGET_MAX = 4095
+_CAPABILITY = b"security.capability"
+_CAPABILITY_REVISIONS = {20: 0x0200_0000, 24: 0x0300_0000}  # by size in bytes
 _DEVICES = {"3": model.CHARACTER, "4": model.BLOCK, "6": model.FIFO}
 
 
@@ -87,9 +89,9 @@ class _Application:
             del names[base]
             existing = None
         if entry.kind != "g":  # a global PAX header only removes what has its name
-            if len(base) > _NAME_MAX:
+            if len(base) > NAME_MAX:
                 raise _error(ENAMETOOLONG)
-            inode = existing or self._new(entry)
+            inode = existing or self._new(entry, parent)
             names[base] = inode
             self._metadata(inode, entry)
             if entry.kind == "5":
@@ -109,19 +111,23 @@ class _Application:
         return here, name
 
     def _slow_parent(self, name: bytes) -> tuple[Inode, bytes]:
-        path = root_path(self.root, name)
+        try:
+            path = root_path(self.root, name)
+        except OSError as error:
+            raise OSError(error.errno, f"its parent {_shown(name)}: {error.strerror}") from error
         here = self.root
         for part in path.split(b"/") if path else ():
             names = here.names()
             following = names.get(part)
             if following is None:
-                if len(part) > _NAME_MAX:
-                    raise _error(ENAMETOOLONG)
+                if len(part) > NAME_MAX:
+                    raise OSError(ENAMETOOLONG, f"its parent {_shown(name)}: {os.strerror(ENAMETOOLONG)}")
                 following = names[part] = model.new_directory()
+                following.gid = _inherited_gid(here)
                 if part.startswith(_AUFS):
                     self.aufs.append((here, part))
             elif following.kind != DIRECTORY:
-                raise _error(ENOTDIR)
+                raise OSError(ENOTDIR, f"its parent {_shown(name)}: {os.strerror(ENOTDIR)}")
             here = following
         return here, path
 
@@ -132,6 +138,8 @@ class _Application:
         hidden = base[len(_WHITEOUT) :]
         if hidden in (b"", b".", b".."):
             raise OSError(EINVAL, "invalid whiteout name")
+        if len(hidden) > NAME_MAX:
+            raise _error(ENAMETOOLONG)
         parent.names().pop(hidden, None)
 
     def _clear(self, directory: Inode, path: bytes) -> None:
@@ -147,25 +155,26 @@ class _Application:
                 elif names[name].kind == DIRECTORY:
                     todo.append((names[name], child_path))
 
-    def _new(self, entry: Entry) -> Inode:
+    def _new(self, entry: Entry, parent: Inode) -> Inode:
+        if entry.kind == "1":
+            return self._link_target(entry)
+        gid = _inherited_gid(parent)
         match entry.kind:
             case "0":
                 content = Content(self.layer, entry.offset, entry.sparse)
-                return Inode(FILE, size=entry.size, content=content)
+                return Inode(FILE, gid=gid, size=entry.size, content=content)
             case "5":
-                return Inode(DIRECTORY, children={})
+                return Inode(DIRECTORY, gid=gid, children={})
             case "2":
                 if not entry.target:
                     raise OSError(ENOENT, "a symlink without a target")
                 if len(entry.target) > _TARGET_MAX:
                     raise OSError(ENAMETOOLONG, f"a symlink's target of {len(entry.target)} bytes")
-                return Inode(SYMLINK, 0o777, target=entry.target)
-            case "1":
-                return self._link_target(entry)
+                return Inode(SYMLINK, 0o777, gid=gid, target=entry.target)
             case "3" | "4":
-                return Inode(_DEVICES[entry.kind], device=(entry.major, entry.minor))
+                return Inode(_DEVICES[entry.kind], gid=gid, device=(entry.major, entry.minor))
             case "6":
-                return Inode(model.FIFO)
+                return Inode(model.FIFO, gid=gid)
         flag = entry.kind.encode("latin-1")[0]
         what = "an old-GNU sparse file" if entry.kind == "S" else f"of type {flag:#04x}"
         raise OSError(EINVAL, f"{what}, which container runtimes refuse")
@@ -191,8 +200,8 @@ class _Application:
                 inode.uid = entry.uid
             if entry.gid != UNCHANGED_ID:
                 inode.gid = entry.gid
-            if inode.xattrs and inode.kind == FILE:
-                inode.xattrs.pop(b"security.capability", None)  # a kernel drops it when the owner is set
+            if inode.xattrs and inode.kind != DIRECTORY:
+                inode.xattrs.pop(_CAPABILITY, None)  # a kernel drops it when the owner is set
         if entry.xattrs:
             self._xattrs(inode, entry.xattrs)
         if inode.kind != SYMLINK:
@@ -202,11 +211,30 @@ class _Application:
     @staticmethod
     def _xattrs(inode: Inode, xattrs: dict[bytes, bytes]) -> None:
         """containerd ignores what the kernel does not support: foreign name spaces, `user.` on what is neither
-        file nor directory; and never sets `trusted.`."""
+        file nor directory; and never sets `trusted.`. Where the kernel finds a name or value malformed, it fails."""
         for name, value in xattrs.items():
-            space = name.partition(b".")[0]
-            if space in (b"security", b"system") or (space == b"user" and inode.kind in (FILE, DIRECTORY)):
-                inode.xattrs = (inode.xattrs or {}) | {name: value}
+            space, dot, rest = name.partition(b".")
+            if space == b"trusted" and dot:
+                continue
+            if not 0 < len(name) <= NAME_MAX:
+                raise OSError(ERANGE, f"an xattr with a name of {len(name)} bytes")
+            if not dot or space not in (b"security", b"system", b"user"):
+                continue
+            if space == b"user" and inode.kind not in (FILE, DIRECTORY):
+                continue
+            if not rest or (name == _CAPABILITY and value and not _is_capability(value)):
+                raise OSError(EINVAL, f"xattr {_shown(name)} is malformed")
+            inode.xattrs = (inode.xattrs or {}) | {name: value}
+
+
+def _is_capability(value: bytes) -> bool:
+    revision_and_effective = int.from_bytes(value[:4], "little")
+    return revision_and_effective & ~1 == _CAPABILITY_REVISIONS.get(len(value))
+
+
+def _inherited_gid(parent: Inode) -> int:
+    """The group of what is made in `parent`, before any owner is set: of root, or of a set-group-id directory."""
+    return parent.gid if parent.mode & stat.S_ISGID else 0
 
 
 def _shown(name: bytes) -> str:

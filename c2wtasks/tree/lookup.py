@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import posixpath
-from errno import ELOOP, ENOTDIR
+from errno import ELOOP, ENAMETOOLONG, ENOTDIR
 
 from c2wtasks.tree.model import DIRECTORY, SYMLINK, Inode
 
 MAX_LINKS = 40
+NAME_MAX = 255
+_CONTAINERD_MAX_LINKS = 255
 
 
 def lookup(root: Inode, path: bytes, *, follow: bool = True) -> Inode | None:
@@ -16,20 +18,24 @@ def lookup(root: Inode, path: bytes, *, follow: bool = True) -> Inode | None:
 
     `follow` says whether a symlink in the last place is followed (stat) or not (lstat).
 
-    Raises OSError: ENOTDIR, ELOOP.
+    Raises OSError: ENOTDIR, ELOOP, ENAMETOOLONG.
     """
     parents = [root]
-    todo = [part for part in reversed(path.split(b"/")) if part not in (b"", b".")]
+    todo = path.split(b"/")[::-1]
     links = 0
     while todo:
         part = todo.pop()
+        here = parents[-1]
+        if here.kind != DIRECTORY:
+            raise OSError(ENOTDIR, os.strerror(ENOTDIR))
+        if part in (b"", b"."):
+            continue
         if part == b"..":
             if len(parents) > 1:
                 parents.pop()
             continue
-        here = parents[-1]
-        if here.kind != DIRECTORY:
-            raise OSError(ENOTDIR, os.strerror(ENOTDIR))
+        if len(part) > NAME_MAX:
+            raise OSError(ENAMETOOLONG, os.strerror(ENAMETOOLONG))
         inode = here.names().get(part)
         if inode is None:
             return None
@@ -39,7 +45,7 @@ def lookup(root: Inode, path: bytes, *, follow: bool = True) -> Inode | None:
                 raise OSError(ELOOP, os.strerror(ELOOP))
             if inode.target.startswith(b"/"):
                 del parents[1:]
-            todo.extend(part for part in reversed(inode.target.split(b"/")) if part not in (b"", b"."))
+            todo.extend(inode.target.split(b"/")[::-1])
             continue
         parents.append(inode)
     return parents[-1]
@@ -52,30 +58,32 @@ def root_path(root: Inode, path: bytes) -> bytes:
     resolves the parents of entries with: where links nest, it takes ".." of the path so far, not of the link's
     own directory as a kernel would.
 
-    Raises OSError: ENOTDIR, ELOOP.
+    Raises OSError: ENOTDIR, ELOOP, ENAMETOOLONG.
     """
     links = 0
     while path:
         before = links
-        absolute = path.startswith(b"/")
-        here = b"/" if absolute else b""
+        here = b"/" if path.startswith(b"/") else b""
+        inode: Inode | None = root  # what lies at `here`, where that is known
+        known = True
         for part in path.split(b"/"):
             if not part:
                 continue
-            at = _join(b"/", here, part)
-            inode = lookup(root, at, follow=False)
-            if inode is None or inode.kind != SYMLINK:
-                here = at
-                continue
-            links += 1
-            if links > 255:
+            if links > _CONTAINERD_MAX_LINKS:
                 raise OSError(ELOOP, os.strerror(ELOOP))
+            at = _join(b"/", here, part)
+            if known and part not in (b".", b".."):
+                inode = None if inode is None else lookup(inode, part, follow=False)
+            else:
+                inode = lookup(root, at, follow=False)
+            if inode is None or inode.kind != SYMLINK:
+                here, known = at, True
+                continue
+            known = False
+            links += 1
             here = inode.target if inode.target.startswith(b"/") or not here else _join(here, inode.target)
         if links == before:
-            clean = _join(b"/", here)
-            if clean == path:
-                return clean[1:]
-            here = clean
+            return here[1:]
         path = here
     return b""
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from c2wtasks.layers.indexfile import seal, unseal
 from c2wtasks.oci.digest import Digest
+from c2wtasks.sealed import seal, unseal
 from c2wtasks.tree.model import DIRECTORY, FILE, Content, Inode
 
 MAGIC = b"c2wtree\x01"
@@ -147,5 +147,5 @@ def dump(tree: TreeFile) -> list[str]:
             line += f" -> {node.target.decode('utf-8', 'backslashreplace')}"
         if node.kind in "cb":
             line += f" {node.device[0]},{node.device[1]}"
-        lines.append(line + "".join(f" {k.decode()}={v.hex()}" for k, v in node.xattrs))
+        lines.append(line + "".join(f" {k.decode('utf-8', 'backslashreplace')}={v.hex()}" for k, v in node.xattrs))
     return lines

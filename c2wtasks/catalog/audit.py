@@ -1,0 +1,253 @@
+"""A published bundle held against its own record, and the record against all that is known of it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from c2wtasks import fingerprint
+from c2wtasks.bundlefile.model import Bundle
+from c2wtasks.catalog import record
+from c2wtasks.catalog.places import IMAGE, RECORD, ROOTFS, Places
+from c2wtasks.catalog.record import Record, RootfsFacts
+from c2wtasks.errors import os_reason
+from c2wtasks.finding import Finding, missing, shown
+from c2wtasks.layers.audit import open_quietly
+from c2wtasks.oci.digest import Digest
+from c2wtasks.rootfs.builder import Builder
+from c2wtasks.rootfs.inspect import inspect
+from c2wtasks.tree import model, treefile
+from c2wtasks.tree.treefile import TreeFile
+
+_MODE = 0o644
+_FOLDER_MODE = 0o755
+_TRIES = 3
+
+Tars = Callable[[Digest], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a bundle besides what lies in its folder.
+
+    `record` gives what bundle.json should be, as far as the sources tell, where it is the given one; `fingerprint`
+    is that of the bundle.json last written, if that is remembered: then a record of other inputs is not wrong, but
+    due to be replaced. `mtime_ns` is that of all files beside the root, for an image with the config
+    `config_digest`.
+    """
+
+    record: Callable[[Record], Record] | None = None
+    fingerprint: str | None = None
+    config_digest: str = ""
+    mtime_ns: int = 0
+
+
+@dataclass(slots=True)
+class BundleAudit:
+    """`unread` are the paths whose content could not be looked at, each with the reason."""
+
+    findings: list[Finding] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+
+
+def check_bundle(bundle: Bundle, places: Places, known: Known, tars: Tars) -> BundleAudit:
+    """`tars` gives the path of a layer's tar, None where it is damaged or cannot be had.
+
+    A bundle that is replaced meanwhile is looked at once more.
+    """
+    for _ in range(_TRIES):
+        before = _inode(places.published)
+        found = _Audit(bundle, places, known, tars).run()
+        if not found.findings or _inode(places.published) == before:
+            break
+    return found
+
+
+def _inode(path: str) -> int | None:
+    try:
+        return os.lstat(path).st_ino
+    except OSError:
+        return None
+
+
+class _Audit:
+    def __init__(self, bundle: Bundle, places: Places, known: Known, tars: Tars) -> None:
+        self.bundle = bundle
+        self.places = places
+        self.known = known
+        self.tars = tars
+        self.result = BundleAudit()
+
+    def find(self, path: str, what: str, want: str, have: str) -> None:
+        self.result.findings.append(Finding(shown(path), what, want, have))
+
+    def run(self) -> BundleAudit:
+        folder = self.places.published
+        try:
+            found = os.lstat(folder)
+        except FileNotFoundError:
+            self.result.findings.append(missing(folder, "folder"))
+            return self.result
+        if not stat.S_ISDIR(found.st_mode):
+            self.find(folder, "kind", "directory", "another kind of file")
+            return self.result
+        text = self.content(RECORD)
+        have = self.record(text) if text is not None else None
+        if have is None:
+            return self.result
+        mtime_ns = self.known.mtime_ns if have.config_digest == self.known.config_digest else found.st_mtime_ns
+        self.metadata(folder, found, _FOLDER_MODE, (found.st_uid, found.st_gid), mtime_ns)
+        wanted = {RECORD, *have.outputs, *([ROOTFS] if have.rootfs is not None else [])}
+        for name in sorted(set(os.listdir(folder)) - wanted):
+            self.find(self.places.output(name), "entry", "none", "an extra one")
+        for name in sorted({RECORD, *have.outputs}):
+            self.file(name, found, mtime_ns)
+        self.outputs(have)
+        if have.rootfs is not None:
+            self.root(have, have.rootfs, found)
+        return self.result
+
+    def content(self, name: str) -> bytes | None:
+        path = self.places.output(name)
+        try:
+            with open_quietly(path) as stream:
+                return stream.read()
+        except FileNotFoundError:
+            self.result.findings.append(missing(path, "file"))
+        except OSError as error:
+            self.find(path, "content", "a regular file", os_reason(error))
+        return None
+
+    def record(self, text: bytes) -> Record | None:
+        """What bundle.json says, after holding it against what it should say."""
+        path = self.places.record
+        have = record.decode(text)
+        if have is None or have.output_version != record.OUTPUT_VERSION:
+            self.find(path, "content", f"a record of version {record.OUTPUT_VERSION}", "something else")
+            return None
+        if self.known.fingerprint is not None:
+            if (found := fingerprint.of_bytes(text)) != self.known.fingerprint:
+                self.find(path, "content", self.known.fingerprint, found)
+        elif text != record.encode(have):
+            self.find(path, "content", "the text of what it says", "another text")
+        place = (self.bundle.name, str(self.bundle.platform))
+        if (have.name, have.platform) != place:
+            self.find(path, "bundle", "@".join(place), shown(f"{have.name}@{have.platform}"))
+        if self.known.fingerprint is None and self.known.record is not None:
+            want = msgspec.to_builtins(self.known.record(have))
+            for key, wanted, is_now in _different(want, msgspec.to_builtins(have)):
+                self.find(path, key, wanted, is_now)
+        return have
+
+    def metadata(self, path: str, found: os.stat_result, mode: int, owner: tuple[int, int], mtime_ns: int) -> None:
+        """That of a folder or file that is no part of the root."""
+        if (have := stat.S_IMODE(found.st_mode)) != mode:
+            self.find(path, "mode", f"{mode:04o}", f"{have:04o}")
+        if (found.st_uid, found.st_gid) != owner:
+            self.find(path, "owner", "{}:{}".format(*owner), f"{found.st_uid}:{found.st_gid}")
+        if found.st_mtime_ns != mtime_ns:
+            self.find(path, "mtime", str(mtime_ns), str(found.st_mtime_ns))
+
+    def file(self, name: str, folder: os.stat_result, mtime_ns: int) -> None:
+        path = self.places.output(name)
+        try:
+            found = os.lstat(path)
+        except FileNotFoundError:
+            return  # said where its content is looked at
+        if stat.S_ISREG(found.st_mode):
+            self.metadata(path, found, _MODE, (folder.st_uid, folder.st_gid), mtime_ns)
+
+    def outputs(self, have: Record) -> None:
+        for name, want in sorted(have.outputs.items()):
+            text = self.content(name)
+            if text is None:
+                continue
+            if (found := fingerprint.of_bytes(text)) != want:
+                self.find(self.places.output(name), "content", shown(want), found)
+            elif name == IMAGE:
+                config = Digest.parse(have.config_digest)
+                verbatim = Digest.of(text, config.algorithm) == config
+                if verbatim != have.image_config_verbatim:
+                    self.find(self.places.record, "imageConfigVerbatim", str(verbatim), str(not verbatim))
+
+    def root(self, have: Record, facts: RootfsFacts, folder: os.stat_result) -> None:
+        tree = self.tree(facts)
+        if tree is None:
+            return
+        for key, want, is_now in _different(
+            msgspec.to_builtins(_facts(tree, facts)) | {"layers": tree.layers},
+            msgspec.to_builtins(facts) | {"layers": [layer.diff_id for layer in have.layers]},
+        ):
+            self.find(self.places.record, key if key.startswith("layers") else f"rootfs.{key}", want, is_now)
+        path = self.places.output(ROOTFS)
+        as_image = facts.owners == "image"
+        group = folder.st_gid
+        if not as_image:
+            try:
+                group = os.lstat(path).st_gid  # a set-group-id folder around passes its group on to the bundle's own
+            except OSError:
+                pass
+        inspected = inspect(
+            tree,
+            [self.tars(diff_id) for diff_id in tree.diff_ids()],
+            path,
+            Builder(chown=as_image, mknod=not facts.devices_left_out),
+            owner=None if as_image else (folder.st_uid, group),
+            scratch=self.places.part(".sample"),
+        )
+        self.result.findings += inspected.findings
+        self.result.unread += inspected.unread
+
+    def tree(self, facts: RootfsFacts) -> TreeFile | None:
+        """The tree that the root was written from, if it is still at hand."""
+        path = self.places.tree
+        try:
+            with open_quietly(path) as stream:
+                text = stream.read()
+        except FileNotFoundError:
+            self.result.findings.append(missing(path, "recorded tree"))
+            return None
+        except OSError as error:
+            self.find(path, "recorded tree", shown(facts.tree), os_reason(error))
+            return None
+        if (found := fingerprint.of_bytes(text)) != facts.tree:
+            self.find(path, "recorded tree", shown(facts.tree), found)
+            return None
+        try:
+            return treefile.decode(text)
+        except ValueError as error:
+            self.find(path, "recorded tree", "one of this version", shown(str(error)))
+            return None
+
+
+def _facts(tree: TreeFile, have: RootfsFacts) -> RootfsFacts:
+    """What the record should say of the root, where it left the devices out as it says."""
+    devices = sum(node.kind in (model.CHARACTER, model.BLOCK) for node in tree.nodes) if have.devices_left_out else 0
+    return RootfsFacts(
+        tree=have.tree,
+        size=tree.size,
+        entries=tree.entry_count - devices,
+        owners=have.owners if have.owners in ("image", "builder") else "image or builder",
+        devices_left_out=devices,
+    )
+
+
+def _different(want: Any, have: Any, key: str = "") -> Iterator[tuple[str, str, str]]:
+    """The keys (`layers[1].size`) whose values differ, with both."""
+    if isinstance(want, dict) and isinstance(have, dict):
+        for name in [*want, *(name for name in have if name not in want)]:
+            yield from _different(want.get(name), have.get(name), f"{key}.{name}" if key else str(name))
+    elif isinstance(want, list | tuple) and isinstance(have, list | tuple) and len(want) == len(have):
+        for number, (one, other) in enumerate(zip(want, have, strict=True)):
+            yield from _different(one, other, f"{key}[{number}]")
+    elif want != have:
+        yield key, _text(want), _text(have)
+
+
+def _text(value: Any) -> str:
+    return shown(msgspec.json.encode(value))

@@ -1,0 +1,32 @@
+"""What an audit finds: something that is not as it should be."""
+
+from __future__ import annotations
+
+import msgspec
+
+from c2wtasks.errors import printable
+
+MISSING = "missing"
+PRESENT = "there"
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """At `path`, `what` should be `want` and is `have`. All are printable."""
+
+    path: str
+    what: str
+    want: str
+    have: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.what}: want {self.want}, have {self.have}"
+
+
+def missing(path: str, what: str) -> Finding:
+    return Finding(shown(path), what, PRESENT, MISSING)
+
+
+def shown(name: bytes | str) -> str:
+    """A file's name or path as printable text, whatever its bytes are."""
+    raw = name.encode("utf-8", "surrogateescape") if isinstance(name, str) else name
+    return printable(raw.decode("utf-8", "backslashreplace"))

@@ -1,0 +1,157 @@
+"""Locks between processes, on files: they end with the process that holds them, however that ends (flock).
+
+A lock's file is there while the lock is held, and stays where its holder died: so whoever comes next knows that
+work was left unfinished. It holds who that was, for those who wait, as a line: `pid 123 on host-a`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from c2wtasks.errors import OutputError, os_reason, printable
+
+_MAX_HOLDER = 300
+_SHARED = 0o022  # whoever may write in the folder may take the lock
+
+_acting_for = 0
+
+
+def act_for(pid: int) -> None:
+    """From now on this process holds locks in the name of another, whose helper it is."""
+    global _acting_for
+    _acting_for = pid
+
+
+def myself() -> str:
+    """Who holds the locks that this process takes."""
+    return f"pid {_acting_for or os.getpid()} on {os.uname().nodename}"
+
+
+@dataclass(slots=True)
+class Held:
+    """A lock that we hold: as long as `descriptor` is open, here or in a process that has inherited it.
+
+    `died` says who held it last and died, "" where it was given back. With `unfinished` set it is left as if we had
+    died: what is unfinished is then for the next holder to see to.
+    """
+
+    descriptor: int
+    died: str
+    unfinished: bool = False
+
+
+@contextmanager
+def locked(path: str, announce: Callable[[str], None] | None) -> Iterator[Held]:
+    """Holds the lock `path`, whose folder must exist, waiting for it as long as need be.
+
+    `announce` is called once with whom we wait for, if that is not ourselves.
+
+    Raises OutputError: the file cannot be made.
+    """
+    with _explained(path):
+        descriptor = _take(path, announce, wait=True)
+    assert descriptor is not None
+    with _kept(path, descriptor) as held:
+        yield held
+
+
+@contextmanager
+def locked_if_free(path: str) -> Iterator[Held | None]:
+    """Holds the lock `path`; gives None, and does not wait, where somebody else does.
+
+    Raises OutputError.
+    """
+    with _explained(path):
+        descriptor = _take(path, None, wait=False)
+    if descriptor is None:
+        yield None
+        return
+    with _kept(path, descriptor) as held:
+        yield held
+
+
+@contextmanager
+def _explained(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be locked: {os_reason(error)}") from error
+
+
+def _take(path: str, announce: Callable[[str], None] | None, *, wait: bool) -> int | None:
+    while True:
+        descriptor = _open(path)
+        try:
+            if not _try(descriptor):
+                if not wait:
+                    os.close(descriptor)
+                    return None
+                holder = _holder(descriptor)
+                if announce is not None and holder != myself():
+                    announce(holder or "another process")
+                    announce = None
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if _has_name(descriptor, path):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # who held it has removed it meanwhile: another file may be the lock by now
+
+
+def _open(path: str) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    mode = 0o644 | os.stat(os.path.dirname(path) or ".").st_mode & _SHARED
+    found = os.fstat(descriptor)
+    if found.st_uid == os.geteuid() and found.st_mode & 0o777 != mode:
+        os.fchmod(descriptor, mode)
+    return descriptor
+
+
+def _try(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _holder(descriptor: int) -> str:
+    return printable(os.pread(descriptor, _MAX_HOLDER, 0).decode("utf-8", "replace").strip())
+
+
+def _has_name(descriptor: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+@contextmanager
+def _kept(path: str, descriptor: int) -> Iterator[Held]:
+    given_back = False
+    held = Held(descriptor, _holder(descriptor))
+    try:
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{myself()}\n".encode(), 0)
+        except OSError:  # the disk is full: those who wait will not know for whom
+            pass
+        yield held
+        given_back = not held.unfinished
+    except Exception:
+        given_back = not held.unfinished
+        raise
+    finally:
+        # Removed while it is held: whoever waits for this very file finds that it has lost its name.
+        if given_back and _has_name(descriptor, path):
+            try:
+                os.unlink(path)
+            except OSError:  # the folder is no longer ours to write
+                pass
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # for those who have inherited it, too
+        os.close(descriptor)

@@ -1,0 +1,217 @@
+"""Blobs to tars: told by content, whole, checked to their end, in little memory."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import random
+import tracemalloc
+import zlib
+from collections.abc import Iterable
+
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from c2wtasks.layers.decompress import CHUNK, CorruptStream, compression, plain_chunks
+
+TEXT = b"".join(b"%d\n" % number for number in range(5000))
+GZIP = gzip.compress(TEXT, mtime=0)
+ZSTD = zstandard.ZstdCompressor(write_checksum=True).compress(TEXT)
+SKIPPABLE = bytes.fromhex("5e2a4d18 05000000") + b"notes"
+ZEROS = bytes(3 * CHUNK)
+
+
+def plain(blob: bytes) -> bytes:
+    return b"".join(plain_chunks(io.BytesIO(blob)))
+
+
+def gzip_header(flags: int, extra: bytes = b"") -> bytes:
+    raw = zlib.compressobj(wbits=-15)
+    body = raw.compress(TEXT) + raw.flush()
+    trailer = zlib.crc32(TEXT).to_bytes(4, "little") + len(TEXT).to_bytes(4, "little")
+    return bytes([0x1F, 0x8B, 8, flags, 0, 0, 0, 0, 0, 255]) + extra + body + trailer
+
+
+def zstd_of(content: bytes, **options: object) -> bytes:
+    parameters = zstandard.ZstdCompressionParameters(**options)  # type: ignore[arg-type]
+    out = io.BytesIO()
+    with zstandard.ZstdCompressor(compression_params=parameters).stream_writer(out, closefd=False) as writer:
+        writer.write(content)
+    return out.getvalue()
+
+
+GOOD = [
+    ("empty", b"", b""),
+    ("uncompressed", TEXT, TEXT),
+    ("shorter than any magic", b"\x1f", b"\x1f"),
+    ("gzip", GZIP, TEXT),
+    ("gzip of nothing", gzip.compress(b""), b""),
+    ("gzip members", GZIP + gzip.compress(b"") + GZIP, TEXT * 2),
+    ("gzip with a file name", gzip_header(8, b"layer.tar\0"), TEXT),
+    ("gzip with all fields", gzip_header(4 | 8 | 16, b"\2\0ab" + b"name\0" + b"comment\0"), TEXT),
+    ("gzip, stored", gzip.compress(TEXT, 0), TEXT),
+    ("gzip padded", GZIP + bytes(7), TEXT),
+    ("gzip padded with MiBs", GZIP + ZEROS, TEXT),
+    ("gzip padded by one", GZIP + b"\0", TEXT),
+    ("zstd", ZSTD, TEXT),
+    ("zstd of nothing", zstandard.ZstdCompressor().compress(b""), b""),
+    ("zstd frames", ZSTD + zstandard.ZstdCompressor().compress(b"") + ZSTD, TEXT * 2),
+    ("zstd between skippable frames", SKIPPABLE + ZSTD + SKIPPABLE + SKIPPABLE + ZSTD + SKIPPABLE, TEXT * 2),
+    ("zstd with an empty skippable frame", bytes.fromhex("502a4d18 00000000") + ZSTD, TEXT),
+    ("zstd, MiBs skipped", bytes.fromhex("502a4d18") + len(ZEROS).to_bytes(4, "little") + ZEROS + ZSTD, TEXT),
+    ("zstd skippable only", SKIPPABLE, b""),
+    ("zstd of unknown size", zstd_of(TEXT, compression_level=3, write_content_size=False), TEXT),
+    ("zstd with a checksum", zstd_of(TEXT, compression_level=19, write_checksum=True), TEXT),
+    ("zstd of runs", zstd_of(ZEROS, compression_level=1), ZEROS),
+    ("zstd, long window", zstd_of(ZEROS + TEXT, compression_level=1, window_log=27), ZEROS + TEXT),
+    ("zstd magic of another kind", b"\x28\xb5\x2f\xfe" + TEXT, b"\x28\xb5\x2f\xfe" + TEXT),
+    ("lz4", b"\x04\x22\x4d\x18" + TEXT, b"\x04\x22\x4d\x18" + TEXT),
+]
+
+
+@pytest.mark.parametrize(("blob", "content"), [pytest.param(*row, id=case) for case, *row in GOOD])
+def test_content(blob: bytes, content: bytes) -> None:
+    assert plain(blob) == content
+
+
+EARLY = "ends too early"
+AFTER = "is followed by something else"
+BAD = [
+    ("gzip and garbage", GZIP + b"garbage", f"the gzip data {AFTER}"),
+    ("gzip and a byte", GZIP + b"\x1f", f"the gzip data {AFTER}"),
+    ("gzip, padding and garbage", GZIP + bytes(9) + b"x", f"the gzip data {AFTER}"),
+    ("gzip, MiBs of padding and garbage", GZIP + ZEROS + b"x", f"the gzip data {AFTER}"),
+    ("gzip, padding and another", GZIP + bytes(9) + GZIP, f"the gzip data {AFTER}"),
+    ("gzip, MiBs of padding and another", GZIP + ZEROS + GZIP, f"the gzip data {AFTER}"),
+    ("gzip and zstd", GZIP + ZSTD, f"the gzip data {AFTER}"),
+    ("gzip with a wrong sum", GZIP[:-8] + bytes(4) + GZIP[-4:], "the gzip data is damaged: "),
+    ("gzip with a wrong length", GZIP[:-4] + bytes(4), "the gzip data is damaged: "),
+    ("gzip, damaged", GZIP[:40] + b"\xff" * 40 + GZIP[80:], "the gzip data is damaged: "),
+    ("second gzip member cut", GZIP + GZIP[:-1], f"the gzip data {EARLY}"),
+    ("zstd and garbage", ZSTD + b"garbage", f"the zstd data {AFTER}"),
+    ("zstd and gzip", ZSTD + GZIP, f"the zstd data {AFTER}"),
+    ("zstd and zeros", ZSTD + bytes(512), f"the zstd data {AFTER}"),
+    ("zstd and a byte", ZSTD + b"\x28", f"the zstd data {EARLY}"),
+    ("zstd with a wrong sum", ZSTD[:-1] + bytes([ZSTD[-1] ^ 1]), "the zstd data is damaged: "),
+    ("zstd, damaged", ZSTD[:40] + b"\xff" * 40 + ZSTD[80:], "the zstd data is damaged: "),
+    ("zstd skippable frame cut", ZSTD + SKIPPABLE[:-1], f"the zstd data {EARLY}"),
+    ("zstd, a window of 2 GiB", bytes.fromhex("28b52ffd 00 a8 010000"), "the zstd data is damaged: "),
+]
+
+
+@pytest.mark.parametrize(("blob", "error"), [pytest.param(*row, id=case) for case, *row in BAD])
+def test_corrupt(blob: bytes, error: str) -> None:
+    with pytest.raises(CorruptStream) as caught:
+        plain(blob)
+    assert str(caught.value).startswith(error)
+
+
+@pytest.mark.parametrize(
+    ("whole", "kind"),
+    [
+        (GZIP, "gzip"),
+        (ZSTD, "zstd"),
+        (zstandard.ZstdCompressor().compress(TEXT), "zstd"),
+        (zstandard.ZstdCompressor(write_content_size=False).compress(random.Random(1).randbytes(300)), "zstd"),
+        (SKIPPABLE + ZSTD[:50], "zstd"),
+    ],
+    ids=["gzip", "zstd", "zstd without checksum", "zstd raw block", "zstd skippable"],
+)
+def test_cut_at_each_byte(whole: bytes, kind: str) -> None:
+    ends = {len(SKIPPABLE)} if whole.startswith(SKIPPABLE) else set()
+    for length in range(10, len(whole)):
+        if length not in ends:
+            with pytest.raises(CorruptStream, match=f"the {kind} data ends too early"):
+                plain(whole[:length])
+
+
+class Dribbling:
+    """Gives a few bytes at a time, as a pipe might."""
+
+    def __init__(self, content: bytes, seed: int) -> None:
+        self._stream = io.BytesIO(content)
+        self._random = random.Random(seed)
+
+    def read(self, size: int, /) -> bytes:
+        return self._stream.read(min(size, self._random.choice([1, 2, 3, 100, 4096])))
+
+
+contents = st.lists(st.binary(max_size=50) | st.integers(1, 300_000).map(bytes), max_size=4).map(b"".join)
+
+
+@given(st.lists(contents, min_size=1, max_size=3), st.booleans(), st.integers(0, 9), st.integers(0, 99))
+def test_round_trip_however_it_is_read(members: list[bytes], zstd: bool, level: int, seed: int) -> None:
+    compress = zstandard.ZstdCompressor(level=level).compress if zstd else lambda data: gzip.compress(data, level)
+    blob = b"".join(compress(member) for member in members)
+    assert plain(blob) == b"".join(members)
+    assert b"".join(plain_chunks(Dribbling(blob, seed))) == b"".join(members)
+
+
+@given(st.sampled_from([GZIP, ZSTD]), st.integers(4, 300), st.binary(min_size=1, max_size=3))
+def test_changed_bytes_are_never_taken(blob: bytes, at: int, other: bytes) -> None:
+    changed = blob[:at] + other + blob[at + len(other) :]
+    try:
+        assert plain(changed) == TEXT  # a byte of the header that says nothing of the content
+    except CorruptStream:
+        pass
+
+
+@pytest.mark.parametrize("extra", [-257, -1, 0, 1, 257])
+@pytest.mark.parametrize("chunks", [4, 8])
+def test_sizes_around_the_chunks(chunks: int, extra: int) -> None:
+    content = bytes(chunks * CHUNK + extra)
+    assert plain(gzip.compress(content, 1)) == content
+    assert plain(zstandard.ZstdCompressor().compress(content)) == content
+
+
+def peak(chunks: Iterable[bytes]) -> tuple[int, int]:
+    """How many bytes there were, and how many were in memory at most."""
+    tracemalloc.start()
+    try:
+        return sum(map(len, chunks)), tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def bomb_of(name: str) -> bytes:
+    part = bytes(1 << 20)
+    if name == "gzip":
+        raw = zlib.compressobj(9, wbits=31)
+        return b"".join(raw.compress(part) for _ in range(256)) + raw.flush()
+    out = io.BytesIO()
+    with zstandard.ZstdCompressor(level=1).stream_writer(out, closefd=False) as writer:
+        for _ in range(256):
+            writer.write(part)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("name", ["gzip", "zstd"])
+def test_bombs_take_little_memory(name: str) -> None:
+    bomb = bomb_of(name)
+    assert len(bomb) < 1 << 20
+    assert len(next(plain_chunks(io.BytesIO(bomb)))) <= 4 * CHUNK
+    total, most = peak(plain_chunks(io.BytesIO(bomb)))
+    assert total == 256 << 20
+    assert most < 32 << 20
+
+
+@pytest.mark.parametrize(
+    ("head", "found"),
+    [
+        (b"", "none"),
+        (b"\x1f\x8b", "none"),
+        (b"\x1f\x8b\x08", "gzip"),
+        (b"\x1f\x8b\x07" + bytes(9), "none"),
+        (b"\x28\xb5\x2f\xfd", "zstd"),
+        (bytes.fromhex("502a4d1800000000"), "zstd"),
+        (bytes.fromhex("5f2a4d1800000000"), "zstd"),
+        (bytes.fromhex("5f2a4d18000000"), "none"),
+        (bytes.fromhex("602a4d1800000000"), "none"),
+        (b"BZh91AY&SY", "none"),
+        (b"\xfd7zXZ\0", "none"),
+    ],
+)
+def test_compression(head: bytes, found: str) -> None:
+    assert compression(head) == found

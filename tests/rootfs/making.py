@@ -1,0 +1,61 @@
+"""Layers with their tree, and folders written from it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from c2wtasks.layers.tarindex import read_entries
+from c2wtasks.rootfs import directory
+from c2wtasks.rootfs.builder import Builder, builder
+from c2wtasks.tree import model, treefile
+from c2wtasks.tree.apply import apply
+from c2wtasks.tree.treefile import TreeFile
+from tests.support import roots
+
+DEFAULT_MTIME = 1_700_000_000_123_456_789
+ROOT = Builder(chown=True, mknod=True)
+USER = Builder(chown=False, mknod=False)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A tree with the tars of its layers, in memory and as files."""
+
+    tree: TreeFile
+    contents: tuple[bytes, ...]
+    tars: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        return roots.of_tree(self.tree, self.contents)
+
+    def lines_if_mine(self) -> list[str]:
+        """Those of a tree that is root's, as whoever runs the tests gets it."""
+        return [line.replace(" 0:0 ", f" {os.geteuid()}:{os.getegid()} ", 1) for line in self.lines()]
+
+    def nearby(self) -> Made:
+        """With the tars by name alone, for whoever works in their folder."""
+        return replace(self, tars=tuple(os.path.basename(tar) for tar in self.tars))
+
+    def write(self, folder: Path | str, by: Builder | None = None) -> None:
+        """As whoever runs the tests may, unless told otherwise."""
+        directory.write(self.tree, self.tars, str(folder), by or builder())
+
+
+class Making:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, *layers: bytes) -> Made:
+        root = model.new_directory()
+        for number, layer in enumerate(layers):
+            apply(root, read_entries(layer), number)
+            (self.folder / f"{number}.tar").write_bytes(layer)
+        tree = treefile.flatten(root, ["sha256:" + "0" * 64] * len(layers), default_mtime_ns=DEFAULT_MTIME)
+        return Made(tree, layers, tuple(str(self.folder / f"{number}.tar") for number in range(len(layers))))
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: owners, devices, another user")

@@ -1,0 +1,161 @@
+"""Paths in a tree: as a kernel in a chroot resolves them, and as continuity's `fs.RootPath` does."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from c2wtasks.layers.tarindex import read_entries
+from c2wtasks.tree import model
+from c2wtasks.tree.apply import apply
+from c2wtasks.tree.lookup import lookup, root_path
+from c2wtasks.tree.model import Inode
+from tests.support.tars import Symlink, tar
+
+ENTRIES = {
+    "etc/": None,
+    "etc/passwd": "x",
+    "usr/lib/os": "y",
+    "lib": Symlink("usr/lib"),
+    "abs": Symlink("/usr/lib"),
+    "slash": Symlink("usr/lib/"),
+    "up": Symlink("../../../etc"),
+    "etc/back": Symlink("../lib"),
+    "nested": Symlink("etc/back"),
+    "over": Symlink("lib/../etc"),
+    "etc/over": Symlink("../lib/../etc"),
+    "file": Symlink("etc/passwd"),
+    "fileslash": Symlink("etc/passwd/"),
+    "dead": Symlink("no/such"),
+    "loop": Symlink("loop"),
+    "root": Symlink("/"),
+    "dot": Symlink("."),
+    **{f"chain{number}": Symlink(f"chain{number - 1}") for number in range(1, 41)},
+    "chain0": Symlink("etc"),
+}
+
+
+@pytest.fixture(scope="module")
+def root() -> Inode:
+    made = model.new_directory()
+    apply(made, read_entries(tar(ENTRIES)), 0)
+    return made
+
+
+def path_of(root: Inode, inode: Inode | None) -> str | None:
+    if inode is root:
+        return ""
+    return next((path.decode() for path, found in model.walk(root) if found is inode), None)
+
+
+FOUND = [  # path, what stat finds, what lstat finds
+    ("", "", ""),
+    ("/", "", ""),
+    (".", "", ""),
+    ("..", "", ""),
+    ("../../etc", "etc", "etc"),
+    ("/etc/passwd", "etc/passwd", "etc/passwd"),
+    ("etc//./passwd", "etc/passwd", "etc/passwd"),
+    ("etc/", "etc", "etc"),
+    ("etc/.", "etc", "etc"),
+    ("etc/nothing", None, None),
+    ("nothing/at/all", None, None),
+    ("lib", "usr/lib", "lib"),
+    ("lib/", "usr/lib", "usr/lib"),
+    ("lib/os", "usr/lib/os", "usr/lib/os"),
+    ("lib/..", "usr", "usr"),
+    ("abs/os", "usr/lib/os", "usr/lib/os"),
+    ("slash", "usr/lib", "slash"),
+    ("up/passwd", "etc/passwd", "etc/passwd"),
+    ("etc/back", "usr/lib", "etc/back"),
+    ("nested/os", "usr/lib/os", "usr/lib/os"),
+    ("over", None, "over"),
+    ("etc/over", None, "etc/over"),
+    ("file", "etc/passwd", "file"),
+    ("dead", None, "dead"),
+    ("dead/x", None, None),
+    ("root/root/etc", "etc", "etc"),
+    ("dot/dot/etc", "etc", "etc"),
+    ("chain39", "etc", "chain39"),
+    ("n" * 255, None, None),
+]
+
+
+@pytest.mark.parametrize(("path", "stat", "lstat"), FOUND)
+def test_lookup(root: Inode, path: str, stat: str | None, lstat: str | None) -> None:
+    assert path_of(root, lookup(root, path.encode())) == stat
+    assert path_of(root, lookup(root, path.encode(), follow=False)) == lstat
+
+
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [
+        ("etc/passwd/", errno.ENOTDIR),
+        ("etc/passwd/.", errno.ENOTDIR),
+        ("etc/passwd/..", errno.ENOTDIR),
+        ("etc/passwd/x", errno.ENOTDIR),
+        ("file/", errno.ENOTDIR),
+        ("fileslash", errno.ENOTDIR),
+        ("loop", errno.ELOOP),
+        ("loop/x", errno.ELOOP),
+        ("chain40", errno.ELOOP),
+        ("n" * 256, errno.ENAMETOOLONG),
+        ("etc/passwd/" + "n" * 256, errno.ENOTDIR),
+    ],
+)
+def test_lookup_fails(root: Inode, path: str, error: int) -> None:
+    with pytest.raises(OSError) as caught:
+        lookup(root, path.encode())
+    assert caught.value.errno == error
+
+
+@pytest.mark.parametrize(
+    ("path", "resolved"),
+    [
+        ("", ""),
+        ("/", ""),
+        ("..", ""),
+        ("../..", ""),
+        ("etc", "etc"),
+        ("etc/", "etc"),
+        ("//etc//", "etc"),
+        ("etc/../usr", "usr"),
+        ("lib", "usr/lib"),
+        ("lib/", "usr/lib"),
+        ("abs/new", "usr/lib/new"),
+        ("slash/new", "usr/lib/new"),
+        ("up", "etc"),
+        ("nested/new", "usr/lib/new"),
+        ("over", "usr/etc"),
+        ("etc/over", "etc"),  # a kernel finds usr/etc there
+        ("dead", "no/such"),
+        ("dead/new", "no/such/new"),
+        ("dead/..", "no"),  # a path that is not there has parents too
+        ("lib/..", "usr"),
+        ("etc/passwd", "etc/passwd"),
+        ("etc/passwd/..", "etc"),  # no kernel would
+        ("file/..", "etc"),
+        ("root/root/x", "x"),
+        ("chain40/x", "etc/x"),
+        ("new/deep/one", "new/deep/one"),
+        ("new/" + "n" * 256, "new/" + "n" * 256),
+    ],
+)
+def test_root_path(root: Inode, path: str, resolved: str) -> None:
+    assert root_path(root, path.encode()) == resolved.encode()
+
+
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [
+        ("loop", errno.ELOOP),
+        ("etc/passwd/x", errno.ENOTDIR),
+        ("file/x", errno.ENOTDIR),
+        ("etc/" + "n" * 256, errno.ENAMETOOLONG),
+    ],
+)
+def test_root_path_fails(root: Inode, path: str, error: int) -> None:
+    with pytest.raises(OSError) as caught:
+        root_path(root, path.encode())
+    assert caught.value.errno == error
