@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -90,7 +91,8 @@ class Graph:
                 "name": key,
                 "title": _titled(f"layer {copies[0].short}"),
                 "doc": f"reads, checks and stores the layer {copies[0].short}",
-                "actions": [(self._store_layer, [copies])],
+                "actions": [(_store_layer, [self.store, copies])],
+                "meta": {"heavy": copies[0].place.size},
                 "file_dep": [] if digest else sorted({copy.place.path for copy in copies}),
                 "targets": [self.store.receipt_file(digest)] if digest else [],
                 "uptodate": [
@@ -98,9 +100,6 @@ class Graph:
                     Exists(*(self.store.index(diff_id) for diff_id in claims)),
                 ],
             }
-
-    def _store_layer(self, copies: list[Layer]) -> None:
-        self.store.ensure(copies)
 
     def tree_tasks(self) -> Iterator[Task]:
         """`tree:<bundle>`: the layers applied, in memory."""
@@ -113,6 +112,7 @@ class Graph:
                 "name": str(work.bundle),
                 "doc": f"applies the {len(layers)} layers of {work.bundle}",
                 "actions": [work.make_tree],
+                "meta": {"heavy": work.blobs_size},
                 "file_dep": sorted(indexes),
                 "task_dep": list(dict.fromkeys(f"layer:{layer.key}" for layer in layers)),
                 "targets": [work.places.tree],
@@ -134,6 +134,7 @@ class Graph:
                 "name": f"{work.bundle}:dir",
                 "doc": f"writes the rootfs folder of {work.bundle}",
                 "actions": [work.make_rootfs],
+                "meta": {"heavy": work.blobs_size},
                 "file_dep": [work.places.tree],
                 "targets": [work.places.rootfs_stamp],
                 "uptodate": [
@@ -187,6 +188,7 @@ class Graph:
             stamp = [work.places.rootfs_stamp] if work.has_rootfs else []
             yield self._bundle_task(work.bundle, (work.publish, [published.is_trusted])) | {
                 "doc": f"publishes {work.bundle} in {work.places.published}",
+                "meta": {"heavy": work.blobs_size},
                 "file_dep": [*(work.places.part(name) for name in work.part_names), *stamp],
                 "targets": [work.places.output(name) for name in (*work.part_names, RECORD)],
                 "uptodate": [Inputs(output_version=OUTPUT_VERSION, **work.facts()), published],
@@ -227,6 +229,19 @@ class Graph:
             names[str(bundle)] = (task,)
             names[bundle.name] = (*names.get(bundle.name, ()), task)
         return names
+
+    @property
+    def workers(self) -> int:
+        """`workers:` of bundle.yaml, or the cores that this process may use."""
+        return self.file.workers or len(os.sched_getaffinity(0))
+
+    def recover(self) -> None:
+        """Removes what a run has left unfinished in the output and in the cache.
+
+        Raises OutputError.
+        """
+        publish.recover(self.file.output)
+        self.store.recover()
 
     def finish(self, failed: Failed, current: frozenset[str]) -> Iterable[str]:
         """Gives the lines that end the run, and brings catalog.json up to date.
@@ -269,6 +284,10 @@ class Graph:
         except OSError as error:
             raise OutputError(f"{path}: cannot be read: {os_reason(error)}") from error
         files.write_if_changed(path, listing.update(self.file.output, self.file.bundles, failed, good, previous))
+
+
+def _store_layer(store: Store, copies: list[Layer]) -> None:
+    store.ensure(copies)
 
 
 def _titled(text: str) -> Callable[[Any], str]:

@@ -59,6 +59,11 @@ class Work:
         """An external bundle is its initconfig.json alone: the VM gets the rest from elsewhere."""
         return not self.bundle.boot.external_bundle
 
+    @property
+    def blobs_size(self) -> int:
+        """A measure of the work that the bundle makes."""
+        return sum(layer.place.size for layer in self.image.layers) if self.has_rootfs else 0
+
     # tree:
 
     @property
@@ -117,6 +122,7 @@ class Work:
     def make_rootfs(self) -> None:
         """Raises LayerError, OutputError."""
         tree, tree_fingerprint = self._tree()
+        files.remove_tree(self.places.rootfs_stamp)  # it must never lie beside another root than its own
         self._write_rootfs(tree, self.places.part(ROOTFS))
         facts = self._facts(tree, tree_fingerprint)
         files.write(self.places.rootfs_stamp, msgspec.json.encode(facts) + b"\n")
@@ -132,19 +138,30 @@ class Work:
         )
 
     def _write_rootfs(self, tree: TreeFile, target: str) -> None:
-        """Writes the whole root, by way of a temporary name."""
+        """Writes the whole root, by way of a temporary name, which it loses when all is on disk."""
         unfinished = self.places.part(".rootfs")
         files.remove_tree(unfinished)
         self._ensure_tars()
-        directory.write(tree, [self.store.tar(diff_id) for diff_id in tree.diff_ids()], unfinished, self.builder)
-        files.remove_tree(target)
-        os.rename(unfinished, target)
+        tars = [self.store.tar(diff_id) for diff_id in tree.diff_ids()]
+        try:
+            with files.removed_on_failure(unfinished):
+                directory.write(tree, tars, unfinished, self.builder)
+                files.sync_file_system(self.places.parts)
+                files.remove_tree(target)
+                os.rename(unfinished, target)
+        except OSError as error:
+            need = f" (the whole root takes {tree.size} bytes)"
+            raise OutputError(f"{target}: cannot be written: {os_reason(error)}{need}") from error
 
     def _ensure_tars(self) -> None:
         """Makes again what was evicted from the store since the layers were read."""
         for layer in self.image.layers:
-            if not os.path.exists(self.store.tar(layer.diff_id)):
+            try:
+                os.utime(self.store.tar(layer.diff_id))  # what was used lately is not evicted
+            except FileNotFoundError:
                 self.store.ensure([layer])
+            except PermissionError:  # another user's, in a cache that is shared
+                pass
 
     # spec: and boot:
 

@@ -55,7 +55,8 @@ def _load(path: str, environ: Mapping[str, str]) -> BundleFile:
     settings = files[0].settings if files and files[0].path == path else {}
     output, cache = _folders(path, settings, environ.get(CACHE_VARIABLE, ""), report)
     report.raise_if_any()
-    return BundleFile(bundles, output, cache, tuple(file.path for file in files))
+    workers: int = settings["workers"].value if "workers" in settings else 0
+    return BundleFile(bundles, output, cache, workers, tuple(file.path for file in files))
 
 
 def _folders(path: str, settings: Settings, cache_variable: str, report: Report) -> tuple[str, str]:

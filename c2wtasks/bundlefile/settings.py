@@ -13,6 +13,7 @@ from c2wtasks.bundlefile.values import (
     ABSOLUTE,
     ARGUMENTS,
     BOOLEAN,
+    COUNT,
     FOLDER,
     PATTERNS,
     PLATFORMS,
@@ -94,6 +95,15 @@ SETTINGS = (
         "The folder of the layer store, relative to the main file's folder. May be shared by several catalogs. "
         "The environment variable `C2WTASKS_CACHE`, when it is not empty, takes its place.",
         "/var/cache/c2wtasks",
+        only="main",
+    ),
+    Setting(
+        "workers",
+        COUNT,
+        "the cores that there are",
+        "How many tasks run at once, where `-n` does not say. Reading layers and writing roots is then spread over "
+        "as many processes; with 1, all is done in one, one task after another.",
+        "4",
         only="main",
     ),
     Setting(

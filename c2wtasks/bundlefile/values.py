@@ -50,6 +50,7 @@ _BOOLEAN = frozenset(("true", "True", "TRUE", "false", "False", "FALSE"))
 _NUMBER = re.compile(r"[-+]?(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?|0[xob][0-9a-fA-F_]+")
 # Plain numbers that YAML 1.1, YAML 1.2 and a reader may take for different ones: 017, 0o17, 0x11, 1_000.
 _AMBIGUOUS = re.compile(r"0[0-9_]+|0[xob][0-9a-fA-F_]+|[0-9]+_[0-9_]*")
+_COUNT = re.compile(r"[1-9][0-9]{0,3}")
 _SHOWN = 80
 
 
@@ -139,6 +140,16 @@ def boolean(report: Report, node: Node, path: str) -> bool | None:
         elif lower in ("false", "no", "off", "n", "0"):
             hint = "write false, without quotes"
     report.add(node, path, f"expected true or false, found {described(node)}", hint)
+    return None
+
+
+def count(report: Report, node: Node, path: str) -> int | None:
+    """A whole number from 1 on, in decimal."""
+    if isinstance(node, Scalar) and node.plain and _COUNT.fullmatch(node.text):
+        return int(node.text)
+    quoted = isinstance(node, Scalar) and not node.plain and _COUNT.fullmatch(node.text)
+    hint = f"write {node.text}, without quotes" if isinstance(node, Scalar) and quoted else None
+    report.add(node, path, f"expected a number from 1 to 9999, found {described(node)}", hint)
     return None
 
 
@@ -331,6 +342,7 @@ def is_null(node: Node) -> bool:
 
 
 BOOLEAN = Kind("true or false", boolean)
+COUNT = Kind("a number", count)
 FOLDER = Kind("a folder", folder)
 ABSOLUTE = Kind("an absolute path", absolute)
 USER = Kind("a user's name or number, with or without :group", user)

@@ -7,6 +7,7 @@ not up to date.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 from doit.cmd_clean import Clean as DoitClean
@@ -35,12 +36,21 @@ def _resolved(command: Any, options: dict[str, Any]) -> dict[str, Any]:
     return options | ({"pos_args": command.sel_tasks} if "pos_args" in options else {})
 
 
+def _exclusively(command: Any, change: Callable[[], Any]) -> Any:
+    hooks = hooks_of(command)
+    if hooks is None:
+        return change()
+    from c2wtasks.engine.build import exclusively
+
+    return exclusively(command, hooks, change)
+
+
 class Clean(DoitClean):  # type: ignore[misc]
     """Removes what tasks have made."""
 
     @functools.wraps(DoitClean._execute)  # doit passes the options that the signature names
     def _execute(self, **options: Any) -> Any:
-        return super()._execute(**_resolved(self, options))
+        return _exclusively(self, lambda: super(Clean, self)._execute(**_resolved(self, options)))
 
 
 class Forget(DoitForget):  # type: ignore[misc]
@@ -48,7 +58,7 @@ class Forget(DoitForget):  # type: ignore[misc]
 
     @functools.wraps(DoitForget._execute)
     def _execute(self, **options: Any) -> Any:
-        return super()._execute(**_resolved(self, options))
+        return _exclusively(self, lambda: super(Forget, self)._execute(**_resolved(self, options)))
 
 
 class Info(DoitInfo):  # type: ignore[misc]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
@@ -12,13 +12,18 @@ from doit.control import TaskControl
 from doit.exceptions import InvalidCommand
 from doit.task import Stream
 
+from c2wtasks import locks
+from c2wtasks.engine import executor as executors
 from c2wtasks.engine import interrupt
 from c2wtasks.engine.checker import Checker
 from c2wtasks.engine.config import Hooks
+from c2wtasks.engine.executor import Executor
+from c2wtasks.engine.interrupt import Stopped
 from c2wtasks.engine.reporter import Console
 from c2wtasks.engine.runner import Runner, ThreadRunner
 from c2wtasks.engine.select import resolve
 from c2wtasks.errors import UserError, one_line, os_reason
+from c2wtasks.locks import Held
 
 DONE = 0
 FAILED = 1
@@ -27,23 +32,65 @@ FAILED = 1
 def build(command: Any, hooks: Hooks, options: dict[str, Any]) -> int:
     """Runs what was selected, as doit's `run` does, and gives the exit code.
 
-    Raises InvalidCommand where the command line is wrong.
+    Raises InvalidCommand where the command line is wrong, KeyboardInterrupt where it was interrupted before it began.
     """
+    _check(options)
+    try:
+        return _build(command, hooks, options)
+    except UserError as error:
+        _say([str(error)])
+        return FAILED
+
+
+def exclusively(command: Any, hooks: Hooks, change: Callable[[], Any]) -> int:
+    """Makes a change to outputs or state while no run is at work, and gives the exit code."""
+    try:
+        with interrupt.stoppable(), alone(command, hooks):
+            return change() or DONE
+    except UserError as error:
+        _say([str(error)])
+        return FAILED
+    except KeyboardInterrupt as stop:
+        _say(["interrupted"])
+        return (stop if isinstance(stop, Stopped) else Stopped()).exit_code
+
+
+def _build(command: Any, hooks: Hooks, options: dict[str, Any]) -> int:
     if not isinstance(command.dep_manager.checker, Checker):
         raise InvalidCommand("check_file_uptodate cannot be chosen here: files are always compared by content")
     control = _control(command, hooks, options)
     PythonAction.pm_pdb = options["pdb"]
-    with _output(options["outfile"]) as stream, interrupt.stoppable():
-        with _own_streams():
-            runner = _runner(command, stream, options)
+    with interrupt.stoppable(), alone(command, hooks) as held, _output(options["outfile"]) as stream:
+        with _own_streams(), _executor(options["num_process"], held) as executor:
+            runner = _runner(command, stream, options, executor)
             runner.run_all(control.task_dispatcher())
         with interrupt.shielded():
             stream.flush()
             finished = _finish(hooks, runner)
+        held.unfinished = executor.lost or runner.stopped is not None
     if runner.stopped is not None:
         say_stopped(f"{runner.executed} task{'' if runner.executed == 1 else 's'} done")
         return runner.stopped.exit_code
     return DONE if finished and runner.final_result == 0 else FAILED
+
+
+@contextmanager
+def alone(command: Any, hooks: Hooks) -> Iterator[Held]:
+    """Keeps other runs from the state file and the outputs while the block runs; waits for one that is at work.
+
+    Nothing may be read of the state before. What a run has left that was cut short is removed first.
+
+    Raises UserError.
+    """
+
+    def announce(holder: str) -> None:
+        _say([f"waiting for {holder}, which is at work here"])
+
+    with locks.locked(f"{command.dep_manager.backend.name}.lock", announce) as held:
+        if held.died:
+            executors.forget(held.died)
+            hooks.recover()
+        yield held
 
 
 def say_stopped(what_was_done: str) -> None:
@@ -65,14 +112,26 @@ def _control(command: Any, hooks: Hooks, options: dict[str, Any]) -> Any:
     return control
 
 
-def _runner(command: Any, stream: TextIO, options: dict[str, Any]) -> Runner:
+@contextmanager
+def _executor(workers: int, held: Held) -> Iterator[Executor]:
+    executor = executors.Workers(workers, held.descriptor) if workers > 1 else executors.InProcess()
+    try:
+        yield executor
+    finally:
+        executor.close()
+
+
+def _check(options: dict[str, Any]) -> None:
     workers = options["num_process"]
     if workers < 0:
         raise InvalidCommand(f"-n {workers}: the number of tasks to run at once cannot be negative")
     if options["par_type"] not in ("thread", "process"):
         raise InvalidCommand(f"-P {options['par_type']}: tasks run in threads")
     if workers and options["par_type"] == "process":
-        print("note: tasks run in threads, not in processes", file=sys.stderr)
+        _say(["note: heavy steps run in processes anyway, all else in threads"])
+
+
+def _runner(command: Any, stream: TextIO, options: dict[str, Any], executor: Executor) -> Runner:
     reporter = options["reporter"]
     if isinstance(reporter, str):
         reporter = Console if reporter == "console" else command.reporters[reporter]
@@ -83,7 +142,10 @@ def _runner(command: Any, stream: TextIO, options: dict[str, Any]) -> Runner:
         options["always"],
         Stream(options["verbosity"], options["force_verbosity"]),
     )
-    return ThreadRunner(*arguments, num_process=workers) if workers else Runner(*arguments)
+    workers = options["num_process"]
+    if workers > 1:
+        return ThreadRunner(*arguments, executor=executor, num_process=workers)
+    return Runner(*arguments, executor=executor)
 
 
 def _finish(hooks: Hooks, runner: Runner) -> bool:

@@ -9,6 +9,10 @@ from c2wtasks.engine.checker import Checker
 
 KEY = "c2wtasks"
 
+HEAVY = "heavy"
+"""In the `meta` of a task whose actions are heavy and may run in another process: how many bytes of blobs they have
+to do with."""
+
 # Each task that failed, or was left out for one that did -> the tasks at fault -> why, on one line.
 Failed = Mapping[str, Mapping[str, str]]
 
@@ -21,6 +25,16 @@ class Hooks(Protocol):
         """Names a user may give in place of task names, each for one or more tasks: `web`, `web@linux/amd64`.
 
         A task's own name and a target come first.
+        """
+
+    @property
+    def workers(self) -> int:
+        """How many tasks to run at once where the command line does not say."""
+
+    def recover(self) -> None:
+        """Called first, where the last run was cut short: removes what it left unfinished.
+
+        Raises UserError.
         """
 
     def finish(self, failed: Failed, current: frozenset[str]) -> Iterable[str]:
@@ -38,5 +52,6 @@ def configure(graph: Hooks) -> dict[str, Any]:
         "backend": "c2wtasks",
         "check_file_uptodate": Checker,
         "continue": True,
+        "num_process": graph.workers,
         "par_type": "thread",
     }

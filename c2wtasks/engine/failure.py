@@ -10,6 +10,8 @@ from typing import Any
 from doit.action import PythonAction
 from doit.exceptions import TaskFailed
 
+from c2wtasks.engine.config import HEAVY
+from c2wtasks.engine.executor import Executor
 from c2wtasks.errors import UserError, one_line, os_reason
 
 _MACHINE_TROUBLE = frozenset(
@@ -36,14 +38,29 @@ def reason(failure: Any) -> str:
     return one_line(str(failure.message).strip())
 
 
-def guard(task: Any) -> None:
+def guard(task: Any, executor: Executor) -> None:
     """Makes the Python actions of `task` end in a UserFailure where they raise a UserError.
 
-    doit's own PythonAction would make a traceback of it and drop the exception.
+    doit's own PythonAction would make a traceback of it and drop the exception. The actions of a task whose `meta`
+    says that they are heavy are run by `executor`.
     """
+    size = (task.meta or {}).get(HEAVY)
     for action in task.actions:
         if isinstance(action, PythonAction):
-            action.py_callable = _guarded(action.py_callable)
+            function = action.py_callable
+            if size is not None:
+                function = _handed_over(function, executor, task, size)
+            action.py_callable = _guarded(function)
+
+
+def _handed_over(function: Callable[..., Any], executor: Executor, task: Any, size: int) -> Callable[..., Any]:
+    label = task.title() if task.custom_title else task.name.partition(":")[0]
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return executor.run(label, size, function, args, kwargs)
+
+    return call
 
 
 def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,6 +11,7 @@ from doit.action import PythonAction
 from doit.exceptions import BaseFail, DependencyError, UnmetDependency
 
 from c2wtasks.engine.checker import Checker, State
+from c2wtasks.engine.executor import Executor
 from c2wtasks.engine.failure import UserFailure, guard, reason
 from c2wtasks.engine.interrupt import Stopped, shielded, stop_threads
 from c2wtasks.errors import UserError, os_reason
@@ -20,7 +21,13 @@ _TARGET = "target: "  # before a target's path: the key of its state in the reco
 
 def watch_targets(dep_manager: Any, makers: Mapping[str, str]) -> None:
     """Makes a target count as there only if it is as its task left it. `makers` maps targets to their tasks."""
-    dep_manager.checker.watch_targets(lambda path: dep_manager._get(makers[path], _TARGET + path))
+    dep_manager.checker.watch_targets(lambda path: recorded_target(dep_manager, makers[path], path))
+
+
+def recorded_target(dep_manager: Any, task_name: str, path: str) -> State | None:
+    """The state in which the task left its target `path`, if that is remembered."""
+    state: State | None = dep_manager._get(task_name, _TARGET + path)
+    return state
 
 
 class Runner(doit.runner.Runner):  # type: ignore[misc]
@@ -32,8 +39,9 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
     of targets; and a signal ends it in good order (`stopped` is set, finished tasks are recorded).
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, executor: Executor, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.executor = executor
         self.checker: Checker = self.dep_manager.checker
         self.failed: dict[str, dict[str, str]] = {}
         self.current: frozenset[str] = frozenset()
@@ -70,7 +78,7 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
         if self.stopped is not None:
             raise SystemExit  # in a thread that takes its next task while the run ends
         self._running[task.name] = task
-        guard(task)
+        guard(task, self.executor)
         return super().execute_task(task)
 
     def process_task_result(self, node: Any, base_fail: Any) -> None:
@@ -131,6 +139,7 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
 
     def _abandon(self) -> None:
         """Sees to it that the tasks that were at work run again, whatever they have left behind."""
+        self.executor.stop()
         for task in self._running.values():
             self.dep_manager.remove_success(task)
             self.reporter.add_failure(task, BaseFail("interrupted", report=False))
@@ -157,6 +166,7 @@ class ThreadRunner(Runner, doit.runner.MThreadRunner):  # type: ignore[misc]
     def _abandon(self) -> None:
         for _thread in self._threads:
             self._jobs.put(None)  # ends one that waits for a task
+        self.executor.stop()  # and those that wait for a worker
         stop_threads(self._threads, within=0.5)
         super()._abandon()
 

@@ -85,7 +85,7 @@ ONE_FILE: list[tuple[str, str, list[str]]] = [
         f"1:41: images.a.process.xyz: unknown key; known here: {PROCESS_KEYS}"
     ]),
     ("control in key", IMAGES + '"\\e[1m": 1\n', [
-        "2:1: \\x1b[1m: unknown key; known here: profile, platforms, output, cache, defaults, include, images"
+        "2:1: \\x1b[1m: unknown key; known here: profile, platforms, output, cache, workers, defaults, include, images"
     ]),
     ("later keys", IMAGES + "registries: {}\nlock: x\n", [
         "2:1: registries: not supported yet", "3:1: lock: not supported yet"
@@ -281,6 +281,17 @@ ONE_FILE: list[tuple[str, str, list[str]]] = [
     ), [
         "3:3: images.a.boot.external_bundle: profile v0.3 cannot have an external bundle (set at bundle.yaml:1:36); "
         "use profile v0.8"
+    ]),
+    # -- workers
+    ("no workers", IMAGES + "workers: 0\n", ["2:10: workers: expected a number from 1 to 9999, found the number 0"]),
+    ("workers, octal", IMAGES + "workers: 010\n", [
+        "2:10: workers: expected a number from 1 to 9999, found the number 010"
+    ]),
+    ("workers, quoted", IMAGES + "workers: '2'\n", [
+        "2:10: workers: expected a number from 1 to 9999, found the string '2'; write 2, without quotes"
+    ]),
+    ("workers, a word", IMAGES + "workers: all\n", [
+        "2:10: workers: expected a number from 1 to 9999, found the string 'all'"
     ]),
     # -- output and cache
     ("output, a number", IMAGES + "output: 12\n", ["2:9: output: expected a folder, found the number 12; put it in quotes"]),

@@ -43,8 +43,12 @@ SEVERAL_FILES: list[tuple[str, dict[str, str | bytes], list[str]]] = [
     ),
     (
         "keys of the main file",
-        {"bundle.yaml": "include: [b.yaml]\n", "b.yaml": "output: x\ncache: y\n" + IMAGES},
-        ["b.yaml:1:1: output: only the main file may set this", "b.yaml:2:1: cache: only the main file may set this"],
+        {"bundle.yaml": "include: [b.yaml]\n", "b.yaml": "output: x\ncache: y\nworkers: 2\n" + IMAGES},
+        [
+            "b.yaml:1:1: output: only the main file may set this",
+            "b.yaml:2:1: cache: only the main file may set this",
+            "b.yaml:3:1: workers: only the main file may set this",
+        ],
     ),
     (
         "no images",

@@ -241,6 +241,12 @@ def test_folders(catalog, text, variable, want):
     assert (loaded.output, loaded.cache) == want
 
 
+@pytest.mark.parametrize(("text", "want"), [("", 0), ("workers: 1\n", 1), ("workers: 9999\n", 9999)])
+def test_workers(catalog, text, want):
+    catalog({"bundle.yaml": text + "images: {a: 'oci:a'}\n"})
+    assert load("bundle.yaml", {}).workers == want
+
+
 def test_names_are_text(catalog):
     loaded = expand(catalog, AMD64 + "images: {1.10: 'oci:a', 017: 'oci:a', null: 'oci:a', a_b-c.d: 'oci:a'}\n")
     assert [bundle.name for bundle in loaded.bundles] == ["017", "1.10", "a_b-c.d", "null"]

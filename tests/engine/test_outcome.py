@@ -268,7 +268,7 @@ def test_wrong_options(toy: Path, args: str, message: str) -> None:
 
 def test_processes_become_threads(toy: Path) -> None:
     result = run_doit(toy, "-n", "2", "-P", "process", "api")
-    assert (result.exit, result.stderr) == (0, "note: tasks run in threads, not in processes\n")
+    assert (result.exit, result.stderr) == (0, "note: heavy steps run in processes anyway, all else in threads\n")
 
 
 def test_what_goes_wrong_at_the_end_is_one_line(toy: Path) -> None:
@@ -276,7 +276,7 @@ def test_what_goes_wrong_at_the_end_is_one_line(toy: Path) -> None:
         dodo.write(
             "from c2wtasks.errors import OutputError\n"
             "def finish(failed, current):\n    raise OutputError('catalog.json: cannot be written')\n"
-            "DOIT_CONFIG = configure(SimpleNamespace(aliases=ALIASES, finish=finish))\n"
+            "DOIT_CONFIG = configure(SimpleNamespace(aliases=ALIASES, finish=finish, workers=0, recover=recover))\n"
         )
     result = run_doit(toy)
     assert (result.exit, result.stderr) == (1, "catalog.json: cannot be written\n")

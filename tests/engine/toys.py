@@ -81,7 +81,15 @@ for name in BUNDLES:
     image = name.partition("@")[0]
     ALIASES[image] = (*ALIASES.get(image, ()), task)
     ALIASES[name] = (task,)
-DOIT_CONFIG = configure(SimpleNamespace(aliases=ALIASES, finish=finish))
+
+
+def recover():
+    with open("recovered", "a") as log:
+        log.write("once\\n")
+
+
+WORKERS = 0
+DOIT_CONFIG = configure(SimpleNamespace(aliases=ALIASES, finish=finish, workers=WORKERS, recover=recover))
 """
 
 LAYERS = ("base", "web", "arm")

@@ -238,7 +238,7 @@ def states(folder: Path) -> dict[str, str]:
 
 def temporary_files(folder: Path) -> list[Path]:
     """What an unfinished piece of work is called, in the output and the cache."""
-    names = (".tmp-*", ".new*", ".rootfs*")
+    names = (".tmp-*", ".new*", ".rootfs*", ".old*")
     return [found for place in ("bundles", "cache") for name in names for found in (folder / place).rglob(name)]
 
 

@@ -228,8 +228,18 @@ DEEP = {
 }
 
 
+@pytest.fixture
+def bottomless(tmp_path: Path) -> Iterator[Path]:
+    """A folder that is emptied by a program which can: pytest's own way of removing gives up on such depths."""
+    place = tmp_path / "bottomless"
+    place.mkdir()
+    yield place
+    for command in (["chmod", "-R", "u+rwx"], ["rm", "-rf"]):
+        subprocess.run([*command, str(place)], check=True)
+
+
 @pytest.mark.parametrize("deep", DEEP.values(), ids=DEEP)
-def test_two_thousand_levels(make: Making, tmp_path: Path, deep: bytes) -> None:
+def test_two_thousand_levels(make: Making, bottomless: Path, deep: bytes) -> None:
     made = make(
         archive(
             folder(deep + b"/shut", 0),
@@ -242,21 +252,19 @@ def test_two_thousand_levels(make: Making, tmp_path: Path, deep: bytes) -> None:
     def write_link_remove() -> None:
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, most))
-        made.write(tmp_path / "root")
+        made.write(bottomless / "root")
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, most))
         if os.geteuid() == 0:
-            assert directory.link(made.tree, str(tmp_path / "root"), str(tmp_path / "linked"), ROOT)
+            assert directory.link(made.tree, str(bottomless / "root"), str(bottomless / "linked"), ROOT)
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, most))
-        made.write(tmp_path / "removed")
-        files.remove_tree(str(tmp_path / "removed"))
+        made.write(bottomless / "removed")
+        files.remove_tree(str(bottomless / "removed"))
 
     child.in_child(write_link_remove)
-    assert not (tmp_path / "removed").exists()
+    assert not (bottomless / "removed").exists()
     if os.geteuid() == 0:
-        assert roots.of_folder(tmp_path / "root") == made.lines()
-        assert roots.of_folder(tmp_path / "linked") == made.lines()
-    for name in ("root", "linked"):  # pytest's own way of removing gives up on such depths
-        files.remove_tree(str(tmp_path / name))
+        assert roots.of_folder(bottomless / "root") == made.lines()
+        assert roots.of_folder(bottomless / "linked") == made.lines()
 
 
 def test_more_names_than_the_file_system_allows(

@@ -1,0 +1,180 @@
+"""Which layers, receipts and bundles are looked at, and what is known of each: what `verify` audits, before and after
+mending."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from c2wtasks.bundlefile.model import Bundle
+from c2wtasks.catalog import record
+from c2wtasks.catalog.audit import BundleAudit, Known, check_bundle
+from c2wtasks.catalog.places import Places
+from c2wtasks.catalog.record import Record
+from c2wtasks.commands.threads import each
+from c2wtasks.engine.runner import recorded_target
+from c2wtasks.errors import UserError
+from c2wtasks.finding import Finding
+from c2wtasks.graph import Graph
+from c2wtasks.layers import audit
+from c2wtasks.layers.audit import LayerAudit, TarState
+from c2wtasks.oci.digest import Digest
+from c2wtasks.sources.model import Layer
+from c2wtasks.steps import Work
+
+
+@dataclass(slots=True)
+class StoreAudit:
+    """`layers` by diffID, `receipts` by the blob's digest: those without a deviation, too."""
+
+    layers: dict[Digest, LayerAudit] = field(default_factory=dict)
+    receipts: dict[Digest, tuple[Finding, ...]] = field(default_factory=dict)
+
+    @property
+    def findings(self) -> list[Finding]:
+        of_layers = [finding for layer in self.layers.values() for finding in layer.findings]
+        return of_layers + [finding for findings in self.receipts.values() for finding in findings]
+
+    @property
+    def bad_layers(self) -> list[Digest]:
+        return [diff_id for diff_id, layer in self.layers.items() if layer.findings]
+
+    @property
+    def bad_receipts(self) -> list[Digest]:
+        return [digest for digest, findings in self.receipts.items() if findings]
+
+
+class Auditor:
+    """`command` is doit's, and has doit's memory of what was published last."""
+
+    def __init__(self, command: Any, graph: Graph, workers: int) -> None:
+        self.graph = graph
+        self.store = graph.store
+        self.workers = workers
+        self.works = {str(work.bundle): work for work in graph.works}
+        self.copies: dict[Digest, list[Layer]] = {}
+        self.by_diff_id: dict[Digest, list[Layer]] = defaultdict(list)
+        for copies in graph.layers.values():
+            if copies[0].digest is not None:
+                self.copies[copies[0].digest] = copies
+            for copy in copies:
+                self.by_diff_id[copy.diff_id].append(copy)
+        self._command = command
+        self._tars: dict[Digest, TarState] = {}
+        self._making: dict[Digest, threading.Lock] = {}
+        self._lock = threading.Lock()
+
+    def places(self, bundle: Bundle) -> Places:
+        return Places.of(self.graph.file.output, bundle)
+
+    # The store.
+
+    def whole_store(self) -> tuple[list[Digest], list[Digest]]:
+        """All layers (diffIDs) and all receipts (digests) that are there."""
+        return audit.diff_ids(self.store), audit.receipts(self.store)
+
+    def store_of(self, bundles: Iterable[Bundle]) -> tuple[list[Digest], list[Digest]]:
+        """Those that `bundles` are made from, or were when they were published."""
+        diff_ids, digests = set(), set()
+        for bundle in bundles:
+            made_from = needs(self.works.get(str(bundle)), self.places(bundle))
+            diff_ids |= made_from[0]
+            digests |= made_from[1]
+        present = self.whole_store()
+        return [one for one in present[0] if one in diff_ids], [one for one in present[1] if one in digests]
+
+    def check_store(self, diff_ids: Iterable[Digest], digests: Iterable[Digest]) -> StoreAudit:
+        found = StoreAudit()
+        for layer in each(lambda diff_id: audit.check_layer(self.store, diff_id), diff_ids, self.workers):
+            found.layers[layer.diff_id] = layer
+            self._tars[layer.diff_id] = layer.tar
+        digests = list(digests)
+
+        def check(digest: Digest) -> tuple[Finding, ...]:
+            return audit.check_receipt(self.store, digest, self.copies.get(digest, ()), self._tars)
+
+        found.receipts.update(zip(digests, each(check, digests, self.workers), strict=True))
+        return found
+
+    # Bundles.
+
+    def check_bundles(self, bundles: Iterable[Bundle]) -> Iterator[tuple[Bundle, BundleAudit]]:
+        """What is found of each bundle, in their order, as it is found. Tars that were evicted are made again."""
+        jobs = [(bundle, self._known(bundle)) for bundle in bundles]
+
+        def check(job: tuple[Bundle, Known]) -> tuple[Bundle, BundleAudit]:
+            bundle, known = job
+            return bundle, check_bundle(bundle, self.places(bundle), known, self._tar)
+
+        return each(check, jobs, self.workers)
+
+    def _known(self, bundle: Bundle) -> Known:
+        path = self.places(bundle).record
+        state = recorded_target(self._command.dep_manager, f"bundle:{bundle}", path)
+        fingerprint = state[-1] if state else None
+        work = self.works.get(str(bundle))
+        if work is None:
+            return Known(fingerprint=fingerprint)
+        return Known(
+            lambda have: self._as_sources_say(work, have),
+            fingerprint,
+            str(work.image.config_digest),
+            work.default_mtime_ns,
+        )
+
+    def _as_sources_say(self, work: Work, have: Record) -> Record:
+        """`have`, with all that bundle.yaml, the image and the store say themselves."""
+        image, bundle = work.image, work.bundle
+        sizes = [layer.tar_size for layer in have.layers]
+        if len(sizes) != len(image.layers):
+            sizes = [None] * len(image.layers)
+        for number, layer in enumerate(image.layers):
+            if self._tars.get(layer.diff_id) == "good" and work.has_rootfs:
+                sizes[number] = os.stat(self.store.tar(layer.diff_id)).st_size
+        return msgspec.structs.replace(
+            have,
+            source=bundle.source.text,
+            manifest_digest=str(image.manifest_digest) if image.manifest_digest else None,
+            config_digest=str(image.config_digest),
+            layers=record.layer_facts(image, sizes),
+            options=record.options(bundle),
+        )
+
+    def _tar(self, diff_id: Digest) -> str | None:
+        """The path of a layer's tar, made again where it was evicted; None where it is damaged or cannot be made."""
+        path = self.store.tar(diff_id)
+        with self._lock:
+            making = self._making.setdefault(diff_id, threading.Lock())
+        with making:
+            if self._tars.get(diff_id) == "bad":
+                return None
+            if os.path.exists(path):
+                return path
+            for layer in self.by_diff_id.get(diff_id, ()):
+                try:
+                    self.store.ensure([layer])
+                    return path
+                except UserError:
+                    continue
+        return None
+
+
+def needs(work: Work | None, places: Places) -> tuple[set[Digest], set[Digest]]:
+    """The layers (diffIDs, and digests of blobs) that a bundle is made from, or was when it was published."""
+    pairs = [(layer.diff_id, layer.digest) for layer in work.image.layers] if work and work.has_rootfs else []
+    published = record.read(places.record)
+    if published is not None and published.rootfs is not None:
+        try:
+            pairs += [
+                (Digest.parse(layer.diff_id), Digest.parse(layer.digest) if layer.digest else None)
+                for layer in published.layers
+            ]
+        except ValueError:  # an edited record: verify says so
+            pass
+    return {diff_id for diff_id, _ in pairs}, {digest for _, digest in pairs if digest is not None}

@@ -1,0 +1,93 @@
+"""`doit prune`: removes the outputs of bundles that bundle.yaml no longer has."""
+
+from __future__ import annotations
+
+import msgspec
+
+from c2wtasks.catalog import publish
+from c2wtasks.catalog.leftovers import Foreign, Leftover, leftovers
+from c2wtasks.catalog.places import Places
+from c2wtasks.commands.gc import DRY_RUN
+from c2wtasks.commands.ours import FINE, NOT_FINE, OurCommand, say
+from c2wtasks.commands.why import JSON
+from c2wtasks.engine.build import alone
+from c2wtasks.errors import OutputError
+
+
+class Removed(msgspec.Struct, frozen=True):
+    """The folders of one bundle (`name@platform`)."""
+
+    bundle: str
+    paths: tuple[str, ...]
+
+
+class LeftAlone(msgspec.Struct, frozen=True):
+    path: str
+    why: str
+
+
+class Report(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """What --json prints. With `dry_run`, `removed` is what would be."""
+
+    dry_run: bool
+    removed: list[Removed]
+    left_alone: list[LeftAlone]
+
+
+class Prune(OurCommand):
+    """Removes outputs of images and platforms that bundle.yaml no longer has."""
+
+    name = "prune"
+    doc_purpose = "remove the outputs of bundles that bundle.yaml no longer has"
+    doc_usage = ""
+    doc_description = (
+        "Only folders whose bundle.json says that they are such a bundle's go; what else lies in the output folder "
+        "is named and left alone. Exit status 0: done. 1: something could not be removed. 3: wrong command line."
+    )
+    cmd_options = (DRY_RUN, JSON)
+
+    def _execute(self, dry_run: bool, as_json: bool) -> int:
+        graph = self.graph
+        self.no_words()
+        output = graph.file.output
+        wanted = [Places.of(output, bundle) for bundle in graph.file.bundles]
+        if dry_run:
+            found = list(leftovers(output, wanted))
+            failed: set[str] = set()
+        else:
+            with alone(self, graph):
+                found = list(leftovers(output, wanted))
+                failed = _remove([one for one in found if isinstance(one, Leftover)], output)
+        report = Report(
+            dry_run=dry_run,
+            removed=[
+                Removed(one.bundle, one.paths)
+                for one in found
+                if isinstance(one, Leftover) and one.bundle not in failed
+            ],
+            left_alone=[LeftAlone(one.path, one.why) for one in found if isinstance(one, Foreign)],
+        )
+        self._report(report, as_json)
+        return NOT_FINE if failed else FINE
+
+    def _report(self, report: Report, as_json: bool) -> None:
+        if as_json:
+            self.show_json(report)
+            return
+        verb = "would remove" if report.dry_run else "removed"
+        self.show(f"{verb} {line.bundle}: {', '.join(line.paths)}" for line in report.removed)
+        count = len(report.removed)
+        self.show([f"{verb} {count or 'no'} bundle{'' if count == 1 else 's'}"])
+        say(f"left alone: {line.path}: {line.why}" for line in report.left_alone)
+
+
+def _remove(found: list[Leftover], output: str) -> set[str]:
+    """Removes them; says and gives which could not be removed."""
+    failed = set()
+    for leftover in found:
+        try:
+            publish.remove(leftover.places, output)
+        except OutputError as error:
+            say([str(error)])
+            failed.add(leftover.bundle)
+    return failed

@@ -1,0 +1,183 @@
+"""`doit verify`: all of the store and every published bundle, held to the last bit against what it should be."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import msgspec
+from doit.exceptions import InvalidCommand
+
+from c2wtasks.bundlefile.model import Bundle
+from c2wtasks.commands.auditing import Auditor, StoreAudit
+from c2wtasks.commands.mending import mend_bundles, mend_store
+from c2wtasks.commands.ours import FINE, NOT_FINE, OurCommand, chosen, say
+from c2wtasks.commands.why import JSON
+from c2wtasks.finding import Finding
+
+_REPAIR = {
+    "name": "repair",
+    "long": "repair",
+    "type": bool,
+    "default": False,
+    "help": "make again from the images what is not as it should be",
+}
+_WORKERS = {
+    "name": "workers",
+    "short": "n",
+    "long": "process",
+    "type": int,
+    "default": 0,
+    "help": "how much to look at at a time; 0 is as many as there are processors",
+}
+
+
+class Deviation(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A finding in `of`: a bundle (`name@platform`), a layer (its diffID) or a receipt (`receipt` and the blob's
+    digest). `mended` only with --repair."""
+
+    of: str
+    path: str
+    what: str
+    want: str
+    have: str
+    mended: bool | None = None
+
+
+class NotMended(msgspec.Struct, frozen=True):
+    of: str
+    reason: str
+
+
+class Report(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """What --json prints. `unread` are paths whose content could not be looked at, each with the reason."""
+
+    layers: int
+    receipts: int
+    bundles: int
+    deviations: list[Deviation]
+    not_mended: list[NotMended]
+    unread: list[str]
+
+
+@dataclass(slots=True)
+class _Found:
+    """The deviations by what they are of, and what was looked at."""
+
+    layers: int = 0
+    receipts: int = 0
+    bundles: int = 0
+    deviations: dict[str, list[Finding]] = field(default_factory=dict)
+    unread: list[str] = field(default_factory=list)
+    left: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def is_mended(self, of: str, finding: Finding) -> bool:
+        return (finding.path, finding.what) not in self.left.get(of, ())
+
+
+class Verify(OurCommand):
+    """Names all that is not as it should be, and with --repair mends it."""
+
+    name = "verify"
+    doc_purpose = "check the layer store and the published bundles, bit by bit"
+    doc_usage = "[BUNDLE|IMAGE ...]"
+    doc_description = (
+        "Without names: all layers in the store, and all bundles. With names: these bundles and their layers. "
+        "Exit status 0: all is as it should be, or was mended. 1: something is not. 3: wrong command line."
+    )
+    cmd_options = (_REPAIR, _WORKERS, JSON)
+
+    def _execute(self, repair: bool, workers: int, as_json: bool) -> int:
+        graph = self.graph
+        if workers < 0:
+            raise InvalidCommand(f"-n {workers}: the number cannot be negative")
+        bundles = list(graph.file.bundles) if self.sel_default_tasks else chosen(graph, self.sel_tasks)
+        auditor = Auditor(self, graph, workers or len(os.sched_getaffinity(0)))
+        diff_ids, digests = auditor.whole_store() if self.sel_default_tasks else auditor.store_of(bundles)
+        self._quiet = as_json
+        found = _Found(len(diff_ids), len(digests), len(bundles))
+        store = auditor.check_store(diff_ids, digests)
+        self._add(found, _by_subject(store))
+        if repair and store.findings:
+            found.reasons |= mend_store(auditor, store)
+            self._left(found, _by_subject(auditor.check_store(store.bad_layers, store.bad_receipts)))
+        bad = self._bundles(found, auditor, bundles)
+        if repair and bad:
+            found.reasons |= mend_bundles(self, auditor, bad)
+            self._left(found, {str(bundle): result.findings for bundle, result in auditor.check_bundles(bad)})
+        return self._report(found, repair)
+
+    def _bundles(self, found: _Found, auditor: Auditor, bundles: Iterable[Bundle]) -> list[Bundle]:
+        bad = []
+        for bundle, result in auditor.check_bundles(bundles):
+            self._add(found, {str(bundle): result.findings})
+            found.unread += result.unread
+            if result.findings:
+                bad.append(bundle)
+        return bad
+
+    def _add(self, found: _Found, deviations: dict[str, list[Finding]]) -> None:
+        for of, findings in deviations.items():
+            if findings:
+                found.deviations[of] = findings
+                if not self._quiet:
+                    self.show(map(str, findings))
+
+    @staticmethod
+    def _left(found: _Found, deviations: dict[str, list[Finding]]) -> None:
+        """Notes what is still wrong after mending."""
+        for of, findings in deviations.items():
+            found.left[of] = {(finding.path, finding.what) for finding in findings}
+
+    def _report(self, found: _Found, repair: bool) -> int:
+        deviations = [
+            Deviation(
+                of,
+                finding.path,
+                finding.what,
+                finding.want,
+                finding.have,
+                found.is_mended(of, finding) if repair else None,
+            )
+            for of, findings in found.deviations.items()
+            for finding in findings
+        ]
+        stuck = [of for of in dict.fromkeys((*found.deviations, *found.reasons)) if found.left.get(of)]
+        stuck += [of for of in found.reasons if of not in stuck]
+        not_mended = [NotMended(of, found.reasons.get(of, "it came out the same")) for of in stuck if repair]
+        fine = not not_mended if repair else not deviations
+        report = Report(
+            layers=found.layers,
+            receipts=found.receipts,
+            bundles=found.bundles,
+            deviations=deviations,
+            not_mended=not_mended,
+            unread=found.unread,
+        )
+        if self._quiet:
+            self.show_json(report)
+        else:
+            say(f"not compared: {line}" for line in found.unread)
+            self.show(_summary(report, found.deviations, repair))
+        return FINE if fine else NOT_FINE
+
+
+def _by_subject(store: StoreAudit) -> dict[str, list[Finding]]:
+    found = {str(diff_id): list(layer.findings) for diff_id, layer in store.layers.items()}
+    return found | {f"receipt {digest}": list(findings) for digest, findings in store.receipts.items()}
+
+
+def _summary(report: Report, of: Iterable[str], repair: bool) -> list[str]:
+    lines = []
+    if repair:
+        stuck = {line.of for line in report.not_mended}
+        lines += [f"mended: {name}" for name in of if name not in stuck]
+        lines += [f"not mended: {line.of}: {line.reason}" for line in report.not_mended]
+    count = len(report.deviations)
+    lines.append(
+        f"{report.layers} layers, {report.receipts} receipts and {report.bundles} bundles checked: "
+        f"{count or 'no'} deviation{'' if count == 1 else 's'}"
+    )
+    return lines

@@ -1,0 +1,250 @@
+"""Where the heavy steps of tasks run: in this process, or in processes of their own.
+
+What is handed over, function, arguments and result, must be picklable. Layers and trees do not pass: the steps read
+and write files.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import re
+import signal
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any, Protocol
+
+from c2wtasks import locks
+from c2wtasks.errors import UserError
+
+WORTH = 64 << 20
+"""How many bytes of blobs a run must have at hand before worker processes, which take about a second to start, save
+more time than they cost."""
+
+_PR_SET_PDEATHSIG = 1
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Executor(Protocol):
+    @property
+    def lost(self) -> bool:
+        """Whether steps were cut short, and have left something unfinished."""
+
+    def run(
+        self, label: str, size: int, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Any:
+        """What the function returns or raises. `size` is how many bytes of blobs it has to do with.
+
+        Raises UserError, which begins with `label`, where its process was killed.
+        """
+
+    def stop(self) -> None:
+        """Ends at once what is running, as far as that is possible."""
+
+    def close(self) -> None:
+        """Ends the processes, which have nothing left to do."""
+
+
+class InProcess:
+    """Runs steps where they are called."""
+
+    lost = False
+
+    def run(
+        self, label: str, size: int, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Any:
+        return function(*args, **kwargs)
+
+    def stop(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class Workers:
+    """Runs steps in up to `count` worker processes, each called from a thread of its own.
+
+    Each worker has a pool for itself, so that one which is killed fails its own step and no other. Workers are
+    started when they are needed, and not at all for a run that has little to do. They hold `lock`, the descriptor of
+    the lock of the run, too: nobody else begins before the last of them is gone.
+    """
+
+    def __init__(self, count: int, lock: int) -> None:
+        self.lost = False
+        self._lock = lock
+        self._slots = [_Slot(self) for _ in range(count)]
+        self._idle: queue.LifoQueue[_Slot] = queue.LifoQueue()
+        for slot in self._slots:
+            self._idle.put(slot)
+        self._counting = threading.Lock()
+        self._starter: _Starter | None = None
+        self._size = 0
+        self.stopped = False
+
+    def run(
+        self, label: str, size: int, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Any:
+        with self._counting:
+            self._size += size
+            worth = self._size >= WORTH
+            if worth and self._starter is None:
+                self._starter = _Starter()
+        if not worth:
+            return function(*args, **kwargs)
+        slot = self._idle.get()
+        try:
+            return slot.run(label, function, args, kwargs)
+        finally:
+            self._idle.put(slot)
+
+    def stop(self) -> None:
+        self.stopped = True
+        for slot in self._slots:
+            if slot.pid:
+                self.lost = True
+                slot.kill()
+
+    def close(self) -> None:
+        for slot in self._slots:
+            slot.close()
+
+    def start(self) -> tuple[Any, int]:
+        """A new pool of one worker, and that worker's process id."""
+        assert self._starter is not None
+        started: tuple[Any, int] = self._starter.call(lambda: _pool(self._lock))
+        return started
+
+    def submit(self, pool: Any, *call: Any) -> Any:
+        """The result of a call in the worker of `pool`."""
+        assert self._starter is not None
+        return self._starter.call(lambda: pool.submit(*call)).result()
+
+
+class _Slot:
+    """A worker, replaced by a new one when it was killed."""
+
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+        self._pool: Any = None
+        self.pid = 0
+
+    def run(self, label: str, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        from loky.process_executor import BrokenProcessPool
+
+        try:
+            if self._pool is None:
+                self._pool, self.pid = self._workers.start()
+            if self._workers.stopped:
+                self.kill()
+            return self._workers.submit(self._pool, _call, function, args, kwargs)
+        except BrokenProcessPool as error:
+            self._pool, self.pid = None, 0
+            self._workers.lost = True
+            raise UserError(f"{label}: its worker {_cause(str(error))}", hint="run again") from error
+
+    def kill(self) -> None:
+        try:
+            os.kill(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=False)
+            self._pool = None
+
+
+def _cause(said: str) -> str:
+    """Why a worker is gone, from what the pool says of it: `... exit codes of the workers are {SIGKILL(-9)}`."""
+    code = re.search(r"\((-?\d+)\)\}", said)
+    number = int(code[1]) if code else 0
+    if number >= 0:
+        return f"ended unexpectedly (exit status {number})" if code else "could not be started or ended unexpectedly"
+    why = ", perhaps by the kernel for want of memory" if -number == signal.SIGKILL else ""
+    return f"was killed (signal {-number}){why}"
+
+
+class _Starter:
+    """A thread that starts the workers, and lives as long as this process: the kernel kills a worker when the thread
+    that started it ends. It blocks the signals that a terminal sends, and its workers inherit that."""
+
+    def __init__(self) -> None:
+        self._calls: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
+        threading.Thread(target=self._loop, name="starter of workers", daemon=True).start()
+
+    def call(self, function: Callable[[], Any]) -> Any:
+        future: Future[Any] = Future()
+        self._calls.put((function, future))
+        return future.result()
+
+    def _loop(self) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        while True:
+            function, future = self._calls.get()
+            try:
+                future.set_result(function())
+            except BaseException as error:
+                future.set_exception(error)
+            del function, future
+
+
+def _pool(lock: int) -> tuple[Any, int]:
+    import warnings
+
+    from loky.backend import get_context
+    from loky.process_executor import ProcessPoolExecutor
+
+    # It warns of what it misses to kill the children of workers; ours have none.
+    warnings.filterwarnings("ignore", module=r"loky\.")
+    pool = ProcessPoolExecutor(
+        max_workers=1,
+        context=get_context("loky"),
+        initializer=_begin,
+        initargs=(os.getpid(), _Inherited(lock)),
+        env={"LOKY_MAX_MEMORY_LEAK_SIZE": "1e18"},  # a step may take memory; its worker is not leaking it
+    )
+    return pool, pool.submit(os.getpid).result()
+
+
+class _Inherited:
+    """A descriptor that a worker inherits."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    def __getstate__(self) -> dict[str, int]:
+        from multiprocessing.context import get_spawning_popen
+
+        popen: Any = get_spawning_popen()
+        return {"descriptor": popen.duplicate_for_child(self.descriptor)}
+
+
+def _begin(parent: int, lock: _Inherited) -> None:
+    """Prepares a worker. It keeps `lock` open."""
+    import ctypes
+
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it has died before we could ask to die with it
+        os._exit(1)
+    locks.act_for(parent)
+
+
+def _call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    return function(*args, **kwargs)
+
+
+def forget(died: str) -> None:
+    """Removes the semaphores that a run left which was killed together with all its helpers. `died` is what its lock
+    says of it."""
+    found = re.fullmatch(r"pid (\d+) on (.*)", died)
+    if found is None or found[2] != os.uname().nodename or os.path.exists(f"/proc/{found[1]}"):
+        return
+    prefix = f"sem.loky-{found[1]}-"
+    try:
+        for name in os.listdir("/dev/shm"):
+            if name.startswith(prefix):
+                os.unlink(f"/dev/shm/{name}")
+    except OSError:  # no such folder here; not ours
+        pass

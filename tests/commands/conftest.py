@@ -1,0 +1,49 @@
+"""A catalog that has been built, with something of every kind in its roots."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.graph.catalogs import BASE, write_catalog
+from tests.support.forked import run_forked
+from tests.support.images import Device, Dir, Fifo, File, Hardlink, Layout, Symlink, Tree
+
+AS_ROOT = os.geteuid() == 0
+SPARSE = {"GNU.sparse.map": "4096,5000", "GNU.sparse.size": "20000", "GNU.sparse.numblocks": "1"}
+DEVICES: Tree = {"dev/": None, "dev/null": Device(1, 3, mode=0o666), "dev/sda": Device(8, 0, block=True)}
+EVERYTHING: Tree = {
+    "srv/": Dir(mode=0o750, uid=7, gid=8, mtime=21.5),
+    "srv/index": File(content="web\n" * 100, mtime=22.25, xattrs={"user.lang": "en"}),
+    "srv/holes": File(mode=0o4755, mtime=23, content=b"x" * 5000, uid=1000, pax=SPARSE),
+    "srv/one": File(content="linked", mtime=24),
+    "srv/two": Hardlink("srv/one", mtime=24),
+    "srv/like-one": File(content="linked", mtime=24),
+    "srv/link": Symlink("index", mtime=25),
+    "srv/fifo": Fifo(mode=0o600, mtime=26),
+    "srv/deep/": Dir(mode=0o700, mtime=27),
+    "srv/deep/er/": Dir(mode=0o555, mtime=28),
+    "srv/deep/er/file": File(content=b"\xff\x00", mode=0o400, mtime=29),
+}
+
+
+def lay_out(folder: Path) -> None:
+    """Images `web` and `db`, which share a layer that each compresses in its own way."""
+    layers: list[Tree] = [BASE, EVERYTHING, *([DEVICES] if AS_ROOT else [])]
+    Layout(folder / "web").image(*layers, cmd=["httpd"], user="app")
+    Layout(folder / "db").image(BASE, {"var/": None, "var/data": "db\n"}, compression="zstd", cmd=["db"])
+    write_catalog(folder, {"web": {"source": "oci:web"}, "db": {"source": "oci:db"}})
+
+
+def build(folder: Path) -> Path:
+    lay_out(folder)
+    status, text = run_forked(folder)
+    assert status == 0, text
+    return folder
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Path:
+    return build(tmp_path)

@@ -1,0 +1,122 @@
+"""`doit prune`: what is of no bundle any more goes, if it is ours."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.graph.catalogs import small_catalog, write_catalog
+from tests.support.forked import executed_forked, run_forked
+from tests.support.running import run_doit
+
+BUNDLES = {"web": "bundles/web/linux-amd64", "db": "bundles/db/linux-amd64", "other": "bundles/other/linux-amd64"}
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Path:
+    """Built with the images web, db and other; web and db are no longer in bundle.yaml."""
+    images = small_catalog(tmp_path)
+    assert run_forked(tmp_path)[0] == 0
+    write_catalog(tmp_path, {"other": images["other"]})
+    return tmp_path
+
+
+def prune(folder: Path, *args: str) -> dict[str, Any]:
+    status, text = run_forked(folder, "prune", "--json", *args)
+    assert status == 0
+    report: dict[str, Any] = json.loads(text)
+    return report
+
+
+def removed(report: dict[str, Any]) -> list[str]:
+    return [line["bundle"] for line in report["removed"]]
+
+
+def everything(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in (folder / "bundles").rglob("*")}
+
+
+def test_bundles_that_are_gone_from_bundle_yaml(catalog: Path) -> None:
+    before = everything(catalog)
+    done = run_doit(catalog, "prune")
+    assert (done.exit, done.stderr) == (0, "")
+    assert done.stdout == (
+        "removed db@linux/amd64: bundles/db/linux-amd64, bundles/.parts/db/linux-amd64\n"
+        "removed web@linux/amd64: bundles/web/linux-amd64, bundles/.parts/web/linux-amd64\n"
+        "removed 2 bundles\n"
+    )
+    gone = before - everything(catalog)
+    assert gone == {path for path in before if "/db" in path or "/web" in path}
+    assert executed_forked(catalog) == {"catalog"}
+    assert prune(catalog)["removed"] == []
+
+
+def test_a_platform_that_is_gone(catalog: Path) -> None:
+    write_catalog(catalog, {"web": {"source": "oci:web"}}, platforms=["linux/386"])
+    assert "web@linux/amd64" in removed(prune(catalog))
+
+
+def test_a_dry_run_changes_nothing(catalog: Path) -> None:
+    before = everything(catalog)
+    report = prune(catalog, "--dry-run")
+    assert removed(report) == ["db@linux/amd64", "web@linux/amd64"]
+    assert "would remove 2 bundles" in run_doit(catalog, "prune", "--dry-run").stdout
+    assert everything(catalog) == before
+    assert prune(catalog) == report | {"dryRun": False}
+
+
+def test_what_has_no_record_of_ours_is_left_alone_and_said(catalog: Path) -> None:
+    output = catalog / "bundles"
+    (output / "mine/stuff").mkdir(parents=True)
+    (output / "empty").mkdir()
+    (output / "notes.txt").write_text("")
+    (output / "web/linux-amd64/bundle.json").write_text('{"name": "web", "platform": "linux/amd64"}')
+    os.rename(output / "db/linux-amd64", output / "db/elsewhere")
+    shutil.copytree(output / "other", output / "copy")
+    os.symlink("other", output / "link")
+    (output / ".parts/strange/linux-amd64").mkdir(parents=True)
+    before = everything(catalog)
+    report = prune(catalog)
+    assert {line["path"] for line in report["leftAlone"]} == {
+        "bundles/mine/stuff",
+        "bundles/empty",
+        "bundles/notes.txt",
+        BUNDLES["web"],
+        "bundles/db/elsewhere",
+        "bundles/copy/linux-amd64",
+        "bundles/link",
+        "bundles/.parts/strange/linux-amd64",
+    }
+    assert before - everything(catalog) == {path for path in before if path.startswith("bundles/.parts/db")}
+    done = run_doit(catalog, "prune")
+    assert done.exit == 0
+    assert "left alone: bundles/notes.txt: not a folder of ours\n" in done.stderr
+
+
+def test_what_was_never_published(catalog: Path) -> None:
+    shutil.rmtree(catalog / BUNDLES["web"])
+    assert removed(prune(catalog)) == ["db@linux/amd64", "web@linux-amd64"]
+    assert not (catalog / "bundles/.parts/web").exists()
+
+
+def test_a_bundle_that_fails_now_is_kept(catalog: Path) -> None:
+    write_catalog(catalog, {"web": {"source": "oci:nowhere"}, "other": {"source": "oci:other"}})
+    assert removed(prune(catalog)) == ["db@linux/amd64"]
+    assert (catalog / BUNDLES["web"] / "bundle.json").exists()
+
+
+def test_without_any_output(tmp_path: Path) -> None:
+    small_catalog(tmp_path)
+    assert prune(tmp_path) == {"dryRun": False, "removed": [], "leftAlone": []}
+
+
+@pytest.mark.parametrize("args", [["web"], ["--bogus"]])
+def test_a_wrong_command_line(catalog: Path, args: list[str]) -> None:
+    done = run_doit(catalog, "prune", *args)
+    assert (done.exit, done.stdout) == (3, "")
+    assert (catalog / BUNDLES["web"]).exists()
