@@ -38,14 +38,13 @@ def temporary(folder: str, *, mode: int = 0o644) -> Iterator[BinaryIO]:
 def publish(stream: BinaryIO, path: str, *, sync: bool) -> None:
     """Gives a file from `temporary` its name, in one step.
 
-    With `sync` data and name are on disk before this returns: for files that other runs trust by their name.
+    With `sync` its content is on disk before that: for files that other runs trust by their name. (The name itself
+    may still be lost with the power, until `sync_folder`.)
     """
     stream.flush()
     if sync:
         os.fsync(stream.fileno())
     os.rename(stream.name, path)
-    if sync:
-        sync_folder(os.path.dirname(path) or ".")
 
 
 def write(path: str, content: bytes, *, mode: int = 0o644, sync: bool = False, by_way_of: str | None = None) -> None:
@@ -61,7 +60,7 @@ def write(path: str, content: bytes, *, mode: int = 0o644, sync: bool = False, b
         raise OutputError(f"{path}: cannot be written ({len(content)} bytes): {os_reason(error)}") from error
 
 
-def write_if_changed(path: str, content: bytes) -> bool:
+def write_if_changed(path: str, content: bytes, *, sync: bool = False) -> bool:
     """Like `write`, but leaves a file that already holds `content` alone. Says whether it wrote."""
     try:
         with open(path, "rb") as stream:
@@ -69,7 +68,7 @@ def write_if_changed(path: str, content: bytes) -> bool:
                 return False
     except OSError:
         pass
-    write(path, content)
+    write(path, content, sync=sync)
     return True
 
 

@@ -283,7 +283,8 @@ class Graph:
             previous = None
         except OSError as error:
             raise OutputError(f"{path}: cannot be read: {os_reason(error)}") from error
-        files.write_if_changed(path, listing.update(self.file.output, self.file.bundles, failed, good, previous))
+        text = listing.update(self.file.output, self.file.bundles, failed, good, previous)
+        files.write_if_changed(path, text, sync=True)
 
 
 def _store_layer(store: Store, copies: list[Layer]) -> None:

@@ -1,7 +1,8 @@
 """Locks between processes, on files: they end with the process that holds them, however that ends (flock).
 
 A lock's file is there while the lock is held, and stays where its holder died: so whoever comes next knows that
-work was left unfinished. It holds who that was, for those who wait, as a line: `pid 123 on host-a`.
+work was left unfinished. Its last line says who holds the lock, for those who wait: `pid 123 on host-a`. Those before
+it are of holders that died, until somebody has seen to what they left.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 
 from c2wtasks.errors import OutputError, os_reason, printable
 
-_MAX_HOLDER = 300
+_MAX_HOLDERS = 1 << 16
 _SHARED = 0o022  # whoever may write in the folder may take the lock
 
 _acting_for = 0
@@ -35,13 +36,17 @@ def myself() -> str:
 class Held:
     """A lock that we hold: as long as `descriptor` is open, here or in a process that has inherited it.
 
-    `died` says who held it last and died, "" where it was given back. With `unfinished` set it is left as if we had
-    died: what is unfinished is then for the next holder to see to.
+    `died` are those who held it before and died. With `unfinished` set it is left as if we had died: what is
+    unfinished is then for the next holder to see to.
     """
 
     descriptor: int
-    died: str
+    died: tuple[str, ...]
     unfinished: bool = False
+
+    def recovered(self) -> None:
+        """Forgets the dead: what they left has been seen to."""
+        _write(self.descriptor, (myself(),))
 
 
 @contextmanager
@@ -90,9 +95,9 @@ def _take(path: str, announce: Callable[[str], None] | None, *, wait: bool) -> i
                 if not wait:
                     os.close(descriptor)
                     return None
-                holder = _holder(descriptor)
+                holder = ("another process", *_holders(descriptor))[-1]
                 if announce is not None and holder != myself():
-                    announce(holder or "another process")
+                    announce(holder)
                     announce = None
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
             if _has_name(descriptor, path):
@@ -120,8 +125,17 @@ def _try(descriptor: int) -> bool:
     return True
 
 
-def _holder(descriptor: int) -> str:
-    return printable(os.pread(descriptor, _MAX_HOLDER, 0).decode("utf-8", "replace").strip())
+def _holders(descriptor: int) -> tuple[str, ...]:
+    lines = os.pread(descriptor, _MAX_HOLDERS, 0).decode("utf-8", "replace").split("\n")
+    return tuple(printable(line) for line in lines if line)
+
+
+def _write(descriptor: int, holders: tuple[str, ...]) -> None:
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, "".join(f"{holder}\n" for holder in holders).encode(), 0)
+    except OSError:  # the disk is full: those who wait will not know for whom
+        pass
 
 
 def _has_name(descriptor: int, path: str) -> bool:
@@ -134,13 +148,9 @@ def _has_name(descriptor: int, path: str) -> bool:
 @contextmanager
 def _kept(path: str, descriptor: int) -> Iterator[Held]:
     given_back = False
-    held = Held(descriptor, _holder(descriptor))
+    held = Held(descriptor, _holders(descriptor))
     try:
-        try:
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{myself()}\n".encode(), 0)
-        except OSError:  # the disk is full: those who wait will not know for whom
-            pass
+        _write(descriptor, (*held.died, myself()))
         yield held
         given_back = not held.unfinished
     except Exception:

@@ -34,7 +34,10 @@ def publish(places: Places, contents: Mapping[str, bytes], mtime_ns: int, put_ro
             files.make_folders(os.path.dirname(places.published))
             os.makedirs(new)
             for name, content in contents.items():
-                _write_synced(f"{new}/{name}", content, mtime_ns)
+                path = f"{new}/{name}"
+                files.write(path, content)
+                os.utime(path, ns=(mtime_ns, mtime_ns))
+            files.sync_file_system(new)
             put_rootfs(new)  # last, since a root that was moved here is lost if we are killed from now on
             os.chmod(new, 0o755)
             os.utime(new, ns=(mtime_ns, mtime_ns))
@@ -47,15 +50,6 @@ def publish(places: Places, contents: Mapping[str, bytes], mtime_ns: int, put_ro
         need = f" ({size} bytes beside the root)" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
         raise OutputError(f"{where}: cannot be published: {os_reason(error)}{need}") from error
     files.remove_tree(new)
-
-
-def _write_synced(path: str, content: bytes, mtime_ns: int) -> None:
-    with open(path, "xb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fchmod(stream.fileno(), 0o644)
-        os.utime(stream.fileno(), ns=(mtime_ns, mtime_ns))
-        os.fsync(stream.fileno())
 
 
 def _take_place(new: str, published: str) -> None:

@@ -90,6 +90,7 @@ def alone(command: Any, hooks: Hooks) -> Iterator[Held]:
         if held.died:
             executors.forget(held.died)
             hooks.recover()
+            held.recovered()
         yield held
 
 

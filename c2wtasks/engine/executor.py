@@ -11,19 +11,23 @@ import queue
 import re
 import signal
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol
 
 from c2wtasks import locks
 from c2wtasks.errors import UserError
 
-WORTH = 64 << 20
-"""How many bytes of blobs a run must have at hand before worker processes, which take about a second to start, save
-more time than they cost."""
+_WORTH = 256 << 20
 
 _PR_SET_PDEATHSIG = 1
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def worthwhile(size: int, busy: int) -> bool:
+    """Whether worker processes, which take about a second to start, will save more time than they cost: in a run that
+    had steps with so many bytes of blobs, and has so many of them to do just now."""
+    return size >= _WORTH and busy > 1
 
 
 class Executor(Protocol):
@@ -81,6 +85,7 @@ class Workers:
         self._counting = threading.Lock()
         self._starter: _Starter | None = None
         self._size = 0
+        self._busy = 0
         self.stopped = False
 
     def run(
@@ -88,11 +93,19 @@ class Workers:
     ) -> Any:
         with self._counting:
             self._size += size
-            worth = self._size >= WORTH
-            if worth and self._starter is None:
+            self._busy += 1
+            if self._starter is None and worthwhile(self._size, self._busy):
                 self._starter = _Starter()
-        if not worth:
-            return function(*args, **kwargs)
+            here = self._starter is None
+        try:
+            return function(*args, **kwargs) if here else self._run_elsewhere(label, function, args, kwargs)
+        finally:
+            with self._counting:
+                self._busy -= 1
+
+    def _run_elsewhere(
+        self, label: str, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Any:
         slot = self._idle.get()
         try:
             return slot.run(label, function, args, kwargs)
@@ -101,14 +114,15 @@ class Workers:
 
     def stop(self) -> None:
         self.stopped = True
+        self.lost = self._starter is not None
         for slot in self._slots:
-            if slot.pid:
-                self.lost = True
-                slot.kill()
+            slot.kill()
 
     def close(self) -> None:
         for slot in self._slots:
             slot.close()
+        if self._starter is not None and not self.stopped:
+            _remove_semaphores(os.getpid())  # their names are of no use any more, and we may be killed in a moment
 
     def start(self) -> tuple[Any, int]:
         """A new pool of one worker, and that worker's process id."""
@@ -146,7 +160,8 @@ class _Slot:
 
     def kill(self) -> None:
         try:
-            os.kill(self.pid, signal.SIGKILL)
+            if self.pid:
+                os.kill(self.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
 
@@ -168,7 +183,7 @@ def _cause(said: str) -> str:
 
 class _Starter:
     """A thread that starts the workers, and lives as long as this process: the kernel kills a worker when the thread
-    that started it ends. It blocks the signals that a terminal sends, and its workers inherit that."""
+    that started it ends."""
 
     def __init__(self) -> None:
         self._calls: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
@@ -180,7 +195,6 @@ class _Starter:
         return future.result()
 
     def _loop(self) -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         while True:
             function, future = self._calls.get()
             try:
@@ -192,10 +206,16 @@ class _Starter:
 
 def _pool(lock: int) -> tuple[Any, int]:
     import warnings
+    from multiprocessing.resource_tracker import ensure_running
 
-    from loky.backend import get_context
+    from loky.backend import get_context, resource_tracker
     from loky.process_executor import ProcessPoolExecutor
 
+    # The worker inherits that these are blocked: a terminal sends them to all, and the run sees to its workers. The
+    # trackers of resources are started first, since that lifts the block.
+    ensure_running()
+    resource_tracker.ensure_running()
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     # It warns of what it misses to kill the children of workers; ours have none.
     warnings.filterwarnings("ignore", module=r"loky\.")
     pool = ProcessPoolExecutor(
@@ -235,16 +255,28 @@ def _call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str
     return function(*args, **kwargs)
 
 
-def forget(died: str) -> None:
-    """Removes the semaphores that a run left which was killed together with all its helpers. `died` is what its lock
-    says of it."""
-    found = re.fullmatch(r"pid (\d+) on (.*)", died)
-    if found is None or found[2] != os.uname().nodename or os.path.exists(f"/proc/{found[1]}"):
-        return
-    prefix = f"sem.loky-{found[1]}-"
+def forget(died: Iterable[str]) -> None:
+    """Removes the semaphores of runs that were killed together with all their helpers. `died` is what their lock says
+    of them."""
+    for holder in died:
+        found = re.fullmatch(r"pid (\d+) on (.*)", holder)
+        if found is not None and found[2] == os.uname().nodename and not _is_running(found[1]):
+            _remove_semaphores(int(found[1]))
+
+
+def _is_running(pid: str) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stream:
+            return not stream.read().rpartition(b")")[2].startswith(b" Z")
+    except OSError:
+        return False
+
+
+def _remove_semaphores(pid: int) -> None:
+    prefix = f"sem.loky-{pid}-"
     try:
         for name in os.listdir("/dev/shm"):
             if name.startswith(prefix):
                 os.unlink(f"/dev/shm/{name}")
-    except OSError:  # no such folder here; not ours
+    except OSError:  # another system, or not ours
         pass

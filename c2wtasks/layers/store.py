@@ -6,11 +6,11 @@
     <cache>/layers/locks/<layer key>                while that blob is read: by whom
     <cache>/layers/unfinished/<layer key>/          what was written so far
 
-A name appears only when what it names is whole and on disk (temporary file, fsync, rename), the receipt last.
-So any number of runs may share a store. A blob is read by one at a time; one that was killed leaves the lock's file
-and unfinished files, which the next to read that blob removes, or `recover`. A receipt says that the blob of that
-digest was read here and what its diffID was: that alone lets a blob be skipped; what an image config claims never
-does. A `.tar` may vanish at any time: `ensure` makes it again.
+A name appears only when what it names is whole and on disk (temporary file, fsync, rename); the receipt last, when
+the names it stands for are on disk, too. So any number of runs may share a store. A blob is read by one at a time;
+one that was killed leaves the lock's file and unfinished files, which the next to read that blob removes, or
+`recover`. A receipt says that the blob of that digest was read here and what its diffID was: that alone lets a blob
+be skipped; what an image config claims never does. A `.tar` may vanish at any time: `ensure` makes it again.
 """
 
 from __future__ import annotations
@@ -222,6 +222,7 @@ class Store:
                 raise built_wrong(layer, str(error)) from error
             files.publish(out, self.tar(diff_id), sync=True)
         files.write(self.index(diff_id), indexfile.encode(entries), sync=True, by_way_of=unfinished)
+        files.sync_folder(os.path.dirname(self.tar(diff_id)))
         return receipt
 
     def entries(self, diff_id: Digest) -> list[Entry]:

@@ -91,8 +91,11 @@ class Memo:
             for file in image.files:
                 if (state := self._state(file)) is not None:
                     self._now.files[file] = state
+        unfinished = f"{self.path}.new"
         try:
-            files.write(self.path, seal(_MAGIC, self._now))
+            files.remove_tree(unfinished)  # of a run that was killed
+            files.write(self.path, seal(_MAGIC, self._now), by_way_of=unfinished)
+            files.remove_tree(unfinished)
         except OutputError:  # a cache that cannot be written fails where it matters
             pass
 

@@ -1,0 +1,158 @@
+"""What others trust by its name is on disk before it has that name: told from the order of the calls that a run
+makes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.graph.catalogs import small_catalog, write_catalog
+from tests.support.hooking import hooked
+from tests.support.running import run_doit
+
+# Each line: what was done, and the absolute paths it was done to.
+RECORDER = """
+import os, sys
+_log = os.open(os.environ["CALLS"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+def _record(*words):
+    os.write(_log, ("\\t".join(words) + "\\n").encode("utf-8", "surrogateescape"))
+def _after(module, name, *what):
+    real = getattr(module, name)
+    def call(*args, **kwargs):
+        result = real(*args, **kwargs)
+        if result is not False:
+            _record(*(part(args) if callable(part) else part for part in what))
+        return result
+    setattr(module, name, call)
+def _path(at):
+    return lambda args: os.path.abspath(os.fsdecode(args[at]))
+def _opened(event, args):
+    if event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR):
+        name = os.fsdecode(args[0]) if isinstance(args[0], (str, bytes)) else ""
+        _record("write", os.path.abspath(name) if "/" in name else name)
+import c2wtasks.files, c2wtasks.catalog.publish
+_after(os, "fsync", "sync", lambda args: os.readlink(f"/proc/self/fd/{args[0]}"))
+_after(os, "rename", "rename", _path(0), _path(1))
+_after(c2wtasks.files, "sync_file_system", "sync all")
+_after(c2wtasks.files, "remove_tree", "remove", _path(0))
+_after(c2wtasks.catalog.publish, "_exchange", "exchange", _path(0), _path(1))
+sys.addaudithook(_opened)
+"""
+
+IN_PARTS = ("tree", "image.json", "spec.json", "initconfig.json", "rootfs.json")
+"""Kept between runs, and compared with what is recorded of them: nobody else trusts them by name."""
+
+
+class Disk:
+    """What of the files and names that a run made would be lost if the power went."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.content: set[str] = set()
+        self.names: set[str] = set()
+        self.published: list[str] = []
+
+    def unsafe_below(self, top: str) -> list[str]:
+        # files of a root are written by name alone, and only a sync of all covers them
+        return sorted(path for path in self.content if "/" not in path or path == top or path.startswith(f"{top}/"))
+
+    def write(self, path: str) -> None:
+        ours = path.startswith(str(self.folder)) or "/" not in path
+        if ours and not os.path.basename(path).startswith((".doit.db", "calls")):
+            self.content.add(path)
+
+    def sync(self, path: str) -> None:
+        self.content.discard(path)
+        self.names = {name for name in self.names if os.path.dirname(name) != path}
+
+    def sync_all(self) -> None:
+        self.content.clear()
+        self.names.clear()
+
+    def rename(self, source: str, target: str) -> None:
+        relative = os.path.relpath(target, self.folder)
+        if "/.new/" in target and not target.endswith("/rootfs"):  # published later, as a whole
+            self.content.discard(source)
+            self.content.add(target)
+            return
+        kept = "/.parts/" in target and os.path.basename(target) in IN_PARTS
+        if kept or relative.startswith("cache/memo/"):  # sealed: a damaged one is none
+            self.content.discard(source)
+            return
+        assert self.unsafe_below(source) == [], relative
+        assert not [name for name in self.names if name.startswith(f"{source}/")], relative
+        if "/receipts/" in target:
+            assert not [name for name in self.names if "/layers/sha256/" in name], relative
+        self.names.discard(source)
+        self.names.add(target)
+        self.published.append(relative)
+
+    def remove(self, path: str) -> None:
+        if path.endswith("/.new"):
+            assert not [name for name in self.names if "/.parts/" not in name and "/bundles/" in name], path
+
+
+def replay(folder: Path, calls: Path) -> list[str]:
+    """The names that were given, in order, after a look at what was safe when."""
+    disk = Disk(folder)
+    for what, *paths in _lines(calls):
+        match what:
+            case "write":
+                disk.write(*paths)
+            case "sync":
+                disk.sync(*paths)
+            case "sync all":
+                disk.sync_all()
+            case "rename" | "exchange":
+                disk.rename(*paths)
+            case "remove":
+                disk.remove(*paths)
+    # a receipt that is lost has a blob read again, a name of catalog.json is given anew at the end of the next run
+    lost = [name for name in disk.names if "/receipts/" not in name and not name.endswith("/catalog.json")]
+    assert lost == [], "names that may be lost"
+    return disk.published
+
+
+def _lines(calls: Path) -> Iterator[list[str]]:
+    with calls.open(encoding="utf-8", errors="surrogateescape") as stream:
+        for line in stream:
+            yield line.rstrip("\n").split("\t")
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> tuple[dict[str, str], Path]:
+    calls = tmp_path / "calls"
+    return hooked(tmp_path / "hook", RECORDER, CALLS=str(calls)), calls
+
+
+def test_built_and_built_again(tmp_path: Path, recorded: tuple[dict[str, str], Path]) -> None:
+    env, calls = recorded
+    images = small_catalog(tmp_path)
+    assert run_doit(tmp_path, "-n", "0", env=env).exit == 0
+    published = replay(tmp_path, calls)
+    suffixes = [os.path.splitext(path)[1] for path in published if path.startswith("cache/layers/sha256/")]
+    assert suffixes == [".tar", ".idx"] * 4
+    assert len([path for path in published if path.startswith("cache/layers/receipts/")]) == 4
+    assert {path for path in published if path.endswith("/linux-amd64")} == {
+        f"bundles/{name}/linux-amd64" for name in images
+    }
+    assert "bundles/catalog.json" in published
+
+    calls.unlink()
+    images["web"]["process"] = {"env": {"A": "b"}}
+    write_catalog(tmp_path, images)
+    assert run_doit(tmp_path, "-n", "0", env=env).exit == 0
+    assert "bundles/web/linux-amd64" in replay(tmp_path, calls)
+
+
+@pytest.mark.parametrize("unseen", ['_after(os, "fsync"', '_after(c2wtasks.files, "sync_file_system"'])
+def test_the_measure_works(tmp_path: Path, recorded: tuple[dict[str, str], Path], unseen: str) -> None:
+    env, calls = recorded
+    hooked(tmp_path / "hook", "".join(line for line in RECORDER.splitlines(True) if not line.startswith(unseen)))
+    small_catalog(tmp_path)
+    assert run_doit(tmp_path, "-n", "0", env=env).exit == 0
+    with pytest.raises(AssertionError):
+        replay(tmp_path, calls)

@@ -1,0 +1,29 @@
+"""Code that runs first in every Python process of a run, its workers included: to count, to slow down, to break."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+WORKERS_AT_ONCE = "import c2wtasks.engine.executor\nc2wtasks.engine.executor.worthwhile = lambda size, busy: True\n"
+"""Even the smallest task goes to a worker process."""
+
+READINGS = """
+import os, sys
+_log = os.open(os.environ["READINGS"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+import c2wtasks.layers.store as _store
+_copy_checked = _store._copy_checked
+def _counted(layer, *more):
+    os.write(_log, f"{layer.key}\\n".encode())
+    return _copy_checked(layer, *more)
+_store._copy_checked = _counted
+"""
+"""Each reading of a layer's blob adds its key to the file that READINGS names."""
+
+
+def hooked(folder: Path, code: str, **variables: str) -> dict[str, str]:
+    """The environment that makes runs execute `code`, kept in `folder`."""
+    folder.mkdir(exist_ok=True)
+    (folder / "sitecustomize.py").write_text(code)
+    paths = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {"PYTHONPATH": os.pathsep.join(paths), **variables}

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from c2wtasks import files, locks
+from c2wtasks.errors import OutputError
+from c2wtasks.locks import locked, locked_if_free
+from tests.support.child import in_child
+
+COUNT = """
+import sys
+from c2wtasks.locks import locked
+for _ in range(60):
+    with locked("lock", None):
+        with open("count") as stream:
+            count = int(stream.read())
+        with open("count", "w") as stream:
+            stream.write(str(count + 1))
+"""
+
+HOLD = """
+import sys, time
+from c2wtasks.locks import locked
+with locked(sys.argv[1], None):
+    print(flush=True)
+    time.sleep(float(sys.argv[2]))
+"""
+
+
+def test_one_at_a_time_though_the_file_comes_and_goes(tmp_path: Path) -> None:
+    (tmp_path / "count").write_text("0")
+    runs = [subprocess.Popen([sys.executable, "-c", COUNT], cwd=tmp_path) for _ in range(6)]
+    assert [run.wait(60) for run in runs] == [0] * 6
+    assert (tmp_path / "count").read_text() == "360"
+    assert not (tmp_path / "lock").exists()
+
+
+def test_who_holds_it_and_who_died(tmp_path: Path) -> None:
+    path = str(tmp_path / "lock")
+    pids = []
+    for _ in range(2):
+        pids.append(_died_holding(path))
+    host = os.uname().nodename
+    with locked(path, None) as held:
+        assert held.died == tuple(f"pid {pid} on {host}" for pid in pids)
+        with locked_if_free(path) as other:
+            assert other is None
+        assert Path(path).read_text().splitlines() == [*held.died, locks.myself()]
+        held.recovered()
+        assert Path(path).read_text() == f"{locks.myself()}\n"
+    assert not Path(path).exists()
+    with locked_if_free(path) as held_at_once:
+        assert held_at_once is not None
+        assert held_at_once.died == ()
+
+
+def _died_holding(path: str) -> int:
+    code = (
+        "import time\nfrom c2wtasks.locks import locked\n"
+        f"with locked({path!r}, None): print(flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGKILL)
+    return process.pid
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_error_gives_it_back_and_an_interrupt_does_not(tmp_path: Path, error: type[BaseException]) -> None:
+    path = str(tmp_path / "lock")
+    with pytest.raises(error), locked(path, None):
+        raise error
+    assert os.path.exists(path) == (error is KeyboardInterrupt)
+    with locked(path, None) as held:
+        assert held.died == ((locks.myself(),) if error is KeyboardInterrupt else ())
+        held.unfinished = True
+    assert os.path.exists(path)
+
+
+def test_a_folder_that_is_taken_away(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with locked(str(folder / "lock"), None):
+        (folder / "lock").unlink()
+        folder.rmdir()
+        folder.mkdir()
+        with locked(str(folder / "lock"), None):  # another lock by the same name
+            pass
+    refused = pytest.raises(OutputError, match="lock: cannot be locked: No such file or directory")
+    with refused, locked(str(tmp_path / "none/lock"), None):
+        pass
+
+
+@pytest.mark.parametrize(("mode", "want"), [(0o755, 0o644), (0o775, 0o664), (0o777, 0o666)])
+def test_who_may_write_the_folder_may_take_the_lock(tmp_path: Path, mode: int, want: int) -> None:
+    tmp_path.chmod(mode)
+    before = os.umask(0o077)
+    try:
+        with locked(str(tmp_path / "lock"), None):
+            assert stat.S_IMODE((tmp_path / "lock").stat().st_mode) == want
+        files.make_folders(str(tmp_path / "a/b"), shared=True)
+        files.make_folders(str(tmp_path / "c"))
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a/b").stat().st_mode) == mode
+    assert stat.S_IMODE((tmp_path / "c").stat().st_mode) == 0o755
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be several users")
+def test_users_of_one_group(tmp_path: Path) -> None:
+    """A folder of a group, set-group-id: what one user makes in it others can go on with, and take locks there."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    os.chown(shared, 1, 2000)
+    shared.chmod(0o2775)
+
+    def work() -> str:
+        files.make_folders("locks", shared=True)
+        with locked("locks/key", None) as held:
+            files.make_folders("unfinished/key", shared=True)
+            Path("unfinished/key/part").write_text("x")
+            held.unfinished = True
+            died = len(held.died)
+        files.remove_tree("unfinished/key")
+        return f"{died} {os.stat('locks').st_gid} {stat.S_IMODE(os.stat('locks').st_mode):o}"
+
+    def as_user(uid: int) -> str:
+        os.chdir(shared)
+        os.setgroups([2000])
+        os.setgid(uid)
+        os.setuid(uid)
+        return work()
+
+    assert in_child(lambda: as_user(1001)) == "0 2000 2775"
+    with pytest.raises(AssertionError, match="cannot be locked: Permission denied"):
+        in_child(lambda: _outsider(shared))
+    assert in_child(lambda: as_user(1002)) == "1 2000 2775"
+
+
+def _outsider(shared: Path) -> str:
+    os.chdir(shared)
+    os.setgroups([])
+    os.setgid(1003)
+    os.setuid(1003)
+    with locked("locks/key", None):
+        return "held"
+
+
+def test_waiting_is_announced_once(tmp_path: Path) -> None:
+    path = str(tmp_path / "lock")
+    code = (
+        "import time\nfrom c2wtasks.locks import locked\n"
+        f"with locked({path!r}, None): print(flush=True); time.sleep(1)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        said: list[str] = []
+        began = time.monotonic()
+        with locked(path, said.append):
+            assert process.wait(30) == 0
+        assert time.monotonic() - began < 30
+    assert said == [f"pid {process.pid} on {os.uname().nodename}"]
