@@ -184,14 +184,13 @@ class Graph:
     def bundle_tasks(self) -> Iterator[Task]:
         """`bundle:<name>@<platform>`: bundle.json, and the whole bundle published."""
         for work in self.works:
-            published = Published(work.places.published)
             stamp = [work.places.rootfs_stamp] if work.has_rootfs else []
-            yield self._bundle_task(work.bundle, (work.publish, [published.is_trusted])) | {
+            yield self._bundle_task(work.bundle, work.publish) | {
                 "doc": f"publishes {work.bundle} in {work.places.published}",
                 "meta": {"heavy": work.blobs_size},
                 "file_dep": [*(work.places.part(name) for name in work.part_names), *stamp],
                 "targets": [work.places.output(name) for name in (*work.part_names, RECORD)],
-                "uptodate": [Inputs(output_version=OUTPUT_VERSION, **work.facts()), published],
+                "uptodate": [Inputs(output_version=OUTPUT_VERSION, **work.facts()), Published(work.places.published)],
             }
         for bundle, error in self.broken:
             yield self._bundle_task(bundle, (_fail, [error])) | {"doc": f"fails: {error}"}
