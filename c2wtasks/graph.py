@@ -234,6 +234,19 @@ class Graph:
         """`workers:` of bundle.yaml, or the cores that this process may use."""
         return self.file.workers or len(os.sched_getaffinity(0))
 
+    def proven(self) -> Iterator[str]:
+        """The tasks of layers that were read, by their receipts, and of bundles that prove themselves current by what
+        is on disk."""
+        for key, copies in self.layers.items():
+            receipt = self.store.receipt(copies[0].digest) if copies[0].digest else None
+            if receipt is not None and receipt.diff_id in {str(copy.diff_id) for copy in copies}:
+                yield f"layer:{key}"
+        for work in self.works:
+            if work.is_proven():
+                bundle = work.bundle
+                yield from (f"tree:{bundle}", f"rootfs:{bundle}:dir", f"spec:{bundle}", f"boot:{bundle}")
+                yield f"bundle:{bundle}"
+
     def recover(self) -> None:
         """Removes what a run has left unfinished in the output and in the cache.
 

@@ -112,8 +112,7 @@ class Work:
         """The tree that `make_tree` wrote, and its fingerprint."""
         path = self.places.tree
         try:
-            with open(path, "rb") as stream:
-                content = stream.read()
+            content = _content(path)
             return treefile.decode(content), fingerprint.of_bytes(content)
         except OSError as error:
             raise OutputError(f"{path}: cannot be read: {os_reason(error)}", hint="run again") from error
@@ -260,8 +259,7 @@ class Work:
     def _read_part(self, name: str) -> bytes:
         path = self.places.part(name)
         try:
-            with open(path, "rb") as stream:
-                return stream.read()
+            return _content(path)
         except OSError as error:
             raise OutputError(f"{path}: cannot be read: {os_reason(error)}", hint="run again") from error
 
@@ -308,10 +306,42 @@ class Work:
     def _tar_size(self, layer: Layer) -> int | None:
         if not self.has_rootfs:
             return None
+        known = self._known_tar_size(layer)
+        return self.store.ensure([layer]).tar_size if known is None else known
+
+    def _known_tar_size(self, layer: Layer) -> int | None:
         receipt = self.store.receipt(layer.digest) if layer.digest else None
         if receipt is not None:
             return receipt.tar_size
         try:
             return os.stat(self.store.tar(layer.diff_id)).st_size
         except OSError:
-            return self.store.ensure([layer]).tar_size
+            return None
+
+    def is_proven(self) -> bool:
+        """Whether the published bundle proves itself what the tasks would make now: its record is the one that would
+        be written, its files and parts are as recorded, and nobody has touched its folder."""
+        stands = standing.tree(self.places) if self.has_rootfs else None
+        if stands is None or None in map(self._known_tar_size, self.image.layers):
+            return False
+        tree, facts = stands
+        try:
+            published, parts = (
+                {name: _content(place(name)) for name in self.part_names}
+                for place in (self.places.output, self.places.part)
+            )
+            outputs = {name: fingerprint.of_bytes(content) for name, content in published.items()}
+            verbatim = published[IMAGE] == self.image.config
+            return (
+                published == parts
+                and facts == self._facts(tree, facts.tree) == self._read_stamp()
+                and os.path.samefile(self.places.tree, self.places.standing_tree)
+                and _content(self.places.record) == record.encode(self._record(facts, outputs, verbatim))
+            )
+        except (OSError, OutputError):
+            return False
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb") as stream:
+        return stream.read()
