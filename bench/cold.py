@@ -63,7 +63,11 @@ def contenders(
     if original is not None:
         places = {tag: single(layout, tag, scratch) for tag in tags}
         commands = [
-            ["sh", "-c", f"mkdir -p {tag}/rootfs && cd {tag} && {shlex.quote(original)} {places[tag]} linux/amd64 rootfs"]
+            [
+                "sh",
+                "-c",
+                f"mkdir -p {tag}/rootfs && cd {tag} && {shlex.quote(original)} {places[tag]} linux/amd64 rootfs",
+            ]
             for tag in tags
         ]
         found["the original"] = lambda folder: run(commands, folder)
