@@ -8,17 +8,17 @@ import time
 import msgspec
 from doit.exceptions import InvalidCommand
 
+from c2wtasks import sizes
 from c2wtasks.catalog.places import Places
-from c2wtasks.commands import sizes
 from c2wtasks.commands.auditing import needs
 from c2wtasks.commands.ours import FINE, NOT_FINE, OurCommand, say
-from c2wtasks.commands.sizes import human
 from c2wtasks.commands.why import JSON
 from c2wtasks.engine.build import alone
 from c2wtasks.errors import os_reason
 from c2wtasks.graph import Graph
 from c2wtasks.layers import sweep
 from c2wtasks.layers.sweep import Kind, Needed, Removal
+from c2wtasks.sizes import human
 from c2wtasks.sources.memo import Memo
 
 _MAX_SIZE = {
