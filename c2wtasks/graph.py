@@ -9,7 +9,7 @@ from typing import Any
 
 from doit.exceptions import InvalidDodoFile
 
-from c2wtasks import files
+from c2wtasks import files, upkeep
 from c2wtasks.bundlefile.load import load
 from c2wtasks.bundlefile.model import Bundle, BundleFile
 from c2wtasks.bundlefile.problems import BundleFileError
@@ -261,6 +261,13 @@ class Graph:
         yield from (f"{bundle}: {reason}" for bundle, reason in sorted(reasons.items()))
         if reasons or good:
             self._write_catalog(reasons, good)
+
+    def tidy(self) -> Iterable[str]:
+        """Keeps the cache to the size that bundle.yaml allows, and gives the lines that tell of it.
+
+        Raises OutputError.
+        """
+        return upkeep.keep_to_size(self.file, self.works, self.store)
 
     def _notes(self, built: frozenset[str]) -> Iterator[str]:
         """What an unprivileged builder left undone."""

@@ -66,12 +66,15 @@ def _build(command: Any, hooks: Hooks, options: dict[str, Any]) -> int:
             runner.run_all(control.task_dispatcher())
         with interrupt.shielded():
             stream.flush()
-            finished = _finish(hooks, runner)
+            finished = _tell(lambda: hooks.finish(runner.failed, runner.current))
+            ended_well = finished and runner.final_result == 0 and runner.stopped is None
+            if ended_well:
+                _tell(hooks.tidy)
         held.unfinished = executor.lost or runner.stopped is not None
     if runner.stopped is not None:
         say_stopped(f"{runner.executed} task{'' if runner.executed == 1 else 's'} done")
         return runner.stopped.exit_code
-    return DONE if finished and runner.final_result == 0 else FAILED
+    return DONE if ended_well else FAILED
 
 
 @contextmanager
@@ -149,10 +152,11 @@ def _runner(command: Any, stream: TextIO, options: dict[str, Any], executor: Exe
     return Runner(*arguments, executor=executor)
 
 
-def _finish(hooks: Hooks, runner: Runner) -> bool:
+def _tell(lines_of: Callable[[], Iterable[str]]) -> bool:
+    """Says the lines that a hook gives, and whether it came to its end without an error."""
     lines: list[str] = []
     try:
-        for line in hooks.finish(runner.failed, runner.current):
+        for line in lines_of():
             lines.append(line)  # those given before an error count
     except UserError as error:
         lines.append(str(error))

@@ -44,6 +44,11 @@ class Hooks(Protocol):
         raises a UserError are shown, too.
         """
 
+    def tidy(self) -> Iterable[str]:
+        """Called after `finish` where the run ended well, while no other is at work. Gives lines, as `finish` does;
+        a UserError is just one more.
+        """
+
 
 def configure(graph: Hooks) -> dict[str, Any]:
     """The DOIT_CONFIG of a dodo.py whose tasks are run by our engine."""
