@@ -40,18 +40,15 @@ def decide(
     )
 
 
-def keep_to_size(file: BundleFile, works: Iterable[Work], store: Store) -> Iterator[str]:
-    """Makes a cache that is larger than `file` allows smaller, and gives lines: what was freed, if anything was, and
-    what could not be removed.
+def keep_to_size(limit: int, file: BundleFile, works: Iterable[Work], store: Store) -> Iterator[str]:
+    """Makes a cache of more than `limit` bytes smaller, and gives lines: what was freed, if anything was, and what
+    could not be removed.
 
     No run of this catalog may be at work. What no bundle needs goes only then, too: while there is room it costs
     nobody anything, and finding it takes reading every bundle's record.
 
     Raises OutputError.
     """
-    limit = file.cache_max_size
-    if limit is None:
-        return
     present = list(sweep.items(file.cache))
     if sum(item.size for item in present) <= limit:
         return

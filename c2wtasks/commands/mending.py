@@ -124,6 +124,9 @@ class _Listening:
     def recover(self) -> None:
         self._graph.recover()
 
+    def foresee(self, tasks: frozenset[str]) -> Iterable[str]:
+        return self._graph.foresee(tasks)
+
     def finish(self, failed: Failed, current: frozenset[str]) -> Iterable[str]:
         self.failed = failed
         return self._graph.finish(failed, current)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from c2wtasks.commands.ours import OurCommand
-from c2wtasks.commands.status import Stale, stale_tasks
+from c2wtasks.commands.status import stale_tasks
+from c2wtasks.engine.stale import Stale
 
 JSON = {"name": "as_json", "long": "json", "type": bool, "default": False, "help": "for a program: one JSON object"}
 

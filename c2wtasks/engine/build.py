@@ -16,7 +16,7 @@ from c2wtasks import locks
 from c2wtasks.engine import executor as executors
 from c2wtasks.engine import interrupt
 from c2wtasks.engine.checker import Checker
-from c2wtasks.engine.config import Hooks
+from c2wtasks.engine.config import Hooks, heavy
 from c2wtasks.engine.executor import Executor
 from c2wtasks.engine.interrupt import Stopped
 from c2wtasks.engine.reporter import Console
@@ -62,7 +62,7 @@ def _build(command: Any, hooks: Hooks, options: dict[str, Any]) -> int:
     PythonAction.pm_pdb = options["pdb"]
     with interrupt.stoppable(), alone(command, hooks) as held, _output(options["outfile"]) as stream:
         with _own_streams(), _executor(options["num_process"], held) as executor:
-            runner = _runner(command, stream, options, executor)
+            runner = _runner(command, stream, options, executor, lambda: _foresee(command, hooks, control, options))
             runner.run_all(control.task_dispatcher())
         with interrupt.shielded():
             stream.flush()
@@ -135,7 +135,9 @@ def _check(options: dict[str, Any]) -> None:
         _say(["note: heavy steps run in processes anyway, all else in threads"])
 
 
-def _runner(command: Any, stream: TextIO, options: dict[str, Any], executor: Executor) -> Runner:
+def _runner(
+    command: Any, stream: TextIO, options: dict[str, Any], executor: Executor, foresee: Callable[[], None]
+) -> Runner:
     reporter = options["reporter"]
     if isinstance(reporter, str):
         reporter = Console if reporter == "console" else command.reporters[reporter]
@@ -148,8 +150,18 @@ def _runner(command: Any, stream: TextIO, options: dict[str, Any], executor: Exe
     )
     workers = options["num_process"]
     if workers > 1:
-        return ThreadRunner(*arguments, executor=executor, num_process=workers)
-    return Runner(*arguments, executor=executor)
+        return ThreadRunner(*arguments, executor=executor, foresee=foresee, num_process=workers)
+    return Runner(*arguments, executor=executor, foresee=foresee)
+
+
+def _foresee(command: Any, hooks: Hooks, control: TaskControl, options: dict[str, Any]) -> None:
+    from c2wtasks.engine.stale import find_stale, in_order  # only ever needed where there is much to do
+
+    # Of a user's own tasks nothing is asked out of turn: their checks may need what tasks before them make.
+    names = [name for name in in_order(control) if heavy(control.tasks[name]) is not None]
+    if not options["always"]:
+        names = [stale.task for stale in find_stale(command.dep_manager, control, names) if stale.reasons]
+    _tell(lambda: hooks.foresee(frozenset(names)))
 
 
 def _tell(lines_of: Callable[[], Iterable[str]]) -> bool:

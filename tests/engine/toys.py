@@ -89,7 +89,8 @@ def recover():
 
 
 WORKERS = 0
-HOOKS = SimpleNamespace(aliases=ALIASES, finish=finish, workers=WORKERS, recover=recover, tidy=list)
+HOOKS = SimpleNamespace(aliases=ALIASES, finish=finish, workers=WORKERS, recover=recover,
+                        foresee=lambda tasks: (), tidy=list)
 DOIT_CONFIG = configure(HOOKS)
 """
 
