@@ -56,7 +56,8 @@ def _load(path: str, environ: Mapping[str, str]) -> BundleFile:
     output, cache = _folders(path, settings, environ.get(CACHE_VARIABLE, ""), report)
     report.raise_if_any()
     workers: int = settings["workers"].value if "workers" in settings else 0
-    return BundleFile(bundles, output, cache, workers, tuple(file.path for file in files))
+    cache_max_size: int | None = settings["cache_max_size"].value if "cache_max_size" in settings else None
+    return BundleFile(bundles, output, cache, cache_max_size, workers, tuple(file.path for file in files))
 
 
 def _folders(path: str, settings: Settings, cache_variable: str, report: Report) -> tuple[str, str]:
