@@ -84,7 +84,7 @@ class Graph:
         A digest stands for its bytes, so the receipt is all that shows whether it was read: it is the target, and
         the blob's file is no dependency. Only where no digest is known is the file itself looked at.
         """
-        for key, copies in self.layers.items():
+        for key, copies in sorted(self.layers.items(), key=_largest_first):
             digest = copies[0].digest
             claims = sorted({copy.diff_id for copy in copies})
             yield {
@@ -215,7 +215,8 @@ class Graph:
         }
 
     def _with_rootfs(self) -> Iterator[Work]:
-        return (work for work in self.works if work.has_rootfs)
+        """The largest first, so that none of them is left alone in the end while the other workers are idle."""
+        return iter(sorted((work for work in self.works if work.has_rootfs), key=lambda work: -work.blobs_size))
 
     # What the engine asks.
 
@@ -321,6 +322,10 @@ class Graph:
             raise OutputError(f"{path}: cannot be read: {os_reason(error)}") from error
         text = listing.update(self.file.output, self.file.bundles, failed, good, previous)
         files.write_if_changed(path, text, sync=True)
+
+
+def _largest_first(layer: tuple[str, list[Layer]]) -> int:
+    return -layer[1][0].place.size
 
 
 def _store_layer(store: Store, copies: list[Layer]) -> None:

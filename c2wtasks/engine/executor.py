@@ -13,6 +13,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, Protocol
 
 from c2wtasks import locks
@@ -71,21 +72,21 @@ class Workers:
     """Runs steps in up to `count` worker processes, each called from a thread of its own.
 
     Each worker has a pool for itself, so that one which is killed fails its own step and no other. Workers are
-    started when they are needed, and not at all for a run that has little to do. They hold `lock`, the descriptor of
-    the lock of the run, too: nobody else begins before the last of them is gone.
+    started when they are needed, and not at all for a run that has little to do; until they have come up, which takes
+    about a second, steps run in this process. They hold `lock`, the descriptor of the lock of the run, too: nobody
+    else begins before the last of them is gone.
     """
 
     def __init__(self, count: int, lock: int) -> None:
         self.lost = False
         self._lock = lock
         self._slots = [_Slot(self) for _ in range(count)]
-        self._idle: queue.LifoQueue[_Slot] = queue.LifoQueue()
-        for slot in self._slots:
-            self._idle.put(slot)
+        self._idle: queue.LifoQueue[_Slot] = queue.LifoQueue()  # those that have come up
         self._counting = threading.Lock()
         self._starter: _Starter | None = None
         self._size = 0
         self._busy = 0
+        self._closed = False
         self.stopped = False
 
     def run(
@@ -96,20 +97,32 @@ class Workers:
             self._busy += 1
             if self._starter is None and worthwhile(self._size, self._busy):
                 self._starter = _Starter()
-            here = self._starter is None
+                for one in self._slots:
+                    self._starter.later(partial(self._come_up, one))
+        slot = self._take()
         try:
-            return function(*args, **kwargs) if here else self._run_elsewhere(label, function, args, kwargs)
+            return slot.run(label, function, args, kwargs) if slot is not None else function(*args, **kwargs)
         finally:
+            if slot is not None:
+                self._idle.put(slot)
             with self._counting:
                 self._busy -= 1
 
-    def _run_elsewhere(
-        self, label: str, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> Any:
-        slot = self._idle.get()
+    def _take(self) -> _Slot | None:
+        """A worker that is idle; there is one, once all have come up, as no more steps run at once than there are."""
         try:
-            return slot.run(label, function, args, kwargs)
+            return self._idle.get_nowait()
+        except queue.Empty:
+            return None
+
+    def _come_up(self, slot: _Slot) -> None:
+        if self._closed:
+            return
+        try:
+            slot.pool, slot.pid = _pool(self._lock)
         finally:
+            if self.stopped:
+                slot.kill()
             self._idle.put(slot)
 
     def stop(self) -> None:
@@ -119,6 +132,9 @@ class Workers:
             slot.kill()
 
     def close(self) -> None:
+        self._closed = True
+        if self._starter is not None:
+            self._starter.call(lambda: None)  # what it has begun comes to its end
         for slot in self._slots:
             slot.close()
         if self._starter is not None and not self.stopped:
@@ -141,20 +157,20 @@ class _Slot:
 
     def __init__(self, workers: Workers) -> None:
         self._workers = workers
-        self._pool: Any = None
+        self.pool: Any = None
         self.pid = 0
 
     def run(self, label: str, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         from loky.process_executor import BrokenProcessPool
 
         try:
-            if self._pool is None:
-                self._pool, self.pid = self._workers.start()
+            if self.pool is None:
+                self.pool, self.pid = self._workers.start()
             if self._workers.stopped:
                 self.kill()
-            return self._workers.submit(self._pool, _call, function, args, kwargs)
+            return self._workers.submit(self.pool, _call, function, args, kwargs)
         except BrokenProcessPool as error:
-            self._pool, self.pid = None, 0
+            self.pool, self.pid = None, 0
             self._workers.lost = True
             raise UserError(f"{label}: its worker {_cause(str(error))}", hint="run again") from error
 
@@ -166,9 +182,9 @@ class _Slot:
             pass
 
     def close(self) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(wait=False)
-            self._pool = None
+        if self.pool is not None:
+            self.pool.shutdown(wait=False)
+            self.pool = None
 
 
 def _cause(said: str) -> str:
@@ -190,9 +206,12 @@ class _Starter:
         threading.Thread(target=self._loop, name="starter of workers", daemon=True).start()
 
     def call(self, function: Callable[[], Any]) -> Any:
+        return self.later(function).result()
+
+    def later(self, function: Callable[[], Any]) -> Future[Any]:
         future: Future[Any] = Future()
         self._calls.put((function, future))
-        return future.result()
+        return future
 
     def _loop(self) -> None:
         while True:

@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import queue
 import sys
+import threading
 from collections.abc import Iterator, Sequence, Set
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -37,6 +39,7 @@ from c2wtasks.layers.tarindex import ArchiveError, read_entries
 from c2wtasks.oci.digest import Digest
 from c2wtasks.sources.model import Layer
 
+_WAITING = 4  # pieces, of a few MiB each, between decompressing and hashing
 TOO_SHORT = "the layer's tar in the cache is too short; delete it and run again"
 
 
@@ -296,6 +299,69 @@ def built_wrong(layer: Layer, wrong: str) -> LayerError:
     return LayerError(f"layer {layer.short}: {wrong}", hint=hint)
 
 
+class _Sink:
+    """Takes the layer's tar in pieces: hashes them and writes them to `out`, if any, in a thread of its own, beside
+    the one that reads and decompresses. Both let go of the interpreter, so both cores work, even on a single layer.
+
+    `full` is what happened where the disk is full: the rest is then only hashed.
+    """
+
+    def __init__(self, out: BinaryIO | None, diff_id: Digest) -> None:
+        self.size = 0
+        self.full: OSError | None = None
+        self._out = out
+        self.hash = diff_id.hasher()
+        self._pieces: queue.Queue[bytes | None] = queue.Queue(_WAITING)
+        self._failed: OSError | None = None
+        self._thread: threading.Thread | None = None
+
+    def put(self, piece: bytes) -> None:
+        """Raises OSError, of what was put before."""
+        if self._failed is not None:
+            raise self._failed
+        if self._thread is None:
+            if not self.size:  # many a layer has just one piece, which is done at the end, without a thread
+                self.size = len(piece)
+                self._pieces.put(piece)
+                return
+            self._thread = threading.Thread(target=self._run, name="writer of a layer")
+            self._thread.start()
+        self.size += len(piece)
+        self._pieces.put(piece)
+
+    def close(self) -> None:
+        """Raises OSError."""
+        self._pieces.put(None)
+        if self._thread is None:
+            self._run()
+        else:
+            self._thread.join()
+        if self._failed is not None:
+            raise self._failed
+
+    def _run(self) -> None:
+        while (piece := self._pieces.get()) is not None:
+            self.hash.update(piece)
+            if self._out is None or self.full is not None or self._failed is not None:
+                continue
+            try:
+                self._write(self._out, piece)
+            except OSError as error:
+                self._failed = error
+
+    def _write(self, out: BinaryIO, piece: bytes) -> None:
+        try:
+            offset = out.tell()
+            out.write(piece)
+            out.flush()
+            files.start_writing(out.fileno(), offset)
+        except OSError as error:
+            if error.errno not in (ENOSPC, EDQUOT):
+                raise
+            self.full = error
+            os.ftruncate(out.fileno(), 0)  # others may need the space
+
+
 def _copy_checked(layer: Layer, out: BinaryIO | None, root: str) -> Receipt:
     """Writes the layer's tar to `out`, if any, checking the blob's size and digest.
 
@@ -303,26 +369,14 @@ def _copy_checked(layer: Layer, out: BinaryIO | None, root: str) -> Receipt:
     """
     algorithm = layer.digest.algorithm if layer.digest else "sha256"
     blob = _BlobReader(layer, algorithm)
-    diff = layer.diff_id.hasher()
-    size = 0
     corrupt: CorruptStream | None = None
-    full: OSError | None = None
     with closing(blob):
-        try:
-            for chunk in plain_chunks(blob):
-                diff.update(chunk)
-                size += len(chunk)
-                if out is None or full is not None:
-                    continue
-                try:
-                    out.write(chunk)
-                except OSError as error:
-                    if error.errno not in (ENOSPC, EDQUOT):
-                        raise
-                    full = error
-                    os.ftruncate(out.fileno(), 0)  # others may need the space
-        except CorruptStream as error:
-            corrupt = error
+        with closing(_Sink(out, layer.diff_id)) as sink:
+            try:
+                for piece in plain_chunks(blob):
+                    sink.put(piece)
+            except CorruptStream as error:
+                corrupt = error
         while blob.read(1 << 20):  # the digest tells best what is wrong, and covers what nobody asked for
             pass
     if blob.missing:
@@ -332,13 +386,13 @@ def _copy_checked(layer: Layer, out: BinaryIO | None, root: str) -> Receipt:
         raise damaged(layer, f"its digest is {found}, not {layer.digest}")
     if corrupt is not None:
         raise built_wrong(layer, str(corrupt)) from corrupt
-    if full is not None:
-        need = f"{os_reason(full)} (its tar takes {size} bytes)"
-        raise OutputError(f"{root}: layer {layer.short} cannot be stored: {need}") from full
+    if sink.full is not None:
+        need = f"{os_reason(sink.full)} (its tar takes {sink.size} bytes)"
+        raise OutputError(f"{root}: layer {layer.short} cannot be stored: {need}") from sink.full
     return Receipt(
         str(found),
-        f"{layer.diff_id.algorithm}:{diff.hexdigest()}",
+        f"{layer.diff_id.algorithm}:{sink.hash.hexdigest()}",
         layer.place.size,
-        size,
+        sink.size,
         blob.fingerprint.hexdigest(),
     )

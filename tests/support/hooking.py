@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-WORKERS_AT_ONCE = "import c2wtasks.engine.executor\nc2wtasks.engine.executor.worthwhile = lambda size, busy: True\n"
-"""Even the smallest task goes to a worker process."""
+WORKERS_AT_ONCE = """
+import c2wtasks.engine.executor as _executor
+_executor.worthwhile = lambda size, busy: True
+_executor.queue.LifoQueue.get_nowait = _executor.queue.LifoQueue.get
+"""
+"""Even the smallest task goes to a worker process, and waits for that to come up."""
 
 READINGS = """
 import os, sys
