@@ -62,7 +62,7 @@ def write(path: str, content: bytes, *, mode: int = 0o644, sync: bool = False, b
         raise OutputError(f"{path}: cannot be written ({len(content)} bytes): {os_reason(error)}") from error
 
 
-def write_if_changed(path: str, content: bytes, *, sync: bool = False) -> bool:
+def write_if_changed(path: str, content: bytes, *, sync: bool = False, by_way_of: str | None = None) -> bool:
     """Like `write`, but leaves a file that already holds `content` alone. Says whether it wrote."""
     try:
         with open(path, "rb") as stream:
@@ -70,7 +70,7 @@ def write_if_changed(path: str, content: bytes, *, sync: bool = False) -> bool:
                 return False
     except OSError:
         pass
-    write(path, content, sync=sync)
+    write(path, content, sync=sync, by_way_of=by_way_of)
     return True
 
 

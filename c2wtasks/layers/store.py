@@ -224,7 +224,8 @@ class Store:
             except ArchiveError as error:
                 raise built_wrong(layer, str(error)) from error
             files.publish(out, self.tar(diff_id), sync=True)
-        files.write(self.index(diff_id), indexfile.encode(entries), sync=True, by_way_of=unfinished)
+        # One that is there may be read just now, by a task that takes note of any change.
+        files.write_if_changed(self.index(diff_id), indexfile.encode(entries), sync=True, by_way_of=unfinished)
         files.sync_folder(os.path.dirname(self.tar(diff_id)))
         return receipt
 
