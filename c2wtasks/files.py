@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from errno import ENOTDIR
@@ -141,6 +142,19 @@ def sync_file_system(folder: str) -> None:
             raise OSError(number, os.strerror(number), folder)
     finally:
         os.close(descriptor)
+
+
+def begin_to_sync(folder: str) -> None:
+    """Makes the file system of `folder` put what was written so far on disk, and does not wait for it: only a later
+    `sync_file_system`, which finds little left to do, tells that all is there."""
+
+    def sync() -> None:
+        try:
+            sync_file_system(folder)
+        except OSError:  # the later one says so
+            pass
+
+    threading.Thread(target=sync, name="syncing", daemon=True).start()
 
 
 @contextmanager

@@ -13,10 +13,10 @@ from c2wtasks import files
 from c2wtasks.bundlefile.load import load
 from c2wtasks.bundlefile.model import Bundle, BundleFile
 from c2wtasks.bundlefile.problems import BundleFileError
-from c2wtasks.catalog import listing, publish
+from c2wtasks.catalog import listing, publish, standing
 from c2wtasks.catalog.places import RECORD, ROOTFS, Places
 from c2wtasks.catalog.record import OUTPUT_VERSION
-from c2wtasks.errors import OutputError, SourceError, os_reason
+from c2wtasks.errors import OutputError, SourceError, UserError, os_reason
 from c2wtasks.layers.store import Store
 from c2wtasks.rootfs.builder import builder
 from c2wtasks.sources.memo import Memo
@@ -41,6 +41,7 @@ class Graph:
     works: list[Work] = field(default_factory=list)
     broken: list[tuple[Bundle, SourceError]] = field(default_factory=list)
     layers: dict[str, list[Layer]] = field(default_factory=dict)
+    _by_task: dict[str, Work] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: str = "bundle.yaml") -> Graph:
@@ -185,9 +186,9 @@ class Graph:
         """`bundle:<name>@<platform>`: bundle.json, and the whole bundle published."""
         for work in self.works:
             stamp = [work.places.rootfs_stamp] if work.has_rootfs else []
-            yield self._bundle_task(work.bundle, work.publish) | {
+            yield self._bundle_task(work.bundle, work.stage) | {
                 "doc": f"publishes {work.bundle} in {work.places.published}",
-                "meta": {"heavy": work.blobs_size},
+                "meta": {"heavy": work.blobs_size, "staged": True},
                 "file_dep": [*(work.places.part(name) for name in work.part_names), *stamp],
                 "targets": [work.places.output(name) for name in (*work.part_names, RECORD)],
                 "uptodate": [Inputs(output_version=OUTPUT_VERSION, **work.facts()), Published(work.places.published)],
@@ -247,6 +248,17 @@ class Graph:
                 bundle = work.bundle
                 yield from (f"tree:{bundle}", f"rootfs:{bundle}:dir", f"spec:{bundle}", f"boot:{bundle}")
                 yield f"bundle:{bundle}"
+
+    def publish(self, tasks: frozenset[str]) -> dict[str, UserError]:
+        """Publishes what these `bundle:` tasks have made ready; gives the errors of those for which it cannot."""
+        if not self._by_task:
+            self._by_task.update({f"bundle:{work.bundle}": work for work in self.works})
+        places = {task: self._by_task[task].places for task in sorted(tasks)}
+        failed = publish.publish(list(places.values()), self.file.output)
+        for task, place in places.items():
+            if place not in failed and self._by_task[task].has_rootfs:
+                standing.note(place)
+        return {task: failed[place] for task, place in places.items() if place in failed}
 
     def recover(self) -> None:
         """Removes what a run has left unfinished in the output and in the cache.

@@ -16,8 +16,7 @@ import msgspec
 
 from c2wtasks import files, fingerprint
 from c2wtasks.bundlefile.model import Bundle
-from c2wtasks.catalog import publish as publishing
-from c2wtasks.catalog import record, standing
+from c2wtasks.catalog import publish, record, standing
 from c2wtasks.catalog.places import IMAGE, INITCONFIG, RECORD, ROOTFS, SPEC, Places
 from c2wtasks.catalog.record import Record, RootfsFacts
 from c2wtasks.errors import OutputError, SpecError, TreeError, os_reason
@@ -140,14 +139,15 @@ class Work:
         )
 
     def _write_rootfs(self, tree: TreeFile, target: str) -> None:
-        """Writes the root, by way of a temporary name, which it loses when all is on disk. What the published one
-        has unchanged is shared with it."""
+        """Writes the root, by way of a temporary name, which it loses when it is whole. What the published one has
+        unchanged is shared with it."""
         unfinished = self.places.part(".rootfs")
         files.remove_tree(unfinished)
         try:
             with files.removed_on_failure(unfinished):
                 directory.write(tree, self._tar, unfinished, self.builder, self._previous(tree))
-                files.sync_file_system(self.places.parts)
+                publish.note_boot(self.places)
+                files.begin_to_sync(self.places.parts)
                 files.remove_tree(target)
                 os.rename(unfinished, target)
         except OSError as error:
@@ -240,8 +240,11 @@ class Work:
         """The files of the bundle, but for its record."""
         return (IMAGE, SPEC, INITCONFIG) if self.has_rootfs else (INITCONFIG,)
 
-    def publish(self) -> None:
-        """Raises LayerError, OutputError."""
+    def stage(self) -> None:
+        """Makes the bundle ready to be published.
+
+        Raises LayerError, OutputError.
+        """
         contents = {name: self._read_part(name) for name in self.part_names}
         facts = self._read_stamp() if self.has_rootfs else None
         outputs = {name: fingerprint.of_bytes(content) for name, content in contents.items()}
@@ -252,9 +255,7 @@ class Work:
             if self.has_rootfs:
                 self._put_rootfs(f"{new}/{ROOTFS}")
 
-        publishing.publish(self.places, {**contents, RECORD: text}, self.default_mtime_ns, put_rootfs)
-        if self.has_rootfs:
-            standing.note(self.places)
+        publish.stage(self.places, {**contents, RECORD: text}, self.default_mtime_ns, put_rootfs)
 
     def _read_part(self, name: str) -> bytes:
         path = self.places.part(name)

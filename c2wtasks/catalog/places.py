@@ -5,6 +5,7 @@
     rootfs/  image.json  spec.json  initconfig.json  bundle.json
 <output>/.parts/<name>/<platform>/   private: what the tasks of the bundle made, for the next run and for publishing
     tree  rootfs/  rootfs.json  image.json  spec.json  initconfig.json
+    boot                             since which start of the machine rootfs/ waits
     standing  standing.tree          which published folder the tree of whose root is known, and that tree
 """
 
@@ -46,6 +47,11 @@ class Places:
     @property
     def standing_tree(self) -> str:
         return f"{self.parts}/standing.tree"
+
+    @property
+    def boot(self) -> str:
+        """Tells since which start of the machine `rootfs` has waited."""
+        return f"{self.parts}/boot"
 
     def part(self, name: str) -> str:
         return f"{self.parts}/{name}"

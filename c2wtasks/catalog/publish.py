@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from c2wtasks import files
-from c2wtasks.catalog.places import PARTS, Places
+from c2wtasks.catalog.places import PARTS, ROOTFS, Places
 from c2wtasks.errors import OutputError, os_reason
 
 _AT_FDCWD = -100
@@ -18,14 +18,13 @@ _NEW = ".new"
 _OLD = ".old"
 
 
-def publish(places: Places, contents: Mapping[str, bytes], mtime_ns: int, put_rootfs: Callable[[str], None]) -> None:
-    """Replaces the published folder by one with these files and the rootfs that `put_rootfs` makes in it.
+def stage(places: Places, contents: Mapping[str, bytes], mtime_ns: int, put_rootfs: Callable[[str], None]) -> None:
+    """Makes the folder that is to be published next, with these files and the rootfs that `put_rootfs` makes in it.
 
-    `put_rootfs` gets the new folder's path; what it puts there must be on disk already. Every file is 0644 and, like
-    the folder, has `mtime_ns`: what is published depends on nothing but its inputs. All of it is on disk before it
-    gets the published name, and that name is before the old folder goes.
+    `put_rootfs` gets the new folder's path. Every file is 0644 and, like the folder, has `mtime_ns`: what is
+    published depends on nothing but its inputs.
 
-    Raises OutputError; the published folder is then as it was.
+    Raises OutputError.
     """
     new = places.part(_NEW)
     files.remove_tree(new)
@@ -37,19 +36,42 @@ def publish(places: Places, contents: Mapping[str, bytes], mtime_ns: int, put_ro
                 path = f"{new}/{name}"
                 files.write(path, content)
                 os.utime(path, ns=(mtime_ns, mtime_ns))
-            files.sync_file_system(new)
             put_rootfs(new)  # last, since a root that was moved here is lost if we are killed from now on
             os.chmod(new, 0o755)
             os.utime(new, ns=(mtime_ns, mtime_ns))
-            files.sync_folder(new)
-            _take_place(new, places.published)
-        files.sync_folder(os.path.dirname(places.published))
     except OSError as error:
-        where = error.filename or places.published
         size = sum(map(len, contents.values()))
         need = f" ({size} bytes beside the root)" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-        raise OutputError(f"{where}: cannot be published: {os_reason(error)}{need}") from error
-    files.remove_tree(new)
+        raise _unpublished(places, error, need) from error
+
+
+def publish(staged: Sequence[Places], output: str) -> dict[Places, OutputError]:
+    """Replaces the published folders by the staged ones. Gives those for which it could not, which are as they were.
+
+    All that is staged is on disk before it gets the published name, and that name is before the old folder goes.
+    That takes two syncs of the file system, however many bundles they are for.
+    """
+    failed: dict[Places, OutputError] = {}
+    try:
+        files.sync_file_system(output)
+        for places in staged:
+            try:
+                _take_place(places.part(_NEW), places.published)
+            except OSError as error:
+                failed[places] = _unpublished(places, error)
+        files.sync_file_system(output)
+    except OSError as error:
+        return {places: _unpublished(places, error) for places in staged}
+    for places in staged:
+        try:
+            files.remove_tree(places.part(_NEW))
+        except OutputError as error:
+            failed[places] = error
+    return failed
+
+
+def _unpublished(places: Places, error: OSError, need: str = "") -> OutputError:
+    return OutputError(f"{error.filename or places.published}: cannot be published: {os_reason(error)}{need}")
 
 
 def _take_place(new: str, published: str) -> None:
@@ -129,8 +151,34 @@ def _recover_bundle(places: Places) -> None:
     except OSError as error:
         raise OutputError(f"{places.published}: cannot be restored: {os_reason(error)}") from error
     for name in _names(places.parts):
-        if name.startswith("."):
+        if name.startswith(".") or (name == ROOTFS and not _is_of_this_boot(places)):
             files.remove_tree(places.part(name))
+
+
+def note_boot(places: Places) -> None:
+    """Notes that the root which waits to be published is of the time since the machine was last started: it is synced
+    when it is published, so after a power loss it may be less than it seems.
+
+    Raises OutputError.
+    """
+    files.write_if_changed(places.boot, _boot())
+
+
+def _is_of_this_boot(places: Places) -> bool:
+    try:
+        with open(places.boot, "rb") as stream:
+            return stream.read() == _boot() != b""
+    except OSError:
+        return False
+
+
+def _boot() -> bytes:
+    """What is another after each start of the machine; b"" where the system has no such thing."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", "rb") as stream:
+            return stream.read()
+    except OSError:
+        return b""
 
 
 def _names(folder: str) -> list[str]:

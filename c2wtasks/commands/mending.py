@@ -124,6 +124,9 @@ class _Listening:
     def proven(self) -> Iterable[str]:
         return self._graph.proven()
 
+    def publish(self, tasks: frozenset[str]) -> Mapping[str, UserError]:
+        return self._graph.publish(tasks)
+
     def recover(self) -> None:
         self._graph.recover()
 

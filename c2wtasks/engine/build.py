@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TextIO
 
 from doit.action import PythonAction
@@ -63,7 +64,8 @@ def _build(command: Any, hooks: Hooks, options: dict[str, Any]) -> int:
     with interrupt.stoppable(), alone(command, hooks) as held, _output(options["outfile"]) as stream:
         with _own_streams(), _executor(options["num_process"], held) as executor:
             adopt(command.dep_manager, control.tasks, hooks.proven())
-            runner = _runner(command, stream, options, executor, lambda: _foresee(command, hooks, control, options))
+            foresee = partial(_foresee, command, hooks, control, options)
+            runner = _runner(command, stream, options, executor=executor, foresee=foresee, publish=hooks.publish)
             runner.run_all(control.task_dispatcher())
         with interrupt.shielded():
             stream.flush()
@@ -136,9 +138,7 @@ def _check(options: dict[str, Any]) -> None:
         _say(["note: heavy steps run in processes anyway, all else in threads"])
 
 
-def _runner(
-    command: Any, stream: TextIO, options: dict[str, Any], executor: Executor, foresee: Callable[[], None]
-) -> Runner:
+def _runner(command: Any, stream: TextIO, options: dict[str, Any], **more: Any) -> Runner:
     reporter = options["reporter"]
     if isinstance(reporter, str):
         reporter = Console if reporter == "console" else command.reporters[reporter]
@@ -151,8 +151,8 @@ def _runner(
     )
     workers = options["num_process"]
     if workers > 1:
-        return ThreadRunner(*arguments, executor=executor, foresee=foresee, num_process=workers)
-    return Runner(*arguments, executor=executor, foresee=foresee)
+        return ThreadRunner(*arguments, **more, num_process=workers)
+    return Runner(*arguments, **more)
 
 
 def _foresee(command: Any, hooks: Hooks, control: TaskControl, options: dict[str, Any]) -> None:

@@ -6,12 +6,17 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from c2wtasks.engine.checker import Checker
+from c2wtasks.errors import UserError
 
 KEY = "c2wtasks"
 
 HEAVY = "heavy"
 """In the `meta` of a task whose actions are heavy and may run in another process: how many bytes of blobs they have
 to do with."""
+
+
+STAGED = "staged"
+"""In the `meta` of a task which only makes ready what is then published together with others' (`Hooks.publish`)."""
 
 
 def heavy(task: Any) -> int | None:
@@ -40,6 +45,10 @@ class Hooks(Protocol):
 
     def proven(self) -> Iterable[str]:
         """The tasks that prove themselves current by what is on disk, where nothing is remembered of them."""
+
+    def publish(self, tasks: frozenset[str]) -> Mapping[str, UserError]:
+        """Called with tasks that have ended well and are STAGED: makes what they have made ready their targets.
+        Gives the errors of those for which that cannot be done."""
 
     def recover(self) -> None:
         """Called first, where the last run was cut short: removes what it left unfinished.

@@ -11,11 +11,17 @@ from doit.action import PythonAction
 from doit.exceptions import BaseFail, DependencyError, UnmetDependency
 
 from c2wtasks.engine.checker import Checker, State
-from c2wtasks.engine.config import heavy
+from c2wtasks.engine.config import STAGED, heavy
 from c2wtasks.engine.executor import Executor
 from c2wtasks.engine.failure import UserFailure, guard, reason
 from c2wtasks.engine.interrupt import Stopped, shielded, stop_threads
 from c2wtasks.errors import UserError, os_reason
+
+# So many bundles, or of so many bytes of blobs, are published together.
+_TOGETHER = 64
+_LARGE = 2 << 30
+
+Publish = Callable[[frozenset[str]], Mapping[str, UserError]]
 
 _TARGET = "target: "  # before a target's path: the key of its state in the record of its task
 
@@ -51,15 +57,19 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
     """Runs tasks one by one.
 
     Beyond doit's own: it remembers which tasks failed and for which others (`failed`), and in the end which are
-    as they should be (`current`); a task that was not executed
-    keeps its record, so that it is still up to date once what it waits for is mended; it records the states
-    of targets; and a signal ends it in good order (`stopped` is set, finished tasks are recorded). It calls `foresee`
-    when it comes to the first heavy task that is stale.
+    as they should be (`current`); a task that was not executed keeps its record, so that it is still up to date once
+    what it waits for is mended; it records the states of targets; STAGED tasks are published, and recorded, many at a
+    time; and a signal ends it in good order (`stopped` is set, finished tasks are recorded). It calls `foresee` when
+    it comes to the first heavy task that is stale.
     """
 
-    def __init__(self, *args: Any, executor: Executor, foresee: Callable[[], None], **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, executor: Executor, foresee: Callable[[], None], publish: Publish, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.executor = executor
+        self._publish = publish
+        self._staged: dict[str, Any] = {}
         self._foresee: Callable[[], None] | None = foresee
         self.checker: Checker = self.dep_manager.checker
         self.failed: dict[str, dict[str, str]] = {}
@@ -67,11 +77,14 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
         self.executed = 0
         self.stopped: Stopped | None = None
         self._running: dict[str, Any] = {}
+        self._nodes: Mapping[str, Any] = {}
 
     def run_tasks(self, task_dispatcher: Any) -> None:
         watch_targets(self.dep_manager, task_dispatcher.targets)
+        self._nodes = task_dispatcher.nodes
         try:
             super().run_tasks(task_dispatcher)
+            self._publish_staged()
         except KeyboardInterrupt as stop:
             self.stopped = stop if isinstance(stop, Stopped) else Stopped()
             with shielded():
@@ -85,6 +98,9 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
             )
 
     def select_task(self, node: Any, tasks_dict: Any) -> bool:
+        if not self._staged.keys().isdisjoint(node.task.task_dep):
+            self._publish_staged()
+            node.bad_deps = [self._nodes[name] for name in node.task.task_dep if name in self.failed]
         if not super().select_task(node, tasks_dict):
             return False
         # doit does not look at the dependencies of a task that it runs for a missing target
@@ -112,9 +128,19 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
             node.run_status = "successful"  # a group: nothing to record
             self.reporter.add_success(task)
             return
+        if base_fail is None and (task.meta or {}).get(STAGED):
+            node.run_status = "successful"  # so far: it is recorded, and said, when it is published
+            self._staged[task.name] = node
+            if len(self._staged) >= _TOGETHER or sum(heavy(one.task) or 0 for one in self._staged.values()) > _LARGE:
+                self._publish_staged()
+            return
+        self._settle(node, base_fail)
+
+    def _settle(self, node: Any, base_fail: Any) -> None:
+        """Records how a task has ended."""
         try:
             if base_fail is None:
-                _record_targets(self.dep_manager, task)
+                _record_targets(self.dep_manager, node.task)
             super().process_task_result(node, base_fail)
             self.dep_manager.backend.commit()
         except OSError as error:
@@ -123,6 +149,15 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
             self._handle_task_error(node, UserFailure(error))
         if node.run_status == "successful":
             self.executed += 1
+
+    def _publish_staged(self) -> None:
+        if not self._staged:
+            return
+        failed = self._publish(frozenset(self._staged))
+        for name, node in list(self._staged.items()):
+            del self._staged[name]
+            self.checker.made(node.task.targets)
+            self._settle(node, UserFailure(failed[name]) if name in failed else None)
 
     def finish(self) -> Any:
         with shielded():
@@ -159,6 +194,9 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
     def _abandon(self) -> None:
         """Sees to it that the tasks that were at work run again, whatever they have left behind."""
         self.executor.stop()
+        for node in self._staged.values():
+            node.run_status = "failure"
+            self._running[node.task.name] = node.task
         for task in self._running.values():
             self.dep_manager.remove_success(task)
             self.reporter.add_failure(task, BaseFail("interrupted", report=False))

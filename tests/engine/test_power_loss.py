@@ -42,7 +42,7 @@ _after(c2wtasks.catalog.publish, "_exchange", "exchange", _path(0), _path(1))
 sys.addaudithook(_opened)
 """
 
-IN_PARTS = ("tree", "image.json", "spec.json", "initconfig.json", "rootfs.json", "standing")
+IN_PARTS = ("tree", "image.json", "spec.json", "initconfig.json", "rootfs.json", "standing", "boot")
 """Kept between runs, and compared with what is recorded of them: nobody else trusts them by name."""
 
 
@@ -74,7 +74,9 @@ class Disk:
 
     def rename(self, source: str, target: str) -> None:
         relative = os.path.relpath(target, self.folder)
-        if "/.new/" in target and not target.endswith("/rootfs"):  # published later, as a whole
+        if target.endswith("/rootfs"):  # waits for its bundle, and is not trusted after a power loss
+            return
+        if "/.new/" in target:  # published later, as a whole
             self.content.discard(source)
             self.content.add(target)
             return
@@ -156,3 +158,21 @@ def test_the_measure_works(tmp_path: Path, recorded: tuple[dict[str, str], Path]
     assert run_doit(tmp_path, "-n", "0", env=env).exit == 0
     with pytest.raises(AssertionError):
         replay(tmp_path, calls)
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["killed", "power lost"])
+def test_a_root_that_waits(tmp_path: Path, kept: bool) -> None:
+    """It is used if the machine has not been started since, and written again if it has."""
+    images = small_catalog(tmp_path)
+    assert run_doit(tmp_path).exit == 0
+    images["web"]["same_owner"] = False
+    write_catalog(tmp_path, images)
+    assert run_doit(tmp_path, "run", "-a", "rootfs:web@linux/amd64:dir").exit == 0
+    parts = tmp_path / "bundles/.parts/web/linux-amd64"
+    (parts / "rootfs/etc/passwd").write_text("less than it seems")
+    if not kept:
+        (parts / "boot").write_text("an earlier one")
+    (tmp_path / ".doit.db.lock").write_text("pid 1 on a-dead-host\n")
+    assert run_doit(tmp_path).exit == 0
+    text = (tmp_path / "bundles/web/linux-amd64/rootfs/etc/passwd").read_text()
+    assert (text == "less than it seems") == kept
