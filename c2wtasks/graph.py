@@ -18,7 +18,9 @@ from c2wtasks.catalog.places import RECORD, ROOTFS, Places
 from c2wtasks.catalog.record import OUTPUT_VERSION
 from c2wtasks.errors import OutputError, SourceError, os_reason
 from c2wtasks.layers.store import Store
+from c2wtasks.registry.hosts import Access
 from c2wtasks.rootfs.builder import builder
+from c2wtasks.sources.documents import Documents
 from c2wtasks.sources.memo import Memo
 from c2wtasks.sources.model import Layer
 from c2wtasks.sources.resolve import Resolver
@@ -56,7 +58,7 @@ class Graph:
             raise InvalidDodoFile(lines if count == 1 else f"{count} mistakes, nothing was done:\n{lines}") from error
         graph = cls(file, Store(f"{file.cache}/layers"))
         memo = Memo.of(file.cache)
-        resolver = Resolver(memo)
+        resolver = Resolver(access(file), Documents(f"{file.cache}/documents"), memo)
         copied: set[str] = set()
         for bundle in file.bundles:
             try:
@@ -93,7 +95,7 @@ class Graph:
                 "doc": f"reads, checks and stores the layer {copies[0].short}",
                 "actions": [(_store_layer, [self.store, copies])],
                 "meta": {"heavy": copies[0].place.size},
-                "file_dep": [] if digest else sorted({copy.place.path for copy in copies}),
+                "file_dep": [] if digest else sorted({copy.place.where for copy in copies}),
                 "targets": [self.store.receipt_file(digest)] if digest else [],
                 "uptodate": [
                     Inputs(claims=[str(diff_id) for diff_id in claims]),
@@ -285,6 +287,11 @@ class Graph:
             raise OutputError(f"{path}: cannot be read: {os_reason(error)}") from error
         text = listing.update(self.file.output, self.file.bundles, failed, good, previous)
         files.write_if_changed(path, text, sync=True)
+
+
+def access(file: BundleFile) -> Access:
+    """How the registries that bundle.yaml names may be reached."""
+    return Access(file.registries, kept=f"{file.cache}/blobs" if file.keep_blobs else "")
 
 
 def _store_layer(store: Store, copies: list[Layer]) -> None:

@@ -20,7 +20,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence, Set
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from errno import EDQUOT, EIO, ENOSPC
 from mmap import ACCESS_READ, mmap
 from typing import BinaryIO
@@ -29,7 +29,7 @@ import msgspec
 import xxhash
 
 from c2wtasks import files, locks
-from c2wtasks.errors import LayerError, OutputError, os_reason
+from c2wtasks.errors import LayerError, OutputError, SourceError, os_reason
 from c2wtasks.layers import indexfile
 from c2wtasks.layers.decompress import CorruptStream, plain_chunks
 from c2wtasks.layers.entry import Entry
@@ -65,26 +65,27 @@ class _BlobReader:
         self.fingerprint = xxhash.xxh3_128()
         self.missing = layer.place.size
         try:
-            self._descriptor = os.open(layer.place.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        except OSError as error:
+            self._blob = layer.place.open()
+        except (OSError, SourceError) as error:
             raise self._unreadable(error) from error
 
     def read(self, size: int, /) -> bytes:
-        place = self._layer.place
         try:
-            content = os.pread(self._descriptor, min(size, self.missing), place.offset + place.size - self.missing)
-        except OSError as error:
+            content = self._blob.read(min(size, self.missing))
+        except (OSError, SourceError) as error:
             raise self._unreadable(error) from error
         self.missing -= len(content)
         self.hash.update(content)
         self.fingerprint.update(content)
         return content
 
-    def _unreadable(self, error: OSError) -> LayerError:
-        return LayerError(f"layer {self._layer.short}: {self._layer.place.path} cannot be read: {os_reason(error)}")
+    def _unreadable(self, error: OSError | SourceError) -> LayerError:
+        if isinstance(error, SourceError):
+            return LayerError(f"layer {self._layer.short}: {error.message}", hint=error.hint)
+        return LayerError(f"layer {self._layer.short}: {self._layer.place.where} cannot be read: {os_reason(error)}")
 
     def close(self) -> None:
-        os.close(self._descriptor)
+        self._blob.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,11 +191,22 @@ class Store:
         first_error: LayerError | None = None
         for copy in copies:
             try:
-                return self._read_in(copy, claims, unfinished)
+                return self._read_twice(copy, claims, unfinished)
             except LayerError as error:
                 first_error = first_error or error
         assert first_error is not None
         raise first_error
+
+    def _read_twice(self, layer: Layer, claims: Set[Digest], unfinished: str) -> Receipt:
+        """Reads a blob that came damaged once more, where another reading may give a good one."""
+        try:
+            return self._read_in(layer, claims, unfinished)
+        except DamagedBlob as error:
+            place = layer.place.elsewhere()
+            if place is None:
+                raise
+            print(f"{error.message}; fetching it once more", file=sys.stderr, flush=True)
+            return self._read_in(replace(layer, place=place), claims, unfinished)
 
     def _read_in(self, layer: Layer, claims: Set[Digest], unfinished: str) -> Receipt:
         if self.holds(layer.diff_id):  # as another blob, perhaps: this one is only to be checked then
@@ -271,10 +283,14 @@ def _index(tar: str) -> list[Entry]:
             return list(read_entries(content))
 
 
-def damaged(layer: Layer, found: str) -> LayerError:
+class DamagedBlob(LayerError):
+    """A copy of a blob holds something else than its digest says."""
+
+
+def damaged(layer: Layer, found: str) -> DamagedBlob:
     """The error for a copy of a blob that holds something else than its digest says."""
-    return LayerError(
-        f"layer {layer.short}: the blob in {layer.place.path} is damaged: {found}",
+    return DamagedBlob(
+        f"layer {layer.short}: the blob in {layer.place.where} is damaged: {found}",
         hint="fetch the image again",
     )
 
@@ -289,7 +305,7 @@ def wrong_diff_id(layer: Layer, receipt: Receipt) -> LayerError:
 def built_wrong(layer: Layer, wrong: str) -> LayerError:
     """The error for a blob whose content is wrong, though it is what its digest says, if it has one."""
     if layer.digest is None:
-        hint = f"{layer.place.path} is damaged, or the image was built wrong: fetch or build it again"
+        hint = f"{layer.place.where} is damaged, or the image was built wrong: fetch or build it again"
     else:
         hint = "the blob's digest is right, so the image was built wrong: build it again"
     return LayerError(f"layer {layer.short}: {wrong}", hint=hint)
@@ -325,7 +341,7 @@ def _copy_checked(layer: Layer, out: BinaryIO | None, root: str) -> Receipt:
         while blob.read(1 << 20):  # the digest tells best what is wrong, and covers what nobody asked for
             pass
     if blob.missing:
-        raise LayerError(f"layer {layer.short}: {layer.place.path} ends {blob.missing} bytes too early")
+        raise LayerError(f"layer {layer.short}: {layer.place.where} ends {blob.missing} bytes too early")
     found = Digest(algorithm, blob.hash.hexdigest())
     if layer.digest is not None and found != layer.digest:
         raise damaged(layer, f"its digest is {found}, not {layer.digest}")

@@ -10,6 +10,7 @@ import os
 import stat
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
@@ -18,7 +19,7 @@ from c2wtasks.errors import OutputError
 from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import Reference
 from c2wtasks.sealed import seal, unseal
-from c2wtasks.sources.model import Image
+from c2wtasks.sources.model import BlobPlace, Image, Place
 
 _MAGIC = b"c2wmemo\x01"
 _TICK_NS = 20_000_000
@@ -34,7 +35,13 @@ class _Memory(msgspec.Struct):
     images: dict[str, Image] = {}
 
 
-_DECODER = msgspec.msgpack.Decoder(_Memory)
+def _place(kind: type, fields: Any) -> Any:
+    """A layer's place: of those that are remembered, each is in a file."""
+    assert kind is Place
+    return msgspec.convert(fields, BlobPlace)
+
+
+_DECODER = msgspec.msgpack.Decoder(_Memory, dec_hook=_place)
 
 
 @dataclass(slots=True)
@@ -64,8 +71,10 @@ class Memo:
         if image is None or not all(self._stands(file) for file in image.files):
             return None
         for layer in image.layers:
-            state = self._state(layer.place.path)
-            if state is None or state[2] < layer.place.offset + layer.place.size:
+            place = layer.place
+            assert isinstance(place, BlobPlace), place
+            state = self._state(place.path)
+            if state is None or state[2] < place.offset + place.size:
                 return None
         self._now.images[key] = image
         return image
