@@ -40,7 +40,7 @@ def tell(line: str) -> None:
 class Client:
     """Reads from registries. Threads may share it."""
 
-    def __init__(self, access: Access, waiting: Limits = limits.DEFAULT) -> None:
+    def __init__(self, access: Access, waiting: Limits) -> None:
         self.access = access
         self.limits = waiting
         self._wire = Wire(access, waiting)
@@ -272,4 +272,4 @@ def _skip(body: Body, count: int) -> None:
 @lru_cache(8)
 def client(access: Access) -> Client:
     """This process's client for registries that are reached like this."""
-    return Client(access)
+    return Client(access, limits.DEFAULT)

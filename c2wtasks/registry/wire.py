@@ -174,13 +174,13 @@ def _reason(error: BaseException, limits: Limits) -> str:
     match error:
         case exceptions.NameResolutionError():
             return "its name is not known"
-        case exceptions.ConnectTimeoutError():
-            return f"no connection within {limits.connect:g} s"
         case exceptions.ReadTimeoutError() | TimeoutError():
             return f"no data for {limits.stall:g} s"
         case exceptions.NewConnectionError():
             cause = error.__cause__ or error.__context__
             return f"cannot be reached: {os_reason(cause) if isinstance(cause, OSError) else 'no connection'}"
+        case exceptions.ConnectTimeoutError():  # that before is one, too
+            return f"no connection within {limits.connect:g} s"
         case exceptions.IncompleteRead():
             return "the connection ended too early"
         case exceptions.ProtocolError():

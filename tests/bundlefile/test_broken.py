@@ -91,9 +91,9 @@ ONE_FILE: list[tuple[str, str, list[str]]] = [
     ("lock", IMAGES + "lock: x\n", ["2:7: lock: 'x' is not one of remote, all"]),
     ("a registry's keys", IMAGES + "registries: {h.example: {insecur: true, mirrors: [a/B, 'http://m', 7]}}\n", [
         "2:26: registries.h.example.insecur: unknown key; did you mean 'insecure'?",
-        "2:50: registries.h.example.mirrors[0]: 'a/B' is not a host, with or without a port and a path",
-        "2:55: registries.h.example.mirrors[1]: 'http://m' is a URL; write the host alone, and insecure: true for plain http",
-        "2:67: registries.h.example.mirrors[2]: expected a mirror's host, such as mirror.example:5000, found the number 7",
+        "2:51: registries.h.example.mirrors[0]: 'a/B' is not a host, with or without a port and a path",
+        "2:56: registries.h.example.mirrors[1]: 'http://m' is a URL; write the host alone, and insecure: true for plain http",
+        "2:68: registries.h.example.mirrors[2]: expected a mirror's host, such as mirror.example:5000, found the number 7",
     ]),
     ("a registry's name", IMAGES + "registries: {'https://x': {}, a: 1}\n", [
         "2:14: registries: 'https://x' is not a host, with or without a port",

@@ -39,7 +39,7 @@ def test_normal_form(text: str, want: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "'' is not the name of a repository"),
+        ("", "'library/' is not the name of a repository"),
         ("Busybox", "must be in lower case"),
         ("h.example/", "is not the name of a repository"),
         ("a//b", "is not the name of a repository"),

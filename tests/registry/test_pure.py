@@ -43,8 +43,16 @@ def test_challenges(header: str, want: list[Challenge]) -> None:
 
 @pytest.mark.parametrize(
     ("value", "want"),
-    [(None, None), ("7", 7), (" 0 ", 0), ("soon", None), ("-1", None), ("", None)]
-    + [("Thu, 01 Jan 1970 00:16:45 GMT", 5), ("Thu, 01 Jan 1970 00:00:00 GMT", 0)],
+    [
+        (None, None),
+        ("7", 7),
+        (" 0 ", 0),
+        ("soon", None),
+        ("-1", None),
+        ("", None),
+        ("Thu, 01 Jan 1970 00:16:45 GMT", 5),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
+    ],
 )
 def test_retry_after(value: str | None, want: float | None) -> None:
     assert retry_after(value, now=1000) == want
@@ -180,9 +188,9 @@ def test_helpers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("text", ["{geheim", '"geheim"', '{"auths": {"h": {"auth": "geheim!"}}}'])
 def test_bad_files(tmp_path: Path, text: str) -> None:
-    with pytest.raises(RegistryError, match="config.json") as caught:
+    with pytest.raises(RegistryError, match=r"config\.json") as caught:
         credentials.find("h", "a", files(tmp_path, docker=text))
-    assert "geheim" not in str(caught.value)
+    assert "geheim" not in str(caught.value).replace(str(tmp_path), "")
 
 
 def test_a_file_that_is_named_must_be_there(tmp_path: Path) -> None:
