@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from functools import lru_cache
 from typing import TypeVar
-from urllib.parse import urljoin
 
 from c2wtasks.errors import printable
 from c2wtasks.oci.digest import Digest
@@ -22,7 +21,7 @@ from c2wtasks.registry.credentials import Secret
 from c2wtasks.registry.errors import Broken, NotThere, RegistryError
 from c2wtasks.registry.hosts import Access, Endpoint
 from c2wtasks.registry.limits import Limits, retry_after
-from c2wtasks.registry.wire import Body, Response, Wire, split
+from c2wtasks.registry.wire import Body, Response, Wire, joined, split
 
 T = TypeVar("T")
 
@@ -196,7 +195,7 @@ class Client:
             if response.status not in _REDIRECTS or not target:
                 return response, strayed
             self._wire.discard(response)
-            url = urljoin(url, target)
+            url = joined(url, target)
         raise RegistryError(f"{origin[1]} redirects more than {_MAX_REDIRECTS} times")
 
     def _problem(self, endpoint: Endpoint, what: str, response: Response, strayed: bool) -> Exception:

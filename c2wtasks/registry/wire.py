@@ -8,6 +8,7 @@ import time
 import urllib.request
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urljoin
 
 import urllib3
 from urllib3 import exceptions
@@ -142,6 +143,14 @@ class Wire:
 
 class _NoTls(Broken):
     """There is nothing that speaks TLS."""
+
+
+def joined(url: str, target: str) -> str:
+    """Where a redirect from `url` leads. Raises RegistryError."""
+    try:
+        return urljoin(url, target)
+    except ValueError:
+        raise RegistryError("a registry gave a URL that cannot be read") from None
 
 
 def split(url: str) -> tuple[str, str]:

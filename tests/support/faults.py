@@ -1,7 +1,7 @@
 """A proxy in front of a registry that does to answers what networks and servers do.
 
 with FaultyProxy(address) as proxy:
-    proxy.plan = on_blobs(Cut(1000), Status(500), None)   # the first answer is cut, the second a 500, then all well
+    proxy.plan = on_blobs(Cut(1000), Status(500))   # the first answer is cut, the second a 500, then all is well
     ...
     assert [asked.range for asked in proxy.asked if asked.is_blob] == [...]
 """
@@ -21,12 +21,13 @@ from tests.support.registries import Certificate, Server
 
 @dataclass
 class Asked:
-    """A request, and how many bytes of a body it got."""
+    """A request, by which connection it came, and how many bytes of a body it got."""
 
     method: str
     path: str
     authorization: str | None
     range: str | None
+    client: tuple[str, int]
     sent: int = 0
 
     @property
@@ -147,7 +148,10 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        asked = Asked(self.command, self.path, self.headers.get("Authorization"), self.headers.get("Range"))
+        headers = self.headers
+        asked = Asked(
+            self.command, self.path, headers.get("Authorization"), headers.get("Range"), self.client_address
+        )
         self.server.asked.append(asked)
         fault = self.server.plan(asked)
         if self.server.redirects and asked.is_blob:
