@@ -45,6 +45,7 @@ class Client:
         self._wire = Wire(access, waiting)
         self._lock = threading.Lock()
         self._authorities: dict[tuple[str, str], Authority] = {}
+        self._given_up: set[str] = set()
 
     def digest_of(self, repository: Repository, tag: str) -> Digest | None:
         """The digest that `tag` has now; None where the registry does not tell it beforehand.
@@ -108,6 +109,17 @@ class Client:
             raise
         return body
 
+    def patience(self, endpoint: Endpoint, what: str) -> Patience:
+        """How often to try to get `what`. A host that does not answer costs the many things it has only once."""
+        waiting = self.limits
+        few = endpoint.is_mirror or endpoint.address in self._given_up
+        return Patience(
+            waiting,
+            f"{label(endpoint)}: {what}",
+            waiting.few_attempts if few else waiting.attempts,
+            lambda: self._given_up.add(endpoint.address),
+        )
+
     def discard(self, response: Response) -> None:
         self._wire.discard(response)
 
@@ -144,7 +156,7 @@ class Client:
         return self._patiently(own, what, ask)
 
     def _patiently(self, endpoint: Endpoint, what: str, ask: Callable[[Endpoint], T]) -> T:
-        patience = Patience(self.limits, f"{label(endpoint)}: {what}", is_mirror=endpoint.is_mirror)
+        patience = self.patience(endpoint, what)
         while True:
             try:
                 return ask(endpoint)
@@ -165,6 +177,7 @@ class Client:
                 raise refused(label(endpoint), sent is not None)
             authority.renew(response, sent)
         if response.status in (200, 206):
+            self._given_up.discard(endpoint.address)
             return response
         self._wire.discard(response)
         raise self._problem(endpoint, what, response, strayed)
@@ -221,13 +234,14 @@ def label(endpoint: Endpoint) -> str:
 
 
 class Patience:
-    """How often something is tried again."""
+    """How often something is tried again: `attempts` times in all, then `give_up` is called."""
 
-    def __init__(self, waiting: Limits, name: str, *, is_mirror: bool) -> None:
+    def __init__(self, waiting: Limits, name: str, attempts: int, give_up: Callable[[], None]) -> None:
         self._limits = waiting
         self._name = name
         self._failures = 0
-        self._left = (waiting.mirror_attempts if is_mirror else waiting.attempts) - 1
+        self._left = attempts - 1
+        self._give_up = give_up
         self._came = 0
 
     def came(self, count: int) -> None:
@@ -244,6 +258,7 @@ class Patience:
         if wait > self._limits.longest_wait:
             raise RegistryError(f"{self._name}: {error.reason}; it asks to wait {wait:.0f} s", hint="run again later")
         if self._left == 0:
+            self._give_up()
             raise RegistryError(f"{self._name}: {error.reason}, the last of several tries", hint="run again later")
         self._left -= 1
         self._failures += 1

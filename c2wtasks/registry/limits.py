@@ -12,7 +12,8 @@ class Limits:
     """`connect` until a connection stands, `answer` until the headers of an answer are here, `stall` between two
     bytes of a body. Within `window` of waiting a body must bring `rate` bytes a second.
 
-    A request is tried `attempts` times, a mirror's `mirror_attempts`. Between two tries there are pauses from
+    A request is tried `attempts` times; `few_attempts` times where a mirror is asked, or a host that was given up
+    before and has answered nothing since. Between two tries there are pauses from
     `first_pause` on, doubled each time up to `longest_pause`; a registry may ask for one up to `longest_wait`. Each
     `earns` bytes that a blob brought allow for one more try of it. `per_host` connections are open at once.
     """
@@ -23,7 +24,7 @@ class Limits:
     window: float = 30
     rate: int = 1024
     attempts: int = 6
-    mirror_attempts: int = 2
+    few_attempts: int = 2
     first_pause: float = 0.5
     longest_pause: float = 30
     longest_wait: float = 300

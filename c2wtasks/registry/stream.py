@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from c2wtasks.oci.digest import Digest
-from c2wtasks.registry.client import Client, Patience, label, tell
+from c2wtasks.registry.client import Client, Patience, tell
 from c2wtasks.registry.errors import Broken, RegistryError
 from c2wtasks.registry.hosts import Endpoint
 from c2wtasks.registry.wire import Body
@@ -72,6 +72,4 @@ class BlobStream:
             self._patience = self._new_patience()
 
     def _new_patience(self) -> Patience:
-        endpoint = self._endpoints[0]
-        name = f"{label(endpoint)}: {self._digest.short}"
-        return Patience(self._client.limits, name, is_mirror=endpoint.is_mirror)
+        return self._client.patience(self._endpoints[0], self._digest.short)
