@@ -25,7 +25,7 @@ from c2wtasks.rootfs.builder import builder
 from c2wtasks.sources.documents import Documents
 from c2wtasks.sources.locked import LockedResolver, entry_of
 from c2wtasks.sources.memo import Memo
-from c2wtasks.sources.model import Layer
+from c2wtasks.sources.model import BlobPlace, Layer
 from c2wtasks.sources.resolve import Resolver
 from c2wtasks.steps import Work
 from c2wtasks.uptodate import Exists, Inputs, Published
@@ -81,6 +81,8 @@ class Graph:
                         copies.append(layer)
                     if copies[0].place != layer.place:
                         copied.add(layer.key)
+        for copies in graph.layers.values():
+            copies.sort(key=lambda copy: not isinstance(copy.place, BlobPlace))  # what is here is not fetched
         memo.save()
         return graph
 
