@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 
 import msgspec
 from doit.exceptions import InvalidCommand
@@ -19,6 +20,7 @@ from c2wtasks.errors import os_reason
 from c2wtasks.graph import Graph
 from c2wtasks.layers import sweep
 from c2wtasks.layers.sweep import Kind, Needed, Removal
+from c2wtasks.oci.digest import Digest
 from c2wtasks.sources.memo import Memo
 
 _MAX_SIZE = {
@@ -143,7 +145,19 @@ def _needed(graph: Graph) -> Needed:
     return Needed(
         frozenset(one for diff_ids, _ in pairs for one in diff_ids),
         frozenset(one for _, digests in pairs for one in digests),
+        frozenset(_documents(graph)),
     )
+
+
+def _documents(graph: Graph) -> Iterator[Digest]:
+    """The manifests and configs that the lock names, so that all can be built again without a network; and those of
+    the images as they are now."""
+    entries = (*graph.lock.entries.values(), *graph.unlocked().values())
+    for entry in entries:
+        if entry is not None:
+            yield entry.config
+            if entry.manifest is not None:
+                yield entry.manifest
 
 
 def _removed(removal: Removal) -> Removed:

@@ -284,3 +284,26 @@ def test_an_absent_platform_fails_alone(catalog: Catalog) -> None:
     assert (catalog.folder / "bundles/db/linux-amd64/bundle.json").exists()
     assert "image db@" in catalog.lock.read_text()
     assert "image web@" not in catalog.lock.read_text()
+
+
+def test_gc_keeps_what_an_offline_run_needs(catalog: Catalog) -> None:
+    catalog.write(keep_blobs=True)
+    catalog.doit()
+    assert catalog.doit("gc").stdout.startswith("removed"), "the indexes that the tags lead to"
+    shutil.rmtree(catalog.folder / "bundles")
+    (catalog.folder / "cache/layers").rename(catalog.folder / "cache/gone")
+    shutil.rmtree(catalog.folder / "cache/gone")
+    assert catalog.doit("--offline").exit == 0, "the blobs were kept"
+    write_catalog(catalog.folder, {"web": f"docker://{catalog.proxy.address}/web:1"}, keep_blobs=True)
+    catalog.doit("lock")
+    shutil.rmtree(catalog.folder / "bundles")
+    report = json.loads(catalog.doit("gc", "--json").stdout)
+    assert sorted(one["kind"] for one in report["removed"]) == [
+        "blob",
+        "document",
+        "document",
+        "index",
+        "receipt",
+        "tar",
+    ]
+    assert catalog.doit("--offline").exit == 0
