@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence, Set
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from errno import EDQUOT, EIO, ENOSPC
-from mmap import ACCESS_READ, mmap
+from mmap import ACCESS_READ, MADV_DONTNEED, PAGESIZE, mmap
 from typing import BinaryIO
 
 import msgspec
@@ -37,6 +37,7 @@ from c2wtasks.layers.tarindex import ArchiveError, read_entries
 from c2wtasks.oci.digest import Digest
 from c2wtasks.sources.model import Layer
 
+_MAPPED = 32 << 20
 TOO_SHORT = "the layer's tar in the cache is too short; delete it and run again"
 
 
@@ -280,7 +281,15 @@ def _index(tar: str) -> list[Entry]:
         if os.fstat(stream.fileno()).st_size == 0:
             return []
         with mmap(stream.fileno(), 0, access=ACCESS_READ) as content:
-            return list(read_entries(content))
+            entries = []
+            kept = 0
+            for entry in read_entries(content):
+                entries.append(entry)
+                if entry.header - kept >= _MAPPED:  # what was looked at would go on counting as our memory
+                    behind = entry.header // PAGESIZE * PAGESIZE
+                    content.madvise(MADV_DONTNEED, kept, behind - kept)
+                    kept = behind
+            return entries
 
 
 class DamagedBlob(LayerError):
