@@ -219,14 +219,13 @@ class Graph:
     def bundle_tasks(self) -> Iterator[Task]:
         """`bundle:<name>@<platform>`: bundle.json, and the whole bundle published."""
         for work in self.works:
-            published = Published(work.places.published)
             stamp = [work.places.rootfs_stamp] if work.has_rootfs else []
-            yield self._bundle_task(work.bundle, (work.publish, [published.is_trusted])) | {
+            yield self._bundle_task(work.bundle, work.publish) | {
                 "doc": f"publishes {work.bundle} in {work.places.published}",
                 "meta": {"heavy": work.blobs_size},
                 "file_dep": [*(work.places.part(name) for name in work.part_names), *stamp],
                 "targets": [work.places.output(name) for name in (*work.part_names, RECORD)],
-                "uptodate": [Inputs(output_version=OUTPUT_VERSION, **work.facts()), published],
+                "uptodate": [Inputs(output_version=OUTPUT_VERSION, **work.facts()), Published(work.places.published)],
             }
         for bundle, error in self.broken:
             yield self._bundle_task(bundle, (_fail, [error])) | {"doc": f"fails: {error}"}
@@ -269,6 +268,19 @@ class Graph:
     def workers(self) -> int:
         """`workers:` of bundle.yaml, or the cores that this process may use."""
         return self.file.workers or len(os.sched_getaffinity(0))
+
+    def proven(self) -> Iterator[str]:
+        """The tasks of layers that were read, by their receipts, and of bundles that prove themselves current by what
+        is on disk."""
+        for key, copies in self.layers.items():
+            receipt = self.store.receipt(copies[0].digest) if copies[0].digest else None
+            if receipt is not None and receipt.diff_id in {str(copy.diff_id) for copy in copies}:
+                yield f"layer:{key}"
+        for work in self.works:
+            if work.is_proven():
+                bundle = work.bundle
+                yield from (f"tree:{bundle}", f"rootfs:{bundle}:dir", f"spec:{bundle}", f"boot:{bundle}")
+                yield f"bundle:{bundle}"
 
     def recover(self) -> None:
         """Removes what a run has left unfinished in the output and in the cache.

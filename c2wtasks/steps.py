@@ -7,7 +7,8 @@ of an earlier try it removes.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Set
+from collections.abc import Set
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,20 +17,22 @@ import msgspec
 from c2wtasks import files, fingerprint
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.catalog import publish as publishing
-from c2wtasks.catalog import record
+from c2wtasks.catalog import record, standing
 from c2wtasks.catalog.places import IMAGE, INITCONFIG, RECORD, ROOTFS, SPEC, Places
 from c2wtasks.catalog.record import Record, RootfsFacts
 from c2wtasks.errors import OutputError, SpecError, TreeError, os_reason
-from c2wtasks.layers.store import Store, damaged, wrong_diff_id
+from c2wtasks.layers import sameness
+from c2wtasks.layers.store import Store, damaged, read_content, wrong_diff_id
 from c2wtasks.layers.tarindex import bound_time
 from c2wtasks.oci.image import ImageConfig
 from c2wtasks.rootfs import directory
 from c2wtasks.rootfs.builder import Builder
+from c2wtasks.rootfs.directory import Previous
 from c2wtasks.sources.model import BlobPlace, Image, Layer
-from c2wtasks.tree import model, treefile
+from c2wtasks.tree import difference, model, treefile
 from c2wtasks.tree.apply import apply
 from c2wtasks.tree.lookup import lookup
-from c2wtasks.tree.model import FILE, Inode
+from c2wtasks.tree.model import FILE, Content, Inode
 from c2wtasks.tree.treefile import TreeFile
 from c2wtasks.vm import users
 from c2wtasks.vm.bootconfig import boot_config
@@ -109,8 +112,7 @@ class Work:
         """The tree that `make_tree` wrote, and its fingerprint."""
         path = self.places.tree
         try:
-            with open(path, "rb") as stream:
-                content = stream.read()
+            content = _content(path)
             return treefile.decode(content), fingerprint.of_bytes(content)
         except OSError as error:
             raise OutputError(f"{path}: cannot be read: {os_reason(error)}", hint="run again") from error
@@ -138,14 +140,13 @@ class Work:
         )
 
     def _write_rootfs(self, tree: TreeFile, target: str) -> None:
-        """Writes the whole root, by way of a temporary name, which it loses when all is on disk."""
+        """Writes the root, by way of a temporary name, which it loses when all is on disk. What the published one
+        has unchanged is shared with it."""
         unfinished = self.places.part(".rootfs")
         files.remove_tree(unfinished)
-        self._ensure_tars()
-        tars = [self.store.tar(diff_id) for diff_id in tree.diff_ids()]
         try:
             with files.removed_on_failure(unfinished):
-                directory.write(tree, tars, unfinished, self.builder)
+                directory.write(tree, self._tar, unfinished, self.builder, self._previous(tree))
                 files.sync_file_system(self.places.parts)
                 files.remove_tree(target)
                 os.rename(unfinished, target)
@@ -153,15 +154,31 @@ class Work:
             need = f" (the whole root takes {tree.size} bytes)"
             raise OutputError(f"{target}: cannot be written: {os_reason(error)}{need}") from error
 
-    def _ensure_tars(self) -> None:
-        """Makes again what was evicted from the store since the layers were read."""
-        for layer in self.image.layers:
-            try:
-                os.utime(self.store.tar(layer.diff_id))  # what was used lately is not evicted
-            except FileNotFoundError:
-                self.store.ensure([layer])
-            except PermissionError:  # another user's, in a cache that is shared
-                pass
+    def _previous(self, tree: TreeFile) -> Previous | None:
+        """The published root, with what of it is as in `tree`; None unless it can be trusted."""
+        stands = standing.tree(self.places)
+        if stands is None or stands[1].owners != record.owners(self.builder):
+            return None
+        old_tars, tars = ([self.store.tar(one) for one in each.diff_ids()] for each in (stands[0], tree))
+        with closing(sameness.Tars()) as layers:
+
+            def same(old: Content, new: Content, length: int) -> bool:
+                one, other = (old_tars[old.layer], old.offset), (tars[new.layer], new.offset)
+                return one == other or layers.same(*one, *other, length)
+
+            return Previous(self.places.output(ROOTFS), difference.kept(stands[0], tree, same))
+
+    def _tar(self, number: int) -> str:
+        """The tar of a layer, made again if it was evicted from the store since the layer was read."""
+        layer = self.image.layers[number]
+        path = self.store.tar(layer.diff_id)
+        try:
+            os.utime(path)  # what was used lately is not evicted
+        except FileNotFoundError:
+            self.store.ensure([layer])
+        except PermissionError:  # another user's, in a cache that is shared
+            pass
+        return path
 
     # spec: and boot:
 
@@ -204,9 +221,9 @@ class Work:
         if inode.content is None:
             return b""
         layer, offset, sparse = inode.content
-        self._ensure_tars()
+        tar = self._tar(layer)
         try:
-            return self.store.read(tree.diff_ids()[layer], offset, inode.size, sparse)
+            return read_content(tar, offset, inode.size, sparse)
         except OSError as error:
             raise SpecError(f"{shown} cannot be read: {os_reason(error)}") from error
 
@@ -223,11 +240,8 @@ class Work:
         """The files of the bundle, but for its record."""
         return (IMAGE, SPEC, INITCONFIG) if self.has_rootfs else (INITCONFIG,)
 
-    def publish(self, trusted: Callable[[], bool]) -> None:
-        """`trusted` says whether the published folder is, as far as can be seen, as we left it.
-
-        Raises LayerError, OutputError.
-        """
+    def publish(self) -> None:
+        """Raises LayerError, OutputError."""
         contents = {name: self._read_part(name) for name in self.part_names}
         facts = self._read_stamp() if self.has_rootfs else None
         outputs = {name: fingerprint.of_bytes(content) for name, content in contents.items()}
@@ -235,16 +249,17 @@ class Work:
         text = record.encode(self._record(facts, outputs, verbatim))
 
         def put_rootfs(new: str) -> None:
-            if facts is not None:
-                self._put_rootfs(facts, f"{new}/{ROOTFS}", trusted())
+            if self.has_rootfs:
+                self._put_rootfs(f"{new}/{ROOTFS}")
 
         publishing.publish(self.places, {**contents, RECORD: text}, self.default_mtime_ns, put_rootfs)
+        if self.has_rootfs:
+            standing.note(self.places)
 
     def _read_part(self, name: str) -> bytes:
         path = self.places.part(name)
         try:
-            with open(path, "rb") as stream:
-                return stream.read()
+            return _content(path)
         except OSError as error:
             raise OutputError(f"{path}: cannot be read: {os_reason(error)}", hint="run again") from error
 
@@ -254,20 +269,13 @@ class Work:
         except msgspec.MsgspecError as error:
             raise OutputError(f"{self.places.rootfs_stamp}: {error}", hint="delete it and run again") from error
 
-    def _put_rootfs(self, facts: RootfsFacts, target: str, trusted: bool) -> None:
-        """Moves the root that waits; or links the published one, if it is of this tree; or writes it again."""
+    def _put_rootfs(self, target: str) -> None:
+        """Moves the root that waits; where none does, it is published, and only what is beside it has changed."""
         waiting = self.places.part(ROOTFS)
         if os.path.isdir(waiting):
             os.rename(waiting, target)
-            return
-        tree, tree_fingerprint = self._tree()
-        published = record.read(self.places.record)
-        same = published is not None and published.rootfs == facts and facts.tree == tree_fingerprint
-        if trusted and same:
-            if directory.link(tree, self.places.output(ROOTFS), target, self.builder):
-                return
-            files.remove_tree(target)
-        self._write_rootfs(tree, target)
+        else:
+            self._write_rootfs(self._tree()[0], target)
 
     def facts(self) -> dict[str, Any]:
         """All that bundle.json says of the bundle's inputs, by name."""
@@ -298,10 +306,42 @@ class Work:
     def _tar_size(self, layer: Layer) -> int | None:
         if not self.has_rootfs:
             return None
+        known = self._known_tar_size(layer)
+        return self.store.ensure([layer]).tar_size if known is None else known
+
+    def _known_tar_size(self, layer: Layer) -> int | None:
         receipt = self.store.receipt(layer.digest) if layer.digest else None
         if receipt is not None:
             return receipt.tar_size
         try:
             return os.stat(self.store.tar(layer.diff_id)).st_size
         except OSError:
-            return self.store.ensure([layer]).tar_size
+            return None
+
+    def is_proven(self) -> bool:
+        """Whether the published bundle proves itself what the tasks would make now: its record is the one that would
+        be written, its files and parts are as recorded, and nobody has touched its folder."""
+        stands = standing.tree(self.places) if self.has_rootfs else None
+        if stands is None or None in map(self._known_tar_size, self.image.layers):
+            return False
+        tree, facts = stands
+        try:
+            published, parts = (
+                {name: _content(place(name)) for name in self.part_names}
+                for place in (self.places.output, self.places.part)
+            )
+            outputs = {name: fingerprint.of_bytes(content) for name, content in published.items()}
+            verbatim = published[IMAGE] == self.image.config
+            return (
+                published == parts
+                and facts == self._facts(tree, facts.tree) == self._read_stamp()
+                and os.path.samefile(self.places.tree, self.places.standing_tree)
+                and _content(self.places.record) == record.encode(self._record(facts, outputs, verbatim))
+            )
+        except (OSError, OutputError):
+            return False
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb") as stream:
+        return stream.read()

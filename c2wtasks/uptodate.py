@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 
+from c2wtasks.catalog.standing import identity
+
 Values = dict[str, Any]
 
 # doit looks at the signature of each check of each task in each run; spelt out, that costs next to nothing.
@@ -43,38 +45,23 @@ class Inputs:
 
 
 class Published:
-    """The published folder is the one that the task left, with nothing put in or taken out.
-
-    `is_trusted` says the same to the task itself when it runs again.
-    """
+    """The published folder is the one that the task left, with nothing put in or taken out."""
 
     __signature__ = _OF_TASK_AND_VALUES
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
-        self._trusted = False
-
-    def _state(self) -> list[int]:
-        try:
-            found = os.lstat(self.folder)
-        except OSError:
-            return []
-        return [found.st_ino, found.st_mtime_ns]
 
     def configure_task(self, task: Any) -> None:
-        task.value_savers.append(lambda: {"published": self._state()})
-
-    def is_trusted(self) -> bool:
-        return self._trusted
+        task.value_savers.append(lambda: {"published": identity(self.folder)})
 
     def __call__(self, task: Any, values: Values) -> bool:
-        self._trusted = bool(values.get("published")) and values["published"] == self._state()
-        return self._trusted
+        return bool(values.get("published")) and values["published"] == identity(self.folder)
 
     def explain(self, values: Values) -> list[str]:
         if not values.get("published"):
             return ["never published"]
-        state = self._state()
+        state = identity(self.folder)
         if state == values["published"]:
             return []
         return [f"{self.folder} {'was replaced, or something was put in or taken out' if state else 'is gone'}"]

@@ -5,6 +5,7 @@
     rootfs/  image.json  spec.json  initconfig.json  bundle.json
 <output>/.parts/<name>/<platform>/   private: what the tasks of the bundle made, for the next run and for publishing
     tree  rootfs/  rootfs.json  image.json  spec.json  initconfig.json
+    standing  standing.tree          which published folder the tree of whose root is known, and that tree
 """
 
 from __future__ import annotations
@@ -37,6 +38,14 @@ class Places:
     def rootfs_stamp(self) -> str:
         """What is known of the root that `parts` or `published` holds; written when it is whole."""
         return f"{self.parts}/rootfs.json"
+
+    @property
+    def standing(self) -> str:
+        return f"{self.parts}/standing"
+
+    @property
+    def standing_tree(self) -> str:
+        return f"{self.parts}/standing.tree"
 
     def part(self, name: str) -> str:
         return f"{self.parts}/{name}"

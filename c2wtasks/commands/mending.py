@@ -121,6 +121,9 @@ class _Listening:
     def workers(self) -> int:
         return self._graph.workers
 
+    def proven(self) -> Iterable[str]:
+        return self._graph.proven()
+
     def recover(self) -> None:
         self._graph.recover()
 

@@ -11,7 +11,7 @@ from doit.control import TaskControl
 from doit.exceptions import InvalidCommand
 
 from c2wtasks.engine.run import hooks_of
-from c2wtasks.engine.runner import watch_targets
+from c2wtasks.engine.runner import adopt, watch_targets
 from c2wtasks.engine.select import resolve
 from c2wtasks.errors import SourceError
 from c2wtasks.graph import Graph
@@ -47,6 +47,7 @@ def stale_tasks(command: Any) -> tuple[list[Stale], int]:
     graph = our_graph(command)
     control = TaskControl(command.task_list)
     watch_targets(command.dep_manager, control.targets)
+    adopt(command.dep_manager, control.tasks, graph.proven())
     selected = command.sel_tasks
     if selected is not None:
         selected = resolve(selected, control.tasks, control.targets, graph.aliases)

@@ -62,7 +62,7 @@ def _build(command: Any, hooks: Hooks, options: dict[str, Any]) -> int:
     PythonAction.pm_pdb = options["pdb"]
     with interrupt.stoppable(), alone(command, hooks) as held, _output(options["outfile"]) as stream:
         with _own_streams(), _executor(options["num_process"], held) as executor:
-            runner = _runner(command, stream, options, executor)
+            runner = _runner(command, stream, options, executor, hooks)
             runner.run_all(control.task_dispatcher())
         with interrupt.shielded():
             stream.flush()
@@ -132,7 +132,7 @@ def _check(options: dict[str, Any]) -> None:
         _say(["note: heavy steps run in processes anyway, all else in threads"])
 
 
-def _runner(command: Any, stream: TextIO, options: dict[str, Any], executor: Executor) -> Runner:
+def _runner(command: Any, stream: TextIO, options: dict[str, Any], executor: Executor, hooks: Hooks) -> Runner:
     reporter = options["reporter"]
     if isinstance(reporter, str):
         reporter = Console if reporter == "console" else command.reporters[reporter]
@@ -145,8 +145,8 @@ def _runner(command: Any, stream: TextIO, options: dict[str, Any], executor: Exe
     )
     workers = options["num_process"]
     if workers > 1:
-        return ThreadRunner(*arguments, executor=executor, num_process=workers)
-    return Runner(*arguments, executor=executor)
+        return ThreadRunner(*arguments, executor=executor, hooks=hooks, num_process=workers)
+    return Runner(*arguments, executor=executor, hooks=hooks)
 
 
 def _finish(hooks: Hooks, runner: Runner) -> bool:

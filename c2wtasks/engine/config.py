@@ -31,6 +31,9 @@ class Hooks(Protocol):
     def workers(self) -> int:
         """How many tasks to run at once where the command line does not say."""
 
+    def proven(self) -> Iterable[str]:
+        """The tasks that prove themselves current by what is on disk, where nothing is remembered of them."""
+
     def recover(self) -> None:
         """Called first, where the last run was cut short: removes what it left unfinished.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import doit.runner
@@ -11,6 +11,7 @@ from doit.action import PythonAction
 from doit.exceptions import BaseFail, DependencyError, UnmetDependency
 
 from c2wtasks.engine.checker import Checker, State
+from c2wtasks.engine.config import Hooks
 from c2wtasks.engine.executor import Executor
 from c2wtasks.engine.failure import UserFailure, guard, reason
 from c2wtasks.engine.interrupt import Stopped, shielded, stop_threads
@@ -30,6 +31,22 @@ def recorded_target(dep_manager: Any, task_name: str, path: str) -> State | None
     return state
 
 
+def adopt(dep_manager: Any, tasks: Mapping[str, Any], proven: Iterable[str]) -> None:
+    """Remembers of the tasks that are `proven` what it would if they had just run, if all memory is lost."""
+    if not dep_manager.backend.lost:
+        return
+    for name in proven:
+        task = tasks[name]
+        task.save_extra_values()
+        dep_manager.save_success(task)
+        _record_targets(dep_manager, task)
+
+
+def _record_targets(dep_manager: Any, task: Any) -> None:
+    for path in task.targets:
+        dep_manager._set(task.name, _TARGET + path, dep_manager.checker.target_state(path))
+
+
 class Runner(doit.runner.Runner):  # type: ignore[misc]
     """Runs tasks one by one.
 
@@ -39,9 +56,10 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
     of targets; and a signal ends it in good order (`stopped` is set, finished tasks are recorded).
     """
 
-    def __init__(self, *args: Any, executor: Executor, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, executor: Executor, hooks: Hooks, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.executor = executor
+        self.hooks = hooks
         self.checker: Checker = self.dep_manager.checker
         self.failed: dict[str, dict[str, str]] = {}
         self.current: frozenset[str] = frozenset()
@@ -52,6 +70,7 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
     def run_tasks(self, task_dispatcher: Any) -> None:
         watch_targets(self.dep_manager, task_dispatcher.targets)
         try:
+            adopt(self.dep_manager, task_dispatcher.tasks, self.hooks.proven())
             super().run_tasks(task_dispatcher)
         except KeyboardInterrupt as stop:
             self.stopped = stop if isinstance(stop, Stopped) else Stopped()
@@ -91,7 +110,7 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
             return
         try:
             if base_fail is None:
-                self._record_targets(task)
+                _record_targets(self.dep_manager, task)
             super().process_task_result(node, base_fail)
             self.dep_manager.backend.commit()
         except OSError as error:
@@ -132,10 +151,6 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
             except OSError as error:
                 return UserFailure(UserError(f"{path}: {os_reason(error)}"))
         return None
-
-    def _record_targets(self, task: Any) -> None:
-        for path in task.targets:
-            self.dep_manager._set(task.name, _TARGET + path, self.checker.target_state(path))
 
     def _abandon(self) -> None:
         """Sees to it that the tasks that were at work run again, whatever they have left behind."""

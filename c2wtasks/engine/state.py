@@ -34,6 +34,14 @@ class State:
         self._removed: set[str] = set()
         self._rows: dict[str, bytes] | None = None
         self._database: sqlite3.Connection | None = None
+        self._lost = False
+
+    @property
+    def lost(self) -> bool:
+        """Whether nothing is remembered, since the file is not there or cannot be used."""
+        if self._rows is None:
+            self._rows = self._read()
+        return self._lost
 
     # Reading. All rows are read with the first question, and each is decoded when it is asked for.
 
@@ -106,6 +114,7 @@ class State:
 
     def _read(self) -> dict[str, bytes]:
         if not os.path.exists(self.name):
+            self._lost = True
             return {}
         import sqlite3
 
@@ -135,6 +144,7 @@ class State:
         if self._database is not None:
             self._database.close()
             self._database = None
+        self._lost = True
         aside = f"{self.name}.unusable"
         for suffix in _SIDE_FILES:
             if os.path.exists(self.name + suffix):

@@ -251,18 +251,19 @@ class Store:
                 hint="delete it and run again",
             ) from error
 
-    def read(self, diff_id: Digest, offset: int, size: int, sparse: Sequence[tuple[int, int]] | None) -> bytes:
-        """The content of a file that an entry of the layer describes.
 
-        Raises OSError.
-        """
-        content = bytearray(size)
-        with open(self.tar(diff_id), "rb") as stream:
-            stream.seek(offset)
-            for at, length in sparse if sparse is not None else ((0, size),):
-                if stream.readinto(memoryview(content)[at : at + length]) != length:
-                    raise OSError(EIO, TOO_SHORT)
-        return bytes(content)
+def read_content(tar: str, offset: int, size: int, sparse: Sequence[tuple[int, int]] | None) -> bytes:
+    """The content of a file that an entry describes, from its layer's tar.
+
+    Raises OSError.
+    """
+    content = bytearray(size)
+    with open(tar, "rb") as stream:
+        stream.seek(offset)
+        for at, length in sparse if sparse is not None else ((0, size),):
+            if stream.readinto(memoryview(content)[at : at + length]) != length:
+                raise OSError(EIO, TOO_SHORT)
+    return bytes(content)
 
 
 def _names(folder: str) -> list[str]:

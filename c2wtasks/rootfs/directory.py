@@ -6,8 +6,9 @@ import errno
 import os
 import resource
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import msgspec
 
@@ -24,22 +25,37 @@ _PATH_MAX = 4096
 _SEARCH_AND_WRITE = 0o700
 _ACLS = ("system.posix_acl_default", "system.posix_acl_access")
 _DEVICE_TYPE = {CHARACTER: stat.S_IFCHR, BLOCK: stat.S_IFBLK}
+_TYPE = {FILE: stat.S_IFREG, SYMLINK: stat.S_IFLNK, FIFO: stat.S_IFIFO, **_DEVICE_TYPE}
+_NOT_OF_THE_OLD_ONE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 _UNSUPPORTED = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
-def write(tree: TreeFile, tars: Sequence[str], folder: str, builder: Builder) -> None:
-    """Makes `folder`, which must not exist, hold the tree. `tars` are the paths of its layers' tars, lowest first.
+@dataclass(frozen=True, slots=True)
+class Previous:
+    """A folder that holds another tree, and for each node of the new one what `tree.difference.kept` says."""
+
+    folder: str
+    kept: Sequence[bool]
+
+
+Tars = Callable[[int], str]
+"""Gives the path of the tar of layer number N (0 is the lowest). It is asked only for what is needed."""
+
+
+def write(tree: TreeFile, tars: Tars, folder: str, builder: Builder, previous: Previous | None = None) -> None:
+    """Makes `folder`, which must not exist, hold the tree.
 
     A builder who may not chown leaves all to itself and leaves out `security.` xattrs; one who may not mknod
     leaves out devices. Everything else is exact: mode, links, content, mtime in nanoseconds (atime is the same).
     Where a file has more names than the file system allows (65,000 on ext4), copies of it take the rest.
 
-    Raises OutputError.
+    What `previous` holds unchanged becomes a hard link to the file there, unless that is seen to be another one by
+    now; nothing is ever written into it.
+
+    Raises OutputError, and what `tars` raises.
     """
-    writer = _Writer(builder)
+    writer = _Writer(builder, tars, previous)
     try:
-        for tar in tars:
-            writer.open_tar(tar)
         writer.tree(tree, folder)
     except OSError as error:
         raise _explained(error, folder, writer.where(tree), tree) from error
@@ -52,33 +68,15 @@ def _explained(error: OSError, folder: str, where: str, tree: TreeFile) -> Outpu
     return OutputError(f"{folder}: {where}: {os_reason(error)}{need}")
 
 
-def link(tree: TreeFile, old: str, folder: str, builder: Builder) -> bool:
-    """Makes `folder`, which must not exist, hold the tree that the folder `old` holds already: new directories, and
-    hard links to everything else, which nothing ever writes into.
-
-    Says whether it could; if not, what it left in `folder` is of no use.
-
-    Raises OutputError: the file system is full, or the like.
-    """
-    linker = _Linker(builder)
-    try:
-        linker.old.append(os.open(old, _FOLDER))
-        linker.tree(tree, folder)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
-            raise _explained(error, folder, linker.where(tree), tree) from error
-        return False
-    finally:
-        linker.close()
-    return True
-
-
 class _Writer:
     """Walks the nodes with the descriptors of the open directories on a stack: paths are never looked up twice."""
 
-    def __init__(self, builder: Builder) -> None:
+    def __init__(self, builder: Builder, tars: Tars, previous: Previous | None) -> None:
         self.builder = builder
-        self.tars: list[int] = []
+        self.tars = tars
+        self.open_tars: dict[int, int] = {}
+        self.kept = previous.kept if previous is not None else ()
+        self.old = [_opened(previous.folder)] if previous is not None else []  # as `open`, -1 where it has none
         self.root = -1
         self.open: list[tuple[int, int]] = []  # (index of the directory's node, its descriptor)
         self.locked: list[int] = []  # directories whose mode shuts out their owner: it is set last of all
@@ -87,15 +85,20 @@ class _Writer:
         self.own = (os.geteuid(), os.getegid())
 
     def close(self) -> None:
-        roots = [self.root] if self.root >= 0 else []
-        for descriptor in [*self.tars, *roots, *(descriptor for _, descriptor in self.open)]:
-            os.close(descriptor)
+        folders = (self.root, *self.old, *(descriptor for _, descriptor in self.open))
+        for descriptor in (*self.open_tars.values(), *folders):
+            if descriptor >= 0:
+                os.close(descriptor)
 
-    def open_tar(self, path: str) -> None:
-        try:
-            self.tars.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be read: {os_reason(error)}", hint="run again") from error
+    def tar(self, layer: int) -> int:
+        descriptor = self.open_tars.get(layer)
+        if descriptor is None:
+            path = self.tars(layer)
+            try:
+                descriptor = self.open_tars[layer] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError as error:
+                raise OutputError(f"{path}: cannot be read: {os_reason(error)}", hint="run again") from error
+        return descriptor
 
     def where(self, tree: TreeFile) -> str:
         """The path of the node at work, for messages."""
@@ -115,7 +118,7 @@ class _Writer:
                 self.link(nodes, index, parent)
             elif node.kind == DIRECTORY:
                 self.directory(index, node, parent)
-            else:
+            elif not (self.old and self.kept[index] and self.take(node, parent)):
                 self.leaf(node, parent)
         while self.open:
             self.leave(nodes)
@@ -125,6 +128,9 @@ class _Writer:
     def directory(self, index: int, node: Node, parent: int) -> None:
         os.mkdir(node.name, 0o700, dir_fd=parent)
         self.open.append((index, os.open(node.name, _FOLDER, dir_fd=parent)))
+        if self.old:
+            old = self.old[-1]
+            self.old.append(_opened(node.name, old) if old >= 0 and self.kept[index] else -1)
 
     def nodes_at(self, nodes: list[Node], index: int) -> Node:
         """The node to make next, after closing the directories that it does not lie in."""
@@ -137,6 +143,8 @@ class _Writer:
     def leave(self, nodes: list[Node]) -> None:
         """Finishes a directory: only now, since what is made in it changes its mtime."""
         self.at, descriptor = self.open.pop()
+        if self.old and (old := self.old.pop()) >= 0:
+            os.close(old)
         node = nodes[self.at]
         open_mode = node.mode | _SEARCH_AND_WRITE
         if open_mode != node.mode:
@@ -188,6 +196,29 @@ class _Writer:
             self.copies[node.link] = index
             self.leaf(msgspec.structs.replace(nodes[node.link], name=node.name), parent)
 
+    def take(self, node: Node, parent: int) -> bool:
+        """Links to the file that the previous root has under this name; says whether it could."""
+        old = self.old[-1]
+        try:
+            if old < 0 or not self.is_as_written(node, os.stat(node.name, dir_fd=old, follow_symlinks=False)):
+                return False
+            os.link(node.name, node.name, src_dir_fd=old, dst_dir_fd=parent, follow_symlinks=False)
+        except OSError as error:
+            if error.errno in _NOT_OF_THE_OLD_ONE:
+                raise
+            return False
+        return True
+
+    def is_as_written(self, node: Node, found: os.stat_result) -> bool:
+        """Whether a file looks as if it had been left alone."""
+        return (
+            found.st_mtime_ns == node.mtime_ns
+            and (node.kind != FILE or found.st_size == node.size)
+            and stat.S_IFMT(found.st_mode) == _TYPE[node.kind]
+            and (node.kind == SYMLINK or stat.S_IMODE(found.st_mode) == node.mode)
+            and (found.st_uid, found.st_gid) == ((node.uid, node.gid) if self.builder.chown else self.own)
+        )
+
     def leaf(self, node: Node, parent: int) -> None:
         if node.kind == FILE:
             self.file(node, parent)
@@ -206,7 +237,7 @@ class _Writer:
     def content(self, node: Node, descriptor: int) -> None:
         assert node.content is not None
         layer, offset, sparse = node.content
-        tar = self.tars[layer]
+        tar = self.tar(layer)
         if sparse is not None:
             os.ftruncate(descriptor, node.size)
             for at, length in sparse:
@@ -237,32 +268,12 @@ class _Writer:
         os.utime(node.name, ns=times, dir_fd=parent, follow_symlinks=False)
 
 
-class _Linker(_Writer):
-    """Makes everything but directories a hard link to its like in another folder that holds the same tree."""
-
-    def __init__(self, builder: Builder) -> None:
-        super().__init__(builder)
-        self.old: list[int] = []
-
-    def close(self) -> None:
-        super().close()
-        for descriptor in self.old:
-            os.close(descriptor)
-
-    def directory(self, index: int, node: Node, parent: int) -> None:
-        super().directory(index, node, parent)
-        self.old.append(os.open(node.name, _FOLDER, dir_fd=self.old[-1]))
-
-    def leave(self, nodes: list[Node]) -> None:
-        super().leave(nodes)
-        os.close(self.old.pop())
-
-    def link(self, nodes: list[Node], index: int, parent: int) -> None:
-        self.leaf(nodes[index], parent)
-
-    def leaf(self, node: Node, parent: int) -> None:
-        if node.kind not in _DEVICE_TYPE or self.builder.mknod:
-            os.link(node.name, node.name, src_dir_fd=self.old[-1], dst_dir_fd=parent, follow_symlinks=False)
+def _opened(folder: str | bytes, inside: int | None = None) -> int:
+    """A descriptor of a directory, -1 where there is none that can be opened."""
+    try:
+        return os.open(folder, _FOLDER, dir_fd=inside)
+    except OSError:
+        return -1
 
 
 def _shed_inherited(folder: int) -> None:

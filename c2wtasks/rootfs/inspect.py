@@ -285,7 +285,7 @@ class _Sampler:
         path = os.fsencode(f"{self.scratch}/sample")
         try:
             files.make_folders(os.path.dirname(self.scratch))
-            directory.write(tree, [], self.scratch, self.builder)
+            directory.write(tree, [].__getitem__, self.scratch, self.builder)
             return os.lstat(path), _xattrs(path)
         except (OSError, OutputError):  # one who may not write here gets to know what the tree says
             return None

@@ -51,6 +51,8 @@ class _Application:
         self.unpacked: set[bytes] = set()  # resolved paths that this layer wrote: an opaque marker spares them
         self.directories: list[tuple[bytes, int]] = []
         self.aufs: list[tuple[Inode, bytes]] = []  # where AUFS's own directories were made
+        # The directory of the latest entry, as the next is mostly in the same. None once any directory was removed.
+        self.latest: tuple[Inode, bytes] | None = None
 
     def run(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
@@ -61,7 +63,7 @@ class _Application:
         # As containerd does, at the end, by path: the directory may be another one by now, and must be there.
         for name, mtime_ns in self.directories:
             try:
-                inode = lookup(self.root, root_path(self.root, name), follow=False)
+                inode = _directory(self.root, name) or lookup(self.root, root_path(self.root, name), follow=False)
                 if inode is None:
                     raise _error(ENOENT)
             except OSError as error:
@@ -72,7 +74,7 @@ class _Application:
             parent.names().pop(name, None)
 
     def _entry(self, entry: Entry) -> None:
-        clean = posixpath.normpath(b"/" + entry.name.lstrip(b"/"))[1:]
+        clean = _clean(entry.name)
         if not clean:
             if entry.kind == "5":
                 self.root.mtime_ns = entry.mtime_ns
@@ -86,6 +88,8 @@ class _Application:
         existing = names.get(base)
         path = parent_path + b"/" + base if parent_path else base
         if existing is not None and not (existing.kind == DIRECTORY and entry.kind == "5"):
+            if existing.kind == DIRECTORY:
+                self.latest = None
             del names[base]
             existing = None
         if entry.kind != "g":  # a global PAX header only removes what has its name
@@ -100,15 +104,13 @@ class _Application:
 
     def _parent(self, name: bytes) -> tuple[Inode, bytes]:
         """The directory an entry lies in, with its resolved path; made if it is not there (`mkparent`)."""
-        here = self.root
-        if not name:
-            return here, b""
-        for part in name.split(b"/"):
-            following = here.names().get(part)
-            if following is None or following.kind != DIRECTORY:
-                return self._slow_parent(name)
-            here = following
-        return here, name
+        if self.latest is not None and name == self.latest[1]:
+            return self.latest
+        here = _directory(self.root, name)
+        if here is None:
+            return self._slow_parent(name)
+        self.latest = (here, name)
+        return self.latest
 
     def _slow_parent(self, name: bytes) -> tuple[Inode, bytes]:
         try:
@@ -132,6 +134,7 @@ class _Application:
         return here, path
 
     def _whiteout(self, parent: Inode, parent_path: bytes, base: bytes) -> None:
+        self.latest = None
         if base == _OPAQUE:
             self._clear(parent, parent_path)
             return
@@ -225,6 +228,24 @@ class _Application:
             if not rest or (name == _CAPABILITY and value and not _is_capability(value)):
                 raise OSError(EINVAL, f"xattr {_shown(name)} is malformed")
             inode.xattrs = (inode.xattrs or {}) | {name: value}
+
+
+def _clean(name: bytes) -> bytes:
+    """Go's `filepath.Clean` of an absolute path, without its first slash."""
+    if b"/." in name or b"//" in name or name[:1] in (b"/", b"."):
+        return posixpath.normpath(b"/" + name.lstrip(b"/"))[1:]
+    return name[:-1] if name.endswith(b"/") else name  # as nearly all are
+
+
+def _directory(root: Inode, path: bytes) -> Inode | None:
+    """The directory at a clean path that no link is part of; None where there is none."""
+    here = root
+    for part in path.split(b"/") if path else ():
+        following = here.names().get(part)
+        if following is None or following.kind != DIRECTORY:
+            return None
+        here = following
+    return here
 
 
 def _is_capability(value: bytes) -> bool:

@@ -276,7 +276,7 @@ def test_what_goes_wrong_at_the_end_is_one_line(toy: Path) -> None:
         dodo.write(
             "from c2wtasks.errors import OutputError\n"
             "def finish(failed, current):\n    raise OutputError('catalog.json: cannot be written')\n"
-            "DOIT_CONFIG = configure(SimpleNamespace(aliases=ALIASES, finish=finish, workers=0, recover=recover))\n"
+            "HOOKS.finish = finish\n"
         )
     result = run_doit(toy)
     assert (result.exit, result.stderr) == (1, "catalog.json: cannot be written\n")

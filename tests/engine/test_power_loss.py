@@ -42,7 +42,7 @@ _after(c2wtasks.catalog.publish, "_exchange", "exchange", _path(0), _path(1))
 sys.addaudithook(_opened)
 """
 
-IN_PARTS = ("tree", "image.json", "spec.json", "initconfig.json", "rootfs.json")
+IN_PARTS = ("tree", "image.json", "spec.json", "initconfig.json", "rootfs.json", "standing")
 """Kept between runs, and compared with what is recorded of them: nobody else trusts them by name."""
 
 

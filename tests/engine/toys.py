@@ -89,7 +89,8 @@ def recover():
 
 
 WORKERS = 0
-DOIT_CONFIG = configure(SimpleNamespace(aliases=ALIASES, finish=finish, workers=WORKERS, recover=recover))
+HOOKS = SimpleNamespace(aliases=ALIASES, finish=finish, workers=WORKERS, recover=recover, proven=list)
+DOIT_CONFIG = configure(HOOKS)
 """
 
 LAYERS = ("base", "web", "arm")

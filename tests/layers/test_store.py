@@ -15,7 +15,7 @@ import pytest
 from c2wtasks import files
 from c2wtasks.errors import LayerError, OutputError
 from c2wtasks.layers import indexfile
-from c2wtasks.layers.store import Store
+from c2wtasks.layers.store import Store, read_content
 from c2wtasks.oci.digest import Digest
 from c2wtasks.sources.model import BlobPlace, Layer
 from tests.support import headers
@@ -461,9 +461,9 @@ def test_read(store: Store, blobs: Blobs) -> None:
     layer = blobs.layer(content)
     store.ensure([layer])
     (entry,) = store.entries(layer.diff_id)
-    assert store.read(layer.diff_id, entry.offset, 10, None) == b"0123456789"
-    assert store.read(layer.diff_id, entry.offset, 8, [(1, 2), (5, 3)]) == b"\x0001\0\x00234"
-    assert store.read(layer.diff_id, entry.offset, 3, []) == bytes(3)
+    assert read_content(store.tar(layer.diff_id), entry.offset, 10, None) == b"0123456789"
+    assert read_content(store.tar(layer.diff_id), entry.offset, 8, [(1, 2), (5, 3)]) == b"\x0001\0\x00234"
+    assert read_content(store.tar(layer.diff_id), entry.offset, 3, []) == bytes(3)
     os.truncate(store.tar(layer.diff_id), entry.offset + 9)
     with pytest.raises(OSError, match="the layer's tar in the cache is too short"):
-        store.read(layer.diff_id, entry.offset, 10, None)
+        read_content(store.tar(layer.diff_id), entry.offset, 10, None)

@@ -11,8 +11,11 @@ import pytest
 from c2wtasks.layers.tarindex import read_entries
 from c2wtasks.rootfs import directory
 from c2wtasks.rootfs.builder import Builder, builder
-from c2wtasks.tree import model, treefile
+from c2wtasks.rootfs.directory import Previous
+from c2wtasks.tree import difference, model, treefile
 from c2wtasks.tree.apply import apply
+from c2wtasks.tree.difference import SameContent
+from c2wtasks.tree.model import Content
 from c2wtasks.tree.treefile import TreeFile
 from tests.support import roots
 
@@ -42,12 +45,37 @@ class Made:
 
     def write(self, folder: Path | str, by: Builder | None = None) -> None:
         """As whoever runs the tests may, unless told otherwise."""
-        directory.write(self.tree, self.tars, str(folder), by or builder())
+        directory.write(self.tree, self.tars.__getitem__, str(folder), by or builder())
+
+    def after(self, before: Made, old: Path | str, new: Path | str, by: Builder | None = None) -> list[int]:
+        """Writes the tree as what follows `before`, which the folder `old` holds. Gives the numbers of the layers
+        that were needed."""
+        asked: list[int] = []
+
+        def tar(number: int) -> str:
+            asked.append(number)
+            return self.tars[number]
+
+        previous = Previous(str(old), difference.kept(before.tree, self.tree, before.same_content(self)))
+        directory.write(self.tree, tar, str(new), by or builder(), previous)
+        return sorted(asked)
+
+    def same_content(self, other: Made) -> SameContent:
+        def same(old: Content, new: Content, length: int) -> bool:
+            one, another = self.contents[old.layer][old.offset :], other.contents[new.layer][new.offset :]
+            return one[:length] == another[:length]
+
+        return same
 
 
 class Making:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    @classmethod
+    def at(cls, folder: Path) -> Making:
+        folder.mkdir()
+        return cls(folder)
 
     def __call__(self, *layers: bytes) -> Made:
         root = model.new_directory()

@@ -8,7 +8,7 @@ import resource
 import stat
 import struct
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,6 @@ import pytest
 
 from c2wtasks import files
 from c2wtasks.errors import OutputError
-from c2wtasks.rootfs import directory
 from c2wtasks.rootfs.builder import Builder, builder
 from c2wtasks.tree.treefile import TreeFile
 from tests.rootfs.making import ROOT, USER, Made, Making, needs_root
@@ -255,7 +254,7 @@ def test_two_thousand_levels(make: Making, bottomless: Path, deep: bytes) -> Non
         made.write(bottomless / "root")
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, most))
         if os.geteuid() == 0:
-            assert directory.link(made.tree, str(bottomless / "root"), str(bottomless / "linked"), ROOT)
+            assert made.after(made, bottomless / "root", bottomless / "linked") == []
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, most))
         made.write(bottomless / "removed")
         files.remove_tree(str(bottomless / "removed"))
@@ -299,18 +298,22 @@ def test_more_names_than_the_file_system_allows(
         name, _, said = line.partition(" ")
         assert said.startswith("= ") or line in (f"{name}{file_line[1:]}", f"{name}{link_line[2:]}")
     monkeypatch.setattr(os, "link", limited)
-    assert not directory.link(made.tree, str(tmp_path / "root"), str(tmp_path / "linked"), builder())
+    made.after(made, tmp_path / "root", tmp_path / "linked")
+    monkeypatch.undo()
+    have = roots.of_folder(tmp_path / "linked")[1:]
+    assert [line.partition(" = ")[0].split()[0] for line in have] == [line.split()[0] for line in lines]
+    assert all(os.stat(tmp_path / "linked" / line.split()[0], follow_symlinks=False).st_nlink <= 4 for line in have)
 
 
-# Linking to what was written before.
+# Sharing with what was written before; what else can be shared is in test_difference.py.
 
 
 @needs_root
-def test_link_shares_every_inode(make: Making, tmp_path: Path) -> None:
+def test_every_inode_is_shared(make: Making, tmp_path: Path) -> None:
     made = make(archive(*PLAIN.values(), *ROOTS.values()))
     old, new = tmp_path / "old", tmp_path / "new"
     made.write(old)
-    assert directory.link(made.tree, str(old), str(new), ROOT)
+    assert made.after(made, old, new) == []
     assert roots.of_folder(new) == roots.of_folder(old) == made.lines()
     inodes = [
         {path.relative_to(top): (path.lstat().st_ino, stat.S_ISDIR(path.lstat().st_mode)) for path in top.rglob("*")}
@@ -323,45 +326,56 @@ def test_link_shares_every_inode(make: Making, tmp_path: Path) -> None:
 
 
 @needs_root
-def test_link_by_a_user(home: Path) -> None:
+def test_sharing_by_a_user(home: Path) -> None:
     made = Making(home)(archive(*OPEN)).nearby()
 
-    def write_and_link() -> str:
+    def write_twice() -> str:
         made.write("old", USER)
-        return str(directory.link(made.tree, "old", "new", USER))
+        return str(made.after(made, "old", "new", USER))
 
-    assert child.as_user(write_and_link, home) == "True"
+    assert child.as_user(write_twice, home) == "[]"
     assert roots.of_folder(home / "new") == roots.of_folder(home / "old")
 
 
 @needs_root
-def test_what_a_user_cannot_look_into_is_not_linked(home: Path) -> None:
-    made = Making(home)(archive(PLAIN["folder 0000"])).nearby()
+def test_what_a_user_cannot_look_into_is_written(home: Path) -> None:
+    made = Making(home)(archive(PLAIN["folder 0000"], file(b"f", b"x"))).nearby()
 
-    def write_and_link() -> str:
+    def write_twice() -> str:
         made.write("old", USER)
-        return str(directory.link(made.tree, "old", "new", USER))
+        return str(made.after(made, "old", "new", USER))
 
-    assert child.as_user(write_and_link, home) == "False"
-    child.as_user(lambda: files.remove_tree("new"), home)
-    assert sorted(os.listdir(home)) == ["0.tar", "old"]
+    assert child.as_user(write_twice, home) == "[0]"
+    assert roots.of_folder(home / "new") == roots.of_folder(home / "old")
+    assert (home / "new/f").stat().st_ino == (home / "old/f").stat().st_ino
 
 
-@pytest.mark.parametrize("damage", ["nothing there", "a file is gone", "a folder is gone", "a folder is a link"])
-def test_link_refuses_what_is_not_the_tree(make: Making, tmp_path: Path, damage: str) -> None:
-    made = make(archive(file(b"d/f"), file(b"e/g")))
-    old = tmp_path / "old"
+def _touch(path: Path) -> None:
+    os.utime(path, ns=(1, 1))
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "nothing there": lambda old: files.remove_tree(str(old)),
+    "a file is gone": lambda old: (old / "e/g").unlink(),
+    "a file was touched": lambda old: _touch(old / "e/g"),
+    "a file has another mode": lambda old: (old / "e/g").chmod(0o600),
+    "a file is longer": lambda old: os.truncate(old / "e/g", 10),
+    "a folder is gone": lambda old: files.remove_tree(str(old / "e")),
+    "a folder is a link": lambda old: ((old / "e").rename(old / "moved"), (old / "e").symlink_to("moved")),
+    "a file is a folder": lambda old: ((old / "e/g").unlink(), (old / "e/g").mkdir()),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_what_is_seen_to_be_damaged_is_written(
+    make: Making, tmp_path: Path, damage: Callable[[Path], object]
+) -> None:
+    made = make(archive(file(b"d/f", b"1"), file(b"e/g", b"2")))
+    old, new = tmp_path / "old", tmp_path / "new"
     made.write(old)
-    if damage == "nothing there":
-        files.remove_tree(str(old))
-    elif damage == "a file is gone":
-        (old / "e/g").unlink()
-    else:
-        files.remove_tree(str(old / "e"))
-        if damage == "a folder is a link":
-            (old / "e").symlink_to("d")
-    assert not directory.link(made.tree, str(old), str(tmp_path / "new"), builder())
-    files.remove_tree(str(tmp_path / "new"))
+    damage(old)
+    assert made.after(made, old, new) == [0]
+    assert roots.of_folder(new) == made.lines_if_mine()
 
 
 # What goes wrong.
@@ -431,7 +445,7 @@ def test_disk_is_full_when_linking(make: Making, tiny: Path) -> None:
     made = make(archive(*(folder(b"%02d" % number) for number in range(INODES * 2 // 3))))
     made.write(tiny / "old")
     with pytest.raises(OutputError, match=f"{tiny}/new: [0-9]+: No space left on device"):
-        directory.link(made.tree, str(tiny / "old"), str(tiny / "new"), builder())
+        made.after(made, tiny / "old", tiny / "new")
 
 
 def test_removing_what_is_not_there(tmp_path: Path) -> None:

@@ -60,7 +60,9 @@ def one_cache(folder: Path, seed: int) -> None:
     """A run in each repository: each layer is read by one of them, and both get the same bundles."""
     _wipe(folder)
     reports = _both(folder, seed, list(REPOSITORIES))
-    assert {result for report in reports for result in report.values()} == {"success"}
+    for report in reports:
+        skipped = {task for task, result in report.items() if result != "success"}
+        assert all(task.startswith("layer:") for task in skipped), skipped  # the other's receipt was there before
     keys = {task.removeprefix("layer:") for report in reports for task in report if task.startswith("layer:")}
     readings = _readings(folder)
     assert readings == dict.fromkeys(keys, 1), readings

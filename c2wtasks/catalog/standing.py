@@ -1,0 +1,64 @@
+"""What stands published, as far as it can be trusted: what is unchanged of its root need not be written again."""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+
+from c2wtasks import files, fingerprint
+from c2wtasks.catalog import record
+from c2wtasks.catalog.places import Places
+from c2wtasks.catalog.record import RootfsFacts
+from c2wtasks.errors import OutputError
+from c2wtasks.tree import treefile
+from c2wtasks.tree.treefile import TreeFile
+
+
+def identity(folder: str) -> list[int]:
+    """What changes when a folder is replaced, or when something is put in or taken out; [] where there is none."""
+    try:
+        found = os.lstat(folder)
+    except OSError:
+        return []
+    return [found.st_ino, found.st_mtime_ns]
+
+
+def note(places: Places) -> None:
+    """Remembers the published folder, whose root has the tree in `places.tree`.
+
+    Where that cannot be noted (the disk is full, say), the next root is written anew.
+    """
+    try:
+        files.remove_tree(places.standing)
+        if not _is_same(places.tree, places.standing_tree):
+            files.remove_tree(places.standing_tree)
+            os.link(places.tree, places.standing_tree)
+        files.write(places.standing, msgspec.json.encode(identity(places.published)))
+    except (OSError, OutputError):
+        pass
+
+
+def _is_same(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except FileNotFoundError:
+        return False
+
+
+def tree(places: Places) -> tuple[TreeFile, RootfsFacts] | None:
+    """The tree of the published root; None unless the folder is, as far as its own entry tells, the one that was
+    noted, and its record fits."""
+    try:
+        with open(places.standing, "rb") as stream:
+            noted = msgspec.json.decode(stream.read(), type=list[int])
+        published = record.read(places.record)
+        if published is None or published.rootfs is None or noted != identity(places.published):
+            return None
+        with open(places.standing_tree, "rb") as stream:
+            content = stream.read()
+        if fingerprint.of_bytes(content) != published.rootfs.tree:
+            return None
+        return treefile.decode(content), published.rootfs
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,43 @@
+"""Whether two layers hold the same bytes, told by comparing them."""
+
+from __future__ import annotations
+
+import os
+from mmap import ACCESS_READ, mmap
+
+_PIECE = 1 << 20
+
+
+class Tars:
+    """Tars of layers by their paths, mapped as they are asked for."""
+
+    def __init__(self) -> None:
+        self._mapped: dict[str, mmap | None] = {}
+
+    def same(self, one: str, at: int, other: str, other_at: int, length: int) -> bool:
+        """Whether `length` bytes are the same in both. Not where one of the tars is not there (any more)."""
+        first, second = self._map(one), self._map(other)
+        if first is None or second is None or at + length > len(first) or other_at + length > len(second):
+            return False
+        for done in range(0, length, _PIECE):
+            piece = min(_PIECE, length - done)
+            if first[at + done : at + done + piece] != second[other_at + done : other_at + done + piece]:
+                return False
+        return True
+
+    def _map(self, path: str) -> mmap | None:
+        if path not in self._mapped:
+            try:
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    self._mapped[path] = mmap(descriptor, 0, access=ACCESS_READ)
+                finally:
+                    os.close(descriptor)
+            except (OSError, ValueError):  # ValueError: it is empty
+                self._mapped[path] = None
+        return self._mapped[path]
+
+    def close(self) -> None:
+        for mapped in self._mapped.values():
+            if mapped is not None:
+                mapped.close()

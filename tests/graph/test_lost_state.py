@@ -1,0 +1,145 @@
+"""doit's memory is lost or cannot be used: bundles that prove themselves by what is on disk are not made again."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.graph.catalogs import families, small_catalog, write_catalog
+from tests.support import roots
+from tests.support.hooking import READINGS, hooked
+from tests.support.images import DockerSave, pack
+from tests.support.running import executed, run_doit
+
+WEB = "web@linux/amd64"
+AT = "bundles/web/linux-amd64"
+ALL_OF_WEB = {f"tree:{WEB}", f"rootfs:{WEB}:dir", f"spec:{WEB}", f"boot:{WEB}", f"bundle:{WEB}"}
+CHEAP = {"layer", "catalog"}
+"""They look at receipts, and write nothing that is there."""
+
+
+@pytest.fixture
+def built(tmp_path: Path) -> Path:
+    small_catalog(tmp_path)
+    assert run_doit(tmp_path).exit == 0
+    return tmp_path
+
+
+def newer(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("pragma user_version = 99")
+
+
+def foreign(path: Path) -> None:
+    path.unlink()
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("create table t (x)")
+
+
+def flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[100:3000] = bytes(2900)
+    path.write_bytes(content)
+
+
+LOSSES: dict[str, tuple[Callable[[Path], object], str | None]] = {
+    "deleted": (Path.unlink, None),
+    "no database": (lambda path: path.write_bytes(b"not a database, but long enough"), "file is not a database"),
+    "damaged": (flipped, ""),
+    "newer": (newer, "of version 99, and this program knows version 1"),
+    "foreign": (foreign, "not a record of ours"),
+}
+
+
+@pytest.mark.parametrize(("lose", "said"), LOSSES.values(), ids=LOSSES)
+def test_nothing_is_made_again(built: Path, lose: Callable[[Path], object], said: str | None) -> None:
+    before = (built / AT).stat(), roots.of_folder(str(built / "bundles"))
+    lose(built / ".doit.db")
+    env = hooked(built / "hook", READINGS, READINGS=str(built / "readings"))
+    run = run_doit(built, env=env)
+    assert run.exit == 0
+    if said is None:
+        assert run.stderr == ""
+    else:
+        assert run.stderr.startswith(f"warning: .doit.db cannot be used ({said}")
+        assert run.stderr.endswith("); moved to .doit.db.unusable, and all is checked anew\n")
+        assert run.stderr.count("\n") == 1
+        assert (built / ".doit.db.unusable").exists()
+    assert [line for line in run.stdout.splitlines() if line.startswith(".")] == [".  catalog"]
+    assert (built / "readings").read_text() == ""
+    after = (built / AT).stat(), roots.of_folder(str(built / "bundles"))
+    assert before[0].st_ino == after[0].st_ino
+    assert before[1] == after[1]
+    assert executed(built) == set()
+
+
+def test_the_tasks_that_run(built: Path) -> None:
+    (built / ".doit.db").unlink()
+    assert executed(built) == {"catalog"}
+
+
+def edit(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b"1", b"2"))
+
+
+DOUBTS: dict[str, Callable[[Path], object]] = {
+    "spec.json was edited": lambda folder: edit(folder / AT / "spec.json"),
+    "bundle.json was edited": lambda folder: edit(folder / AT / "bundle.json"),
+    "a part was edited": lambda folder: edit(folder / "bundles/.parts/web/linux-amd64/image.json"),
+    "a part is gone": lambda folder: (folder / "bundles/.parts/web/linux-amd64/tree").unlink(),
+    "nothing is noted": lambda folder: (folder / "bundles/.parts/web/linux-amd64/standing").unlink(),
+    "the stamp is gone": lambda folder: (folder / "bundles/.parts/web/linux-amd64/rootfs.json").unlink(),
+    "something was put in": lambda folder: (folder / AT / "stray").touch(),
+    "an option changed": lambda folder: write_catalog(
+        folder,
+        {name: {"source": f"oci:{name}"} for name in ("db", "other")}
+        | {"web": {"source": "oci:web", "process": {"terminal": False}}},
+    ),
+}
+
+
+@pytest.mark.parametrize("change", DOUBTS.values(), ids=DOUBTS)
+def test_what_is_in_doubt_is_made_again(built: Path, change: Callable[[Path], object]) -> None:
+    (built / ".doit.db").unlink()
+    change(built)
+    assert families(executed(built)) - CHEAP == ALL_OF_WEB
+    assert executed(built) == set()
+    assert run_doit(built, "verify").exit == 0
+
+
+def test_an_evicted_cache_and_a_lost_state(built: Path) -> None:
+    (built / ".doit.db").unlink()
+    for path in built.glob("cache/layers/receipts/sha256/*"):
+        path.unlink()
+    assert run_doit(built).exit == 0
+    assert executed(built) == set()
+
+
+def test_what_is_forgotten_on_purpose_is_made_again(built: Path) -> None:
+    assert run_doit(built, "forget", "--all").exit == 0
+    assert families(executed(built)) > ALL_OF_WEB
+
+
+def test_why_and_plan_say_the_same_and_write_nothing(built: Path) -> None:
+    (built / ".doit.db").unlink()
+    said = run_doit(built, "why").stdout
+    plan = run_doit(built, "plan").stdout
+    assert said == "catalog: never built\n"
+    assert plan.splitlines()[1:] == ["1 tasks, 0 bytes of layers to read"]
+    assert not (built / ".doit.db").exists()
+    (built / AT / "stray").touch()
+    assert WEB in run_doit(built, "why").stdout
+
+
+def test_older_docker_archives(tmp_path: Path) -> None:
+    DockerSave(tmp_path / "saved").image({"srv/index": "web\n"})
+    pack(tmp_path / "saved", tmp_path / "web.tar")
+    write_catalog(tmp_path, {"web": {"source": "docker-archive:web.tar"}})
+    assert run_doit(tmp_path).exit == 0
+    os.unlink(tmp_path / ".doit.db")
+    assert families(executed(tmp_path)) <= CHEAP

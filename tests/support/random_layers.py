@@ -1,0 +1,79 @@
+"""Random layers, odd and hostile ones among them, in which the same few names meet often."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from tests.support import headers
+
+CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
+
+# Few names, so that they meet often.
+PARTS = [b"a", b"b", b"c"] * 8 + [b"..", b".", b""]
+BASES = [
+    *[b"a", b"b", b"c"] * 6,
+    *[b".wh.a", b".wh.b", b".wh.c", b".wh..wh..opq"] * 2,
+    *[b"..", b".wh.", b".wh..", b".wh...", b".wh..wh.plnk", b".wh..wh.a", b".wh." + b"n" * 252, b"n" * 256],
+]
+folders = st.lists(st.sampled_from(PARTS), max_size=3)
+names = st.builds(
+    lambda start, parts, base, end: start + b"/".join([*parts, base]) + end,
+    st.sampled_from([b"", b"", b"", b"/", b"./", b"../", b".wh..wh.plnk/", b".wh.a/", b"n" * 256 + b"/"]),
+    folders,
+    st.sampled_from(BASES),
+    st.sampled_from([b"", b"", b"", b"/"]),
+)
+targets = st.builds(
+    lambda start, parts, end: start + b"/".join(parts) + end,
+    st.sampled_from([b"", b"", b"/", b"../", b"./", b"//"]),
+    st.lists(st.sampled_from(PARTS), min_size=1, max_size=4),
+    st.sampled_from([b"", b"", b"", b"/"]),
+)
+xattrs = st.dictionaries(
+    st.sampled_from(
+        [
+            *[b"user.a", b"user.b", b"security.capability", b"security.x", b"trusted.x", b"foreign.x", b"nodot"],
+            *[b"user.\xff", b"user.", b"", b"n" * 256],
+        ]
+    ),
+    st.sampled_from([CAPABILITY, CAPABILITY, CAPABILITY, b"short"]),
+    max_size=2,
+)
+metadata = st.fixed_dictionaries(
+    {
+        "mode": st.sampled_from([0o644, 0o755, 0o2775, 0o4711, 0o1777, 0]),
+        "uid": st.sampled_from([0, 1000, 2**32 - 2, 2**32 - 1]),
+        "gid": st.sampled_from([0, 50, 2**32 - 2, 2**32 - 1]),
+        "mtime_ns": st.sampled_from([0, 1, 1_500_000_000_123_456_789, -5, 10**10]),
+        "xattrs": st.just({}) | st.just({}) | xattrs,
+    }
+)
+KINDS = [b"0", b"0", b"5", b"5", b"5", b"2", b"2", b"1", b"1", b"3", b"4", b"6"]
+
+
+Made = dict[str, Any]
+"""What `headers.member` takes."""
+
+
+@st.composite
+def members(draw: st.DrawFn) -> Made:
+    kind = draw(st.sampled_from([*KINDS, b"7", b"g"] if draw(st.integers(0, 20)) == 20 else KINDS))
+    made: Made = {"name": draw(names), "kind": kind, **draw(metadata)}
+    if kind == b"0":
+        made["content"] = draw(st.binary(max_size=3))
+    if kind in (b"1", b"2"):
+        made["target"] = draw(targets)
+    if kind in (b"3", b"4"):
+        made["device"] = draw(st.sampled_from([(0, 0), (1, 3), (4095, 2**20 - 1)]))
+    return made
+
+
+def encoded(made: Made) -> bytes:
+    if made["kind"] == b"g":
+        return headers.pax([(b"path", made["name"])], b"g")
+    return headers.member(**made)
+
+
+layers = st.lists(st.lists(members(), min_size=1, max_size=12), min_size=1, max_size=3)
