@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from c2wtasks.bundlefile.lock import Entries, Entry, LockedLayer, moves
 from c2wtasks.bundlefile.model import Bundle
@@ -12,7 +14,30 @@ from c2wtasks.errors import SourceError
 from c2wtasks.sources.model import Image
 from c2wtasks.sources.resolve import Resolver
 
+T = TypeVar("T")
 _AT_ONCE = 8  # look-ups in registries
+
+
+def _at_once(ask: Callable[[Bundle], T], bundles: Iterable[Bundle]) -> dict[Bundle, T]:
+    """What `ask` gives for each bundle. An interrupt does not wait for those that are being asked for."""
+    waiting = deque(bundles)
+    answers: dict[Bundle, T] = {}
+
+    def work() -> None:
+        try:
+            while True:
+                bundle = waiting.popleft()
+                answers[bundle] = ask(bundle)
+        except IndexError:
+            pass
+
+    # Those of a pool would be waited for when the process ends, each until its server answers.
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(_AT_ONCE, len(waiting)))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return answers
 
 
 def entry_of(bundle: Bundle, image: Image) -> Entry:
@@ -32,9 +57,8 @@ class LockedResolver:
     def all(self, bundles: Iterable[Bundle]) -> list[tuple[Bundle, Image | SourceError]]:
         """The image of each bundle, or why there is none. Registries are asked many things at once."""
         bundles = list(bundles)
-        asking = {bundle: None for bundle in bundles if bundle.source.is_remote and self._entry(bundle) is None}
-        with ThreadPoolExecutor(_AT_ONCE) as threads:
-            answers = dict(zip(asking, threads.map(self._try, asking), strict=True))
+        asking = [bundle for bundle in bundles if bundle.source.is_remote and self._entry(bundle) is None]
+        answers = _at_once(self._try, asking)
         return [(bundle, answers.get(bundle) or self._try(bundle)) for bundle in bundles]
 
     def _try(self, bundle: Bundle) -> Image | SourceError:

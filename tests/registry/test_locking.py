@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,11 +15,11 @@ from typing import Any
 import pytest
 
 from tests.graph.catalogs import write_catalog
-from tests.support.faults import FaultyProxy
+from tests.support.faults import FaultyProxy, Stall
 from tests.support.hooking import WORKERS_AT_ONCE, hooked
 from tests.support.images import Layout
 from tests.support.registries import Storage
-from tests.support.running import Result, run_doit
+from tests.support.running import Result, environment, run_doit
 
 
 class Catalog:
@@ -307,3 +311,31 @@ def test_gc_keeps_what_an_offline_run_needs(catalog: Catalog) -> None:
         "tar",
     ]
     assert catalog.doit("--offline").exit == 0
+
+
+@pytest.mark.parametrize("where", ["manifests", "blobs"])
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_an_interrupt_does_not_wait_for_the_network(catalog: Catalog, where: str, threads: str) -> None:
+    if where == "blobs":
+        assert catalog.doit("lock").exit == 0  # which reads the configs, too
+    catalog.proxy.plan = lambda asked: Stall(-1) if where in asked.path else None
+    catalog.proxy.asked.clear()
+    run = subprocess.Popen(
+        [sys.executable, "-m", "doit", "-n", threads],
+        cwd=catalog.folder,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    while not any(where in asked.path for asked in catalog.proxy.asked):
+        time.sleep(0.02)
+    time.sleep(0.2)
+    run.send_signal(signal.SIGINT)
+    _, said = run.communicate(timeout=10)
+    assert run.returncode == 130
+    assert said.splitlines()[-1].startswith("interrupted: ")
+    assert "Traceback" not in said
+    catalog.proxy.plan = lambda _asked: None
+    assert catalog.doit().exit == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from c2wtasks.errors import SourceError, UserError
+from c2wtasks.registry import client as clients
 from c2wtasks.registry.hosts import Access, Host
 from tests.registry.conftest import BIG, Pulling
 from tests.support.faults import Cut, FaultyProxy, Status
@@ -16,6 +18,7 @@ from tests.support.images import tar
 from tests.support.registries import (
     IDENTITY,
     Certificate,
+    HttpsProxy,
     Storage,
     TokenServer,
     auth_file,
@@ -145,6 +148,23 @@ def test_plain_http_only_where_it_may_be(registry: str, tmp_path: Path, environ:
     name = f"registry.example:{registry.rpartition(':')[2]}"
     line = refusal(Pulling(tmp_path / "c"), f"docker://{name}/team/web:1")
     assert line.startswith(f"{name}/team/web: tag '1': the proxy for {name}: ")
+
+
+def test_through_a_proxy(storage: Storage, certificate: Certificate, tmp_path: Path, environ: Environ) -> None:
+    with storage.serve(certificate=certificate) as address, HttpsProxy(address) as proxy:
+        environ({"SSL_CERT_FILE": str(certificate.ca), "HTTPS_PROXY": f"http://user:geheim@{proxy.address}"})
+        source = "docker://registry.example/team/web:1"
+        assert Pulling(tmp_path / "c").pull(source) == WEB
+        login = base64.b64encode(b"user:geheim").decode()
+        assert set(proxy.asked) == {("registry.example:443", f"Basic {login}")}
+        proxy.asked.clear()
+        assert Pulling(tmp_path / "d").pull(f"docker://{address}/team/web:1") == WEB
+        assert proxy.asked == [], "this machine is asked itself"
+        environ({"NO_PROXY": "other.example,.example"})
+        clients.client.cache_clear()
+        line = refusal(Pulling(tmp_path / "e"), source)
+        assert "its name is not known" in line or "cannot be reached" in line
+        assert proxy.asked == []
 
 
 def test_tokens(storage: Storage, pulling: Pulling, tmp_path: Path, environ: Environ) -> None:

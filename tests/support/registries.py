@@ -36,7 +36,7 @@ _HTPASSWD = f"{USER}:$2y$05$XXm478AgrFHZJTHD8NFZz.FGevxN78r9Y8pMphu6eLxIarN94FaW
 
 @dataclass(frozen=True)
 class Certificate:
-    """A server's certificate for 127.0.0.1, its key, and the CA that vouches for it."""
+    """A server's certificate for 127.0.0.1 and registry.example, its key, and the CA that vouches for it."""
 
     ca: Path
     certificate: Path
@@ -46,7 +46,7 @@ class Certificate:
     def make(cls, folder: Path) -> Certificate:
         folder.mkdir(parents=True)
         made = cls(folder / "ca.pem", folder / "server.pem", folder / "server.key")
-        (folder / "names").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
+        (folder / "names").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:registry.example\n")
         new = ["openssl", "req", "-newkey", "rsa:2048", "-nodes", "-subj"]
         ca_key = folder / "ca.key"
         _run(*new, "/CN=Tests' CA", "-x509", "-days", "2", "-keyout", ca_key, "-out", made.ca)
@@ -239,6 +239,40 @@ class _Tokens(BaseHTTPRequestHandler):
         self.wfile.write(body.encode())
 
     def log_message(self, *_: object) -> None:
+        pass
+
+
+class HttpsProxy(Server):
+    """A proxy that leads every connection to one address, whatever host it is for. `asked` are the hosts, with the
+    credentials that came along."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(_Tunnel)
+        self.to = address
+        self.asked: list[tuple[str, str | None]] = []
+
+
+class _Tunnel(BaseHTTPRequestHandler):
+    server: HttpsProxy
+
+    def do_CONNECT(self) -> None:
+        self.server.asked.append((self.path, self.headers.get("Proxy-Authorization")))
+        host, _, port = self.server.to.rpartition(":")
+        with socket.create_connection((host, int(port))) as far:
+            self.send_response(200)
+            self.end_headers()
+            threading.Thread(target=_pump, args=(self.connection, far), daemon=True).start()
+            _pump(far, self.connection)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    try:
+        while content := source.recv(65536):
+            target.sendall(content)
+    except OSError:
         pass
 
 
