@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from c2wtasks.bundlefile.model import Position
 from c2wtasks.bundlefile.problems import Report
@@ -27,6 +28,7 @@ _HEAD = "# Which images bundle.yaml means. Written by `doit lock`; to be reviewe
 _VERSION = "version 1"
 _NONE = "-"
 _MARKS = ("<<<<<<<", "|||||||", "=======", ">>>>>>>")
+_digest_of = lru_cache(1 << 16)(Digest.parse)  # images share layers
 _ORDER = ("source", "manifest", "config", "layer")
 
 
@@ -178,7 +180,7 @@ class _Reader:
         if may_be_none and text == _NONE:
             return None
         try:
-            return Digest.parse(text)
+            return _digest_of(text)
         except ValueError as error:
             self._wrong(number, str(error))
             return None
@@ -201,8 +203,8 @@ class _Reader:
     def _take(self) -> None:
         fields = self._fields
         try:
-            manifest = None if fields["manifest"] == _NONE else Digest.parse(fields["manifest"])
-            config = Digest.parse(fields["config"])
+            manifest = None if fields["manifest"] == _NONE else _digest_of(fields["manifest"])
+            config = _digest_of(fields["config"])
         except ValueError:  # that was reported where it stands
             return
         entry = Entry(self._bundle, fields["source"], manifest, config, tuple(self._layers), self._at)

@@ -18,7 +18,7 @@ from c2wtasks.oci.imagename import Repository
 from c2wtasks.registry import credentials, limits
 from c2wtasks.registry.auth import Authority, refused
 from c2wtasks.registry.credentials import Secret
-from c2wtasks.registry.errors import Broken, NotThere, RegistryError
+from c2wtasks.registry.errors import Broken, RegistryError
 from c2wtasks.registry.hosts import Access, Endpoint
 from c2wtasks.registry.limits import Limits, retry_after
 from c2wtasks.registry.wire import Body, Response, Wire, joined, split
@@ -220,7 +220,7 @@ class Client:
             )
         name = f"{label(endpoint)}: {what}"
         if status == 404:
-            return NotThere(f"{name}: the registry has no such image or blob (status 404)")
+            return RegistryError(f"{name}: the registry has no such image or blob (status 404)")
         if status in (401, 403):
             return refused(label(endpoint), self._authority(endpoint).header() is not None)
         if status == 416:

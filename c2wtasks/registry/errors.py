@@ -9,10 +9,6 @@ class RegistryError(SourceError):
     """A registry cannot be used, or does not give what was asked for."""
 
 
-class NotThere(RegistryError):
-    """The registry says that there is no such thing."""
-
-
 class Broken(Exception):
     """A try that failed in a way that another may not. `reason` is for messages: "no data for 30 s".
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from c2wtasks.errors import SourceError
@@ -108,6 +108,16 @@ def locked_image(name: ImageName, manifest: Digest, access: Access, documents: D
     parsed = reading.parse(f"{reader.path}: manifest", MANIFEST.parser, content)
     config, said = reader.read(parsed.config, CONFIG)
     return _image(reader, Found(Descriptor(OCI_MANIFEST, manifest, len(content)), parsed, config, said))
+
+
+def reached_by(image: Image, access: Access) -> Image:
+    """The image, remembered from a run that may have reached its registry in another way."""
+    layers = []
+    for layer in image.layers:
+        place = layer.place
+        assert isinstance(place, RemotePlace), place
+        layers.append(layer if place.access == access else replace(layer, place=replace(place, access=access)))
+    return replace(image, layers=tuple(layers))
 
 
 def _image(reader: Reader, found: Found) -> Image:

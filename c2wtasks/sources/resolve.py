@@ -17,7 +17,7 @@ from c2wtasks.sources.layout import open_archive, open_folder
 from c2wtasks.sources.memo import Memo
 from c2wtasks.sources.model import Image
 from c2wtasks.sources.reading import NoSuchPath
-from c2wtasks.sources.registry import RegistryImage, locked_image
+from c2wtasks.sources.registry import RegistryImage, locked_image, reached_by
 
 
 class Images(Protocol):
@@ -69,7 +69,13 @@ class Resolver:
 
     def locked(self, reference: Reference, manifest: Digest) -> Image:
         """The image in the registry of `reference` whose manifest was chosen before. Raises SourceError."""
-        return locked_image(reference.image_name, manifest, self._access, self._documents)
+        key = f"{reference.transport}:{reference.place}@{manifest}"
+        if self.memo is not None and (known := self.memo.recall_fixed(key)) is not None:
+            return reached_by(known, self._access)
+        image = locked_image(reference.image_name, manifest, self._access, self._documents)
+        if self.memo is not None:
+            self.memo.remember_fixed(key, image)
+        return image
 
     def _registry_image(self, reference: Reference) -> RegistryImage:
         name = reference.image_name

@@ -14,7 +14,7 @@ import pytest
 from c2wtasks.errors import LayerError, SourceError
 from c2wtasks.layers.store import Receipt
 from c2wtasks.sources.model import Layer
-from tests.registry.conftest import BIG, Pulling
+from tests.registry.pulling import BIG, Pulling
 from tests.support.faults import (
     Asked,
     Corrupt,

@@ -12,7 +12,7 @@ import pytest
 from c2wtasks.errors import SourceError, UserError
 from c2wtasks.registry import client as clients
 from c2wtasks.registry.hosts import Access, Host
-from tests.registry.conftest import BIG, Pulling
+from tests.registry.pulling import BIG, Pulling
 from tests.support.faults import Cut, FaultyProxy, Status
 from tests.support.images import tar
 from tests.support.registries import (
