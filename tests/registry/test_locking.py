@@ -59,8 +59,10 @@ class Catalog:
         return self.folder / "bundle.lock"
 
     def outputs(self, folder: Path | None = None) -> dict[str, bytes]:
+        """What is for consumers."""
         root = (folder or self.folder) / "bundles"
-        return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+        files = {str(path.relative_to(root)): path for path in root.rglob("*") if path.is_file()}
+        return {name: path.read_bytes() for name, path in files.items() if not name.startswith(".parts/")}
 
 
 @pytest.fixture
