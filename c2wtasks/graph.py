@@ -312,6 +312,30 @@ class Graph:
         if reasons or good:
             self._write_catalog(reasons, good)
 
+    def foresee(self, tasks: frozenset[str]) -> Iterable[str]:
+        """Warns where there is not the room that the layers and roots of these tasks need."""
+        from c2wtasks import room  # not needed where there is nothing to do
+
+        jobs: list[room.Job] = []
+        for work in self._with_rootfs():
+            root = not tasks.isdisjoint((f"tree:{work.bundle}", f"rootfs:{work.bundle}:dir"))
+            layers = tuple(layer for layer in work.image.layers if root or f"layer:{layer.key}" in tasks)
+            if layers:
+                jobs.append(room.Job(work, layers, root))
+        return room.warnings(jobs, self.store, self.file.cache, self.file.output)
+
+    def tidy(self) -> Iterable[str]:
+        """Keeps the cache to the size that bundle.yaml allows, and gives the lines that tell of it.
+
+        Raises OutputError.
+        """
+        limit = self.file.cache_max_size
+        if limit is None:
+            return ()
+        from c2wtasks import upkeep
+
+        return upkeep.keep_to_size(limit, self.file, self.works, self.store)
+
     def _notes(self, built: frozenset[str]) -> Iterator[str]:
         """What an unprivileged builder left undone."""
         if not builder().complete and built:

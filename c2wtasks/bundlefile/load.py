@@ -66,6 +66,7 @@ def _load(path: str, environ: Mapping[str, str]) -> BundleFile:
         bundles=bundles,
         output=output,
         cache=cache,
+        cache_max_size=value("cache_max_size", None),
         workers=value("workers", 0),
         files=tuple(file.path for file in files),
         registries=value("registries", ()),

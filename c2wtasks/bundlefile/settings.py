@@ -20,6 +20,7 @@ from c2wtasks.bundlefile.values import (
     PLATFORMS,
     ROOTFS,
     SECTION,
+    SIZE,
     SOURCE,
     USER,
     VARIABLES,
@@ -97,6 +98,15 @@ SETTINGS = (
         "The folder of the layer store, relative to the main file's folder. May be shared by several catalogs. "
         "The environment variable `C2WTASKS_CACHE`, when it is not empty, takes its place.",
         "/var/cache/c2wtasks",
+        only="main",
+    ),
+    Setting(
+        "cache_max_size",
+        SIZE,
+        "no limit",
+        "How large the layer store may be. A run that ended well and finds it larger does what "
+        "`doit gc --max-size` does. `20G` counts in 1024, `20GB` in 1000, a number alone in bytes.",
+        "20G",
         only="main",
     ),
     Setting(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from c2wtasks import sizes
 from c2wtasks.bundlefile.nodes import Node, Scalar, Sequence
 from c2wtasks.bundlefile.problems import Report
 from c2wtasks.oci.imagename import is_host, is_path
@@ -150,6 +151,17 @@ def count(report: Report, node: Node, path: str) -> int | None:
     quoted = isinstance(node, Scalar) and not node.plain and _COUNT.fullmatch(node.text)
     hint = f"write {node.text}, without quotes" if isinstance(node, Scalar) and quoted else None
     report.add(node, path, f"expected a number from 1 to 9999, found {described(node)}", hint)
+    return None
+
+
+def size(report: Report, node: Node, path: str) -> int | None:
+    """Bytes, as a number or with a unit."""
+    if isinstance(node, Scalar) and not (node.plain and _AMBIGUOUS.fullmatch(node.text)):
+        try:
+            return sizes.parse(node.text)
+        except ValueError:
+            pass
+    report.add(node, path, f"expected {SIZE.expects}, found {described(node)}", "write e.g. 500M, 20G or 1.5T")
     return None
 
 
@@ -353,6 +365,7 @@ def is_null(node: Node) -> bool:
 
 BOOLEAN = Kind("true or false", boolean)
 COUNT = Kind("a number", count)
+SIZE = Kind("a size", size)
 FOLDER = Kind("a folder", folder)
 ABSOLUTE = Kind("an absolute path", absolute)
 USER = Kind("a user's name or number, with or without :group", user)

@@ -27,6 +27,7 @@ from c2wtasks.layers.audit import LayerAudit, TarState
 from c2wtasks.oci.digest import Digest
 from c2wtasks.sources.model import Layer
 from c2wtasks.steps import Work
+from c2wtasks.upkeep import needs
 
 
 @dataclass(slots=True)
@@ -163,18 +164,3 @@ class Auditor:
                 except UserError:
                     continue
         return None
-
-
-def needs(work: Work | None, places: Places) -> tuple[set[Digest], set[Digest]]:
-    """The layers (diffIDs, and digests of blobs) that a bundle is made from, or was when it was published."""
-    pairs = [(layer.diff_id, layer.digest) for layer in work.image.layers] if work and work.has_rootfs else []
-    published = record.read(places.record)
-    if published is not None and published.rootfs is not None:
-        try:
-            pairs += [
-                (Digest.parse(layer.diff_id), Digest.parse(layer.digest) if layer.digest else None)
-                for layer in published.layers
-            ]
-        except ValueError:  # an edited record: verify says so
-            pass
-    return {diff_id for diff_id, _ in pairs}, {digest for _, digest in pairs if digest is not None}

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterator
 
 import msgspec
 from doit.exceptions import InvalidCommand
 
-from c2wtasks.catalog.places import Places
-from c2wtasks.commands import sizes
-from c2wtasks.commands.auditing import needs
+from c2wtasks import sizes
 from c2wtasks.commands.ours import FINE, NOT_FINE, OurCommand, say
-from c2wtasks.commands.sizes import human
 from c2wtasks.commands.why import JSON
 from c2wtasks.engine.build import alone
 from c2wtasks.errors import os_reason
-from c2wtasks.graph import Graph
 from c2wtasks.layers import sweep
-from c2wtasks.layers.sweep import Kind, Needed, Removal
-from c2wtasks.oci.digest import Digest
-from c2wtasks.sources.memo import Memo
+from c2wtasks.layers.sweep import Kind, Removal
+from c2wtasks.sizes import human
+from c2wtasks.upkeep import Decision, decide
 
 _MAX_SIZE = {
     "name": "max_size",
@@ -81,11 +75,11 @@ class Gc(OurCommand):
             raise InvalidCommand(f"--max-size: {error}") from error
         failed: dict[str, OSError] = {}
         if dry_run:
-            found = decide(graph, limit, time.time_ns())
+            found = self._decide(limit)
             freed = sum(removal.item.size for removal in found.plan.removals)
         else:
             with alone(self, graph):
-                found = decide(graph, limit, time.time_ns())
+                found = self._decide(limit)
                 freed, failed = sweep.remove(found.plan.removals)
                 graph.store.recover()
         removed = [_removed(removal) for removal in found.plan.removals if removal.item.path not in failed]
@@ -105,6 +99,10 @@ class Gc(OurCommand):
             say([f"the cache is still {over} larger than {max_size}: no more tars can go"])
         return NOT_FINE if failed or report.over else FINE
 
+    def _decide(self, limit: int | None) -> Decision:
+        file = self.graph.file
+        return decide(file, self.graph.works, list(sweep.items(file.cache)), limit, time.time_ns())
+
     def _report(self, report: Report, as_json: bool) -> None:
         if as_json:
             self.show_json(report)
@@ -114,50 +112,6 @@ class Gc(OurCommand):
         freed = f"{human(report.freed)} ({report.freed} bytes)" if report.freed else "nothing"
         kept = f"{human(report.kept)} stay in the cache"
         self.show([f"{'would free' if report.dry_run else 'freed'} {freed}; {kept}"])
-
-
-class Decision(msgspec.Struct, frozen=True):
-    plan: sweep.Sweep
-    shared: bool
-
-
-def decide(graph: Graph, max_size: int | None, now_ns: int) -> Decision:
-    """What goes of the cache of `graph`."""
-    cache = graph.file.cache
-    own_memo = Memo.of(cache).path
-    present = list(sweep.items(cache))
-    shared = sweep.is_shared(present, own_memo, outside=not _is_inside(cache), now_ns=now_ns)
-    planned = sweep.plan(present, _needed(graph), shared=shared, own_memo=own_memo, now_ns=now_ns, max_size=max_size)
-    return Decision(planned, shared)
-
-
-def _is_inside(cache: str) -> bool:
-    """Whether the cache lies in the folder of bundle.yaml."""
-    here, there = os.path.realpath("."), os.path.realpath(cache)
-    return os.path.commonpath([here, there]) == here
-
-
-def _needed(graph: Graph) -> Needed:
-    """What the images of all bundles have, and what the last good one of each was made from: a source that cannot be
-    read today may be there again tomorrow."""
-    works = {str(work.bundle): work for work in graph.works}
-    pairs = [needs(works.get(str(b)), Places.of(graph.file.output, b)) for b in graph.file.bundles]
-    return Needed(
-        frozenset(one for diff_ids, _ in pairs for one in diff_ids),
-        frozenset(one for _, digests in pairs for one in digests),
-        frozenset(_documents(graph)),
-    )
-
-
-def _documents(graph: Graph) -> Iterator[Digest]:
-    """The manifests and configs that the lock names, so that all can be built again without a network; and those of
-    the images as they are now."""
-    entries = (*graph.lock.entries.values(), *graph.unlocked().values())
-    for entry in entries:
-        if entry is not None:
-            yield entry.config
-            if entry.manifest is not None:
-                yield entry.manifest
 
 
 def _removed(removal: Removal) -> Removed:

@@ -127,9 +127,15 @@ class _Listening:
     def recover(self) -> None:
         self._graph.recover()
 
+    def foresee(self, tasks: frozenset[str]) -> Iterable[str]:
+        return self._graph.foresee(tasks)
+
     def finish(self, failed: Failed, current: frozenset[str]) -> Iterable[str]:
         self.failed = failed
         return self._graph.finish(failed, current)
+
+    def tidy(self) -> Iterable[str]:
+        return ()  # what was mended is looked at once more
 
 
 def mend_bundles(command: Any, auditor: Auditor, bundles: Iterable[Bundle]) -> dict[str, str]:

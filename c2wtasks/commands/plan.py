@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import msgspec
-from doit.cmd_base import DoitCmdBase
 
-from c2wtasks.commands.status import Stale, our_graph, stale_tasks
+from c2wtasks.commands.ours import FINE, OurCommand
+from c2wtasks.commands.status import stale_tasks
 from c2wtasks.commands.why import JSON
-from c2wtasks.errors import one_line
+from c2wtasks.engine.stale import Stale
 from c2wtasks.graph import Graph
+from c2wtasks.sizes import human
 
 
 class Step(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -21,7 +22,7 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
     bundles: tuple[str, ...] = ()
 
 
-class Plan(DoitCmdBase):  # type: ignore[misc]
+class Plan(OurCommand):
     """Shows what a run would do. Exit status 0."""
 
     name = "plan"
@@ -31,19 +32,23 @@ class Plan(DoitCmdBase):  # type: ignore[misc]
     cmd_options = (JSON,)
 
     def _execute(self, as_json: bool) -> int:
-        graph = our_graph(self)
+        graph = self.graph
         stale, _ = stale_tasks(self)
         users = _users(graph)
         steps = [_step(graph, task, users) for task in stale]
         to_read = sum(step.bytes or 0 for step in steps)
         if as_json:
-            self.outstream.write(msgspec.json.encode({"steps": steps, "bytesToRead": to_read}).decode() + "\n")
-            return 0
-        self.outstream.write("".join(f"{one_line(_line(step))}\n" for step in steps))
-        self.outstream.write(
-            f"{len(steps)} tasks, {_size(to_read)} of layers to read\n" if steps else "nothing to do\n"
-        )
-        return 0
+            self.show_json({"steps": steps, "bytesToRead": to_read})
+        else:
+            self.show(_line(step) for step in steps)
+            self.show(
+                [
+                    f"{len(steps)} task{'s' * (len(steps) != 1)}, {human(to_read)} of layers to read"
+                    if steps
+                    else "nothing to do"
+                ]
+            )
+        return FINE
 
 
 def _users(graph: Graph) -> dict[str, list[str]]:
@@ -68,12 +73,4 @@ def _line(step: Step) -> str:
     if step.bytes is None:
         return f"{mark} {step.title}"
     shared = f", shared by {len(step.bundles)} bundles" if len(step.bundles) > 1 else ""
-    return f"{mark} {step.title}: {_size(step.bytes)}{shared}"
-
-
-def _size(count: float) -> str:
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
-            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
-        count /= 1000
-    raise AssertionError
+    return f"{mark} {step.title}: {human(step.bytes)}{shared}"

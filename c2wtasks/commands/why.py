@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import msgspec
-from doit.cmd_base import DoitCmdBase
-
-from c2wtasks.commands.status import Stale, stale_tasks
-from c2wtasks.errors import one_line
+from c2wtasks.commands.ours import OurCommand
+from c2wtasks.commands.status import stale_tasks
+from c2wtasks.engine.stale import Stale
 
 JSON = {"name": "as_json", "long": "json", "type": bool, "default": False, "help": "for a program: one JSON object"}
 
 
-class Why(DoitCmdBase):  # type: ignore[misc]
+class Why(OurCommand):
     """Says why tasks would run. Exit status 0: all is current; 1: something is stale."""
 
     name = "why"
@@ -23,11 +21,11 @@ class Why(DoitCmdBase):  # type: ignore[misc]
     def _execute(self, as_json: bool) -> int:
         stale, looked_at = stale_tasks(self)
         if as_json:
-            self.outstream.write(msgspec.json.encode({"current": not stale, "stale": stale}).decode() + "\n")
+            self.show_json({"current": not stale, "stale": stale})
         elif not stale:
-            self.outstream.write(f"all is current ({looked_at} tasks)\n")
+            self.show([f"all is current ({looked_at} tasks)"])
         else:
-            self.outstream.write("".join(f"{one_line(line)}\n" for task in stale for line in _lines(task)))
+            self.show(line for task in stale for line in _lines(task))
         return 1 if stale else 0
 
 

@@ -16,11 +16,11 @@ from c2wtasks import locks
 from c2wtasks.engine import executor as executors
 from c2wtasks.engine import interrupt
 from c2wtasks.engine.checker import Checker
-from c2wtasks.engine.config import Hooks
+from c2wtasks.engine.config import Hooks, heavy
 from c2wtasks.engine.executor import Executor
 from c2wtasks.engine.interrupt import Stopped
 from c2wtasks.engine.reporter import Console
-from c2wtasks.engine.runner import Runner, ThreadRunner
+from c2wtasks.engine.runner import Runner, ThreadRunner, adopt
 from c2wtasks.engine.select import resolve
 from c2wtasks.errors import UserError, one_line, os_reason
 from c2wtasks.locks import Held
@@ -62,16 +62,20 @@ def _build(command: Any, hooks: Hooks, options: dict[str, Any]) -> int:
     PythonAction.pm_pdb = options["pdb"]
     with interrupt.stoppable(), alone(command, hooks) as held, _output(options["outfile"]) as stream:
         with _own_streams(), _executor(options["num_process"], held) as executor:
-            runner = _runner(command, stream, options, executor, hooks)
+            adopt(command.dep_manager, control.tasks, hooks.proven())
+            runner = _runner(command, stream, options, executor, lambda: _foresee(command, hooks, control, options))
             runner.run_all(control.task_dispatcher())
         with interrupt.shielded():
             stream.flush()
-            finished = _finish(hooks, runner)
+            finished = _tell(lambda: hooks.finish(runner.failed, runner.current))
+            ended_well = finished and runner.final_result == 0 and runner.stopped is None
+            if ended_well:
+                _tell(hooks.tidy)
         held.unfinished = executor.lost or runner.stopped is not None
     if runner.stopped is not None:
         say_stopped(f"{runner.executed} task{'' if runner.executed == 1 else 's'} done")
         return runner.stopped.exit_code
-    return DONE if finished and runner.final_result == 0 else FAILED
+    return DONE if ended_well else FAILED
 
 
 @contextmanager
@@ -132,7 +136,9 @@ def _check(options: dict[str, Any]) -> None:
         _say(["note: heavy steps run in processes anyway, all else in threads"])
 
 
-def _runner(command: Any, stream: TextIO, options: dict[str, Any], executor: Executor, hooks: Hooks) -> Runner:
+def _runner(
+    command: Any, stream: TextIO, options: dict[str, Any], executor: Executor, foresee: Callable[[], None]
+) -> Runner:
     reporter = options["reporter"]
     if isinstance(reporter, str):
         reporter = Console if reporter == "console" else command.reporters[reporter]
@@ -145,14 +151,25 @@ def _runner(command: Any, stream: TextIO, options: dict[str, Any], executor: Exe
     )
     workers = options["num_process"]
     if workers > 1:
-        return ThreadRunner(*arguments, executor=executor, hooks=hooks, num_process=workers)
-    return Runner(*arguments, executor=executor, hooks=hooks)
+        return ThreadRunner(*arguments, executor=executor, foresee=foresee, num_process=workers)
+    return Runner(*arguments, executor=executor, foresee=foresee)
 
 
-def _finish(hooks: Hooks, runner: Runner) -> bool:
+def _foresee(command: Any, hooks: Hooks, control: TaskControl, options: dict[str, Any]) -> None:
+    from c2wtasks.engine.stale import find_stale, in_order  # only ever needed where there is much to do
+
+    # Of a user's own tasks nothing is asked out of turn: their checks may need what tasks before them make.
+    names = [name for name in in_order(control) if heavy(control.tasks[name]) is not None]
+    if not options["always"]:
+        names = [stale.task for stale in find_stale(command.dep_manager, control, names) if stale.reasons]
+    _tell(lambda: hooks.foresee(frozenset(names)))
+
+
+def _tell(lines_of: Callable[[], Iterable[str]]) -> bool:
+    """Says the lines that a hook gives, and whether it came to its end without an error."""
     lines: list[str] = []
     try:
-        for line in hooks.finish(runner.failed, runner.current):
+        for line in lines_of():
             lines.append(line)  # those given before an error count
     except UserError as error:
         lines.append(str(error))

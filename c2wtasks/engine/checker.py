@@ -12,18 +12,13 @@ from typing import Any
 from doit.dependency import FileChangedChecker
 
 from c2wtasks import fingerprint
+from c2wtasks.ticks import tick_ns
 
 # [mtime_ns, ctime_ns, size, inode, xxh3-128 of the content]; of a folder just [mtime_ns].
 State = list[Any]
 
 _UNKNOWN = ""  # in place of a fingerprint: equal to none, so the file counts as changed
 _UNSETTLED = 0  # in place of a ctime: equal to none, so the content is looked at once more
-
-# How long after a file's last change another one could leave it with the same times: a few ticks of the
-# kernel's coarse clock, or two seconds where the file system keeps whole seconds only.
-_TICK_NS = 20_000_000
-_COARSE_TICK_NS = 2_000_000_000
-_SECOND_NS = 1_000_000_000
 
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -152,8 +147,7 @@ class Checker(FileChangedChecker):  # type: ignore[misc]
         if known == _UNKNOWN:
             known = fingerprint.of_file(path)
             self._fingerprints[path] = (identity, known)
-        tick = _TICK_NS if found.st_ctime_ns % _SECOND_NS else _COARSE_TICK_NS
-        if age < tick:
+        if age < tick_ns(found.st_ctime_ns):
             return [identity[0], _UNSETTLED, *identity[2:], known]
         return [*identity, known]
 

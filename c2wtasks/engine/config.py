@@ -13,6 +13,13 @@ HEAVY = "heavy"
 """In the `meta` of a task whose actions are heavy and may run in another process: how many bytes of blobs they have
 to do with."""
 
+
+def heavy(task: Any) -> int | None:
+    """What the `meta` of a doit task says under HEAVY; None where it is not heavy."""
+    size: int | None = (task.meta or {}).get(HEAVY)
+    return size
+
+
 # Each task that failed, or was left out for one that did -> the tasks at fault -> why, on one line.
 Failed = Mapping[str, Mapping[str, str]]
 
@@ -40,11 +47,21 @@ class Hooks(Protocol):
         Raises UserError.
         """
 
+    def foresee(self, tasks: frozenset[str]) -> Iterable[str]:
+        """Called once, before the first heavy task is executed: not at all where there is none. `tasks` are those
+        that will surely run, of the heavy ones. Gives lines to warn with.
+        """
+
     def finish(self, failed: Failed, current: frozenset[str]) -> Iterable[str]:
         """Called at the end of every run, whatever failed. Gives the lines to end with.
 
         `current` are the names of the tasks that are now as they should be. The lines that it gives before it
         raises a UserError are shown, too.
+        """
+
+    def tidy(self) -> Iterable[str]:
+        """Called after `finish` where the run ended well, while no other is at work. Gives lines, as `finish` does;
+        a UserError is just one more.
         """
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from doit.action import PythonAction
 from doit.exceptions import TaskFailed
 
-from c2wtasks.engine.config import HEAVY
+from c2wtasks.engine.config import heavy
 from c2wtasks.engine.executor import Executor
 from c2wtasks.errors import UserError, one_line, os_reason
 
@@ -44,7 +44,7 @@ def guard(task: Any, executor: Executor) -> None:
     doit's own PythonAction would make a traceback of it and drop the exception. The actions of a task whose `meta`
     says that they are heavy are run by `executor`.
     """
-    size = (task.meta or {}).get(HEAVY)
+    size = heavy(task)
     for action in task.actions:
         if isinstance(action, PythonAction):
             function = action.py_callable

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import doit.runner
@@ -11,7 +11,7 @@ from doit.action import PythonAction
 from doit.exceptions import BaseFail, DependencyError, UnmetDependency
 
 from c2wtasks.engine.checker import Checker, State
-from c2wtasks.engine.config import Hooks
+from c2wtasks.engine.config import heavy
 from c2wtasks.engine.executor import Executor
 from c2wtasks.engine.failure import UserFailure, guard, reason
 from c2wtasks.engine.interrupt import Stopped, shielded, stop_threads
@@ -53,13 +53,14 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
     Beyond doit's own: it remembers which tasks failed and for which others (`failed`), and in the end which are
     as they should be (`current`); a task that was not executed
     keeps its record, so that it is still up to date once what it waits for is mended; it records the states
-    of targets; and a signal ends it in good order (`stopped` is set, finished tasks are recorded).
+    of targets; and a signal ends it in good order (`stopped` is set, finished tasks are recorded). It calls `foresee`
+    when it comes to the first heavy task that is stale.
     """
 
-    def __init__(self, *args: Any, executor: Executor, hooks: Hooks, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, executor: Executor, foresee: Callable[[], None], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.executor = executor
-        self.hooks = hooks
+        self._foresee: Callable[[], None] | None = foresee
         self.checker: Checker = self.dep_manager.checker
         self.failed: dict[str, dict[str, str]] = {}
         self.current: frozenset[str] = frozenset()
@@ -70,7 +71,6 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
     def run_tasks(self, task_dispatcher: Any) -> None:
         watch_targets(self.dep_manager, task_dispatcher.targets)
         try:
-            adopt(self.dep_manager, task_dispatcher.tasks, self.hooks.proven())
             super().run_tasks(task_dispatcher)
         except KeyboardInterrupt as stop:
             self.stopped = stop if isinstance(stop, Stopped) else Stopped()
@@ -91,7 +91,11 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
         failure = self._unusable_dependency(node.task)
         if failure is not None:
             self._handle_task_error(node, failure)
-        return failure is None
+            return False
+        if self._foresee is not None and heavy(node.task) is not None:
+            foresee, self._foresee = self._foresee, None
+            foresee()
+        return True
 
     def execute_task(self, task: Any) -> Any:
         if self.stopped is not None:

@@ -101,6 +101,12 @@ class State:
         self._changed.clear()
         self._removed.clear()
 
+    def discard(self) -> None:
+        """Forgets the changes since the last commit."""
+        self._tasks.clear()
+        self._changed.clear()
+        self._removed.clear()
+
     def dump(self) -> None:
         """What doit calls in the end."""
         try:
@@ -120,6 +126,10 @@ class State:
 
         from c2wtasks.errors import OutputError
 
+        if os.path.isdir(self.name):
+            raise OutputError(
+                f"{self.name}: is a folder, where the record of what was done must lie", hint="move it away"
+            )
         try:
             return dict(self._open().execute("select id, data from task"))
         except sqlite3.DatabaseError as error:
@@ -145,10 +155,16 @@ class State:
             self._database.close()
             self._database = None
         self._lost = True
+        from c2wtasks.errors import OutputError, os_reason
+
         aside = f"{self.name}.unusable"
-        for suffix in _SIDE_FILES:
-            if os.path.exists(self.name + suffix):
-                os.replace(self.name + suffix, aside + suffix)
+        try:
+            for suffix in _SIDE_FILES:
+                if os.path.exists(self.name + suffix):
+                    os.replace(self.name + suffix, aside + suffix)
+        except OSError as error:
+            no_way = f"and cannot be moved to {aside}: {os_reason(error)}"
+            raise OutputError(f"{self.name} cannot be used ({why}), {no_way}", hint="remove both") from error
         print(
             f"warning: {self.name} cannot be used ({why}); moved to {aside}, and all is checked anew", file=sys.stderr
         )

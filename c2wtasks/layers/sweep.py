@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from c2wtasks import files
+from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.layers.store import Store
 from c2wtasks.oci.digest import Digest
 
@@ -73,7 +74,10 @@ class Sweep:
 
 
 def items(cache: str) -> Iterator[Item]:
-    """All that we have put into the cache; what else lies there is left alone."""
+    """All that we have put into the cache; what else lies there is left alone.
+
+    Raises OutputError: a folder of it cannot be read.
+    """
     store = Store(f"{cache}/layers")
     by_digest: tuple[tuple[str, Kind], ...] = (
         (f"{store.root}/receipts", "receipt"),
@@ -87,16 +91,16 @@ def items(cache: str) -> Iterator[Item]:
                 yield Item(path, _SUFFIXES[suffix], found.st_size, _used(found), digest)
             elif _PID.match(stem):
                 yield Item(path, "temporary", found.st_size, _used(found))
-        for folder, kind in by_digest:
-            for path, found in _files(f"{folder}/{algorithm}"):
+        for place, kind in by_digest:
+            for path, found in _files(f"{place}/{algorithm}"):
                 name = os.path.basename(path)
                 if (digest := _digest(algorithm, name)) is not None:
                     yield Item(path, kind, found.st_size, _used(found), digest)
                 elif _PID.match(name):
                     yield Item(path, "temporary", found.st_size, _used(found))
-    for key in _names(f"{store.root}/unfinished"):
-        if not _is_locked(f"{store.root}/locks/{key}"):
-            for path, found in _files(f"{store.root}/unfinished/{key}"):
+    for folder in _entries(f"{store.root}/unfinished"):
+        if not _is_locked(f"{store.root}/locks/{folder.name}"):
+            for path, found in _files(folder.path):
                 yield Item(path, "abandoned", found.st_size, _used(found))
     for path, found in _files(f"{cache}/memo"):
         kind = "temporary" if _PID.match(os.path.basename(path)) else "memo"
@@ -104,11 +108,7 @@ def items(cache: str) -> Iterator[Item]:
 
 
 def _files(folder: str) -> Iterator[tuple[str, os.stat_result]]:
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    for entry in entries:
+    for entry in _entries(folder):
         try:
             if entry.is_file(follow_symlinks=False):
                 yield entry.path, entry.stat(follow_symlinks=False)
@@ -116,11 +116,14 @@ def _files(folder: str) -> Iterator[tuple[str, os.stat_result]]:
             continue
 
 
-def _names(folder: str) -> list[str]:
+def _entries(folder: str) -> list[os.DirEntry[str]]:
     try:
-        return sorted(os.listdir(folder))
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
     except (FileNotFoundError, NotADirectoryError):
         return []
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be read: {os_reason(error)}") from error
 
 
 def _is_locked(path: str) -> bool:

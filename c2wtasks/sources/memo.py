@@ -22,10 +22,9 @@ from c2wtasks.oci.reference import Reference
 from c2wtasks.sealed import seal, unseal
 from c2wtasks.sources.model import BlobPlace, Image, Place
 from c2wtasks.sources.remote import RemotePlace
+from c2wtasks.ticks import tick_ns
 
 _MAGIC = b"c2wmemo\x01"
-_TICK_NS = 20_000_000
-_COARSE_TICK_NS = 2_000_000_000
 
 State = tuple[int, int, int, int]
 
@@ -141,8 +140,7 @@ class Memo:
         state = self._state(file)
         if state is None:
             return None
-        tick = _TICK_NS if state[1] % 10**9 else _COARSE_TICK_NS
-        return state if state[1] + tick < self._began else None
+        return state if state[1] + tick_ns(state[1]) < self._began else None
 
 
 def _key(reference: Reference, path: str, platform: Platform) -> str:

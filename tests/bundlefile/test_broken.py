@@ -9,6 +9,7 @@ import pytest
 IMAGES = "images: {a: 'oci:a'}\n"
 NAME_RULE = "use letters, digits, '.', '_' and '-', the first a letter or digit"
 PROCESS_KEYS = "args, env, cwd, user, terminal"
+SIZES = "write e.g. 500M, 20G or 1.5T"
 NO_TRANSPORT = (
     "names no known transport (oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE-or-DIR[:REPOSITORY:TAG], "
     "dir:DIR, docker://HOST/REPOSITORY[:TAG][@DIGEST])"
@@ -85,7 +86,7 @@ ONE_FILE: list[tuple[str, str, list[str]]] = [
         f"1:41: images.a.process.xyz: unknown key; known here: {PROCESS_KEYS}"
     ]),
     ("control in key", IMAGES + '"\\e[1m": 1\n', [
-        "2:1: \\x1b[1m: unknown key; known here: profile, platforms, output, cache, workers, "
+        "2:1: \\x1b[1m: unknown key; known here: profile, platforms, output, cache, cache_max_size, workers, "
         "registries, keep_blobs, lock, defaults, include, images"
     ]),
     ("lock", IMAGES + "lock: x\n", ["2:7: lock: 'x' is not one of remote, all"]),
@@ -296,6 +297,15 @@ ONE_FILE: list[tuple[str, str, list[str]]] = [
     ), [
         "3:3: images.a.boot.external_bundle: profile v0.3 cannot have an external bundle (set at bundle.yaml:1:36); "
         "use profile v0.8"
+    ]),
+    # -- cache_max_size
+    ("no size", IMAGES + "cache_max_size: lots\n", [f"2:17: cache_max_size: expected a size, found the string 'lots'; {SIZES}"]),
+    ("size, negative", IMAGES + "cache_max_size: -1\n", [f"2:17: cache_max_size: expected a size, found the number -1; {SIZES}"]),
+    ("size, octal", IMAGES + "cache_max_size: 010\n", [f"2:17: cache_max_size: expected a size, found the number 010; {SIZES}"]),
+    ("size, null", IMAGES + "cache_max_size:\n", [f"2:16: cache_max_size: expected a size, found nothing (null); {SIZES}"]),
+    ("size, a list", IMAGES + "cache_max_size: [1G]\n", [f"2:17: cache_max_size: expected a size, found a list; {SIZES}"]),
+    ("size, vast", IMAGES + f"cache_max_size: {'9' * 400}\n", [
+        f"2:17: cache_max_size: expected a size, found the number {'9' * 80}; {SIZES}"
     ]),
     # -- workers
     ("no workers", IMAGES + "workers: 0\n", ["2:10: workers: expected a number from 1 to 9999, found the number 0"]),

@@ -241,6 +241,21 @@ def test_folders(catalog, text, variable, want):
     assert (loaded.output, loaded.cache) == want
 
 
+@pytest.mark.parametrize(
+    ("text", "want"),
+    [
+        ("", None),
+        ("cache_max_size: 20G\n", 20 << 30),
+        ("cache_max_size: '20 GB'\n", 20 * 10**9),
+        ("cache_max_size: 4096\n", 4096),
+        ("cache_max_size: 0\n", 0),
+    ],
+)
+def test_cache_max_size(catalog, text, want):
+    catalog({"bundle.yaml": text + "images: {a: 'oci:a'}\n"})
+    assert load("bundle.yaml", {}).cache_max_size == want
+
+
 @pytest.mark.parametrize(("text", "want"), [("", 0), ("workers: 1\n", 1), ("workers: 9999\n", 9999)])
 def test_workers(catalog, text, want):
     catalog({"bundle.yaml": text + "images: {a: 'oci:a'}\n"})

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from c2wtasks.commands import sizes
+from c2wtasks import sizes
 from tests.graph.catalogs import small_catalog, write_catalog
 from tests.support.forked import executed_forked, run_forked
 from tests.support.running import environment, run_doit
@@ -270,7 +270,7 @@ def test_sizes(text: str, size: int) -> None:
     assert sizes.parse(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "G", "1X", "1GG", "-1", "1e3", "NaN"])
+@pytest.mark.parametrize("text", ["", "G", "1X", "1GG", "-1", "1e3", "NaN", "1\u212a", "9" * 400])
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(ValueError, match="is not a size"):
         sizes.parse(text)

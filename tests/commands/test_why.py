@@ -118,3 +118,18 @@ def test_a_foreign_dodo(tmp_path: Path) -> None:
         done = run_doit(tmp_path, command)
         assert done.exit == 3
         assert done.stderr.startswith("ERROR: this dodo.py is not one of ours")
+
+
+def test_checks_of_ones_own(tmp_path: Path) -> None:
+    small_catalog(tmp_path)
+    with (tmp_path / "dodo.py").open("a") as dodo:
+        dodo.write(
+            "from doit.tools import config_changed\n"
+            "def task_note():\n"
+            "    with open('option') as stream:\n"
+            "        return {'actions': ['date > note'], 'uptodate': [config_changed(stream.read())]}\n"
+        )
+    (tmp_path / "option").write_text("a")
+    assert run_doit(tmp_path).exit == 0
+    (tmp_path / "option").write_text("b")
+    assert run_doit(tmp_path, "why").stdout == "note: its own check says so\n"

@@ -89,7 +89,8 @@ def recover():
 
 
 WORKERS = 0
-HOOKS = SimpleNamespace(aliases=ALIASES, finish=finish, workers=WORKERS, recover=recover, proven=list)
+HOOKS = SimpleNamespace(aliases=ALIASES, finish=finish, workers=WORKERS, recover=recover, proven=list,
+                        foresee=lambda tasks: (), tidy=list)
 DOIT_CONFIG = configure(HOOKS)
 """
 

@@ -1,0 +1,84 @@
+"""What is stale and why: found by the very routine that decides in a run, asked for all its reasons."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from doit.control import TaskControl
+
+from c2wtasks.engine.runner import watch_targets
+from c2wtasks.errors import SourceError
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """A task that would run. With `reasons` it surely would; with `after` alone only if what one of those tasks
+    makes comes out different."""
+
+    task: str
+    title: str
+    reasons: tuple[str, ...]
+    after: tuple[str, ...]
+
+
+def find_stale(dep_manager: Any, control: TaskControl, names: Iterable[str]) -> list[Stale]:
+    """Those of the tasks `names`, in the order of a run, that it would execute.
+
+    A run may be under way: what is seen of files here is not what it goes by.
+    """
+    looking = copy.copy(dep_manager)
+    looking.checker = type(dep_manager.checker)()
+    watch_targets(looking, control.targets)
+    found: dict[str, Stale] = {}
+    for name in names:
+        task = control.tasks[name]
+        if task.has_subtask or not task.actions:
+            continue
+        reasons = _reasons(looking, task, control.tasks, found)
+        after = tuple(dep for dep in task.task_dep if dep in found)
+        if reasons or after:
+            found[name] = Stale(name, task.title(), tuple(reasons), after)
+    return list(found.values())
+
+
+def in_order(control: TaskControl) -> list[str]:
+    """The tasks that are selected and all that they need, each after what it needs."""
+    tasks = control.tasks
+    done: dict[str, None] = {}
+    todo = [(name, False) for name in reversed(control.selected_tasks)]
+    while todo:
+        name, ready = todo.pop()
+        if ready:
+            done[name] = None
+        elif name not in done:
+            todo.append((name, True))
+            todo += [(dep, False) for dep in reversed(tasks[name].task_dep) if dep not in done]
+    return list(done)
+
+
+def _reasons(dep_manager: Any, task: Any, tasks: Mapping[str, Any], stale: Mapping[str, Stale]) -> list[str]:
+    """Why `task` would run whatever other tasks make; empty where it would not."""
+    try:
+        status = dep_manager.get_status(task, tasks, get_log=True)
+    except SourceError as error:
+        return [str(error)]
+    if status.status == "up-to-date":
+        return []
+    why, values = status.reasons, dep_manager.get_values(task.name)
+    if not values:
+        return ["never built"]
+    made_by_stale = {target for name in stale for target in tasks[name].targets}
+    remade = any(dep in stale for dep in task.task_dep)  # what is gone then comes again, target or not
+    reasons = ["its source cannot be read"] if why["has_no_dependencies"] else []
+    for check, _args, _kwargs in why["uptodate_false"]:
+        reasons += check.explain(values) if hasattr(check, "explain") else ["its own check says so"]
+    reasons += [f"{path} {'was edited' if os.path.exists(path) else 'is gone'}" for path in why["missing_target"]]
+    reasons += [f"{path} has changed" for path in sorted(why["changed_file_dep"] or ()) if path not in made_by_stale]
+    reasons += [f"{path} is gone" for path in sorted(why["missing_file_dep"] or ()) if not remade]
+    reasons += [f"{path} is needed now" for path in why["added_file_dep"] or ()]
+    reasons += [f"{path} is needed no more" for path in why["removed_file_dep"] or ()]
+    return list(dict.fromkeys(reasons))
