@@ -23,6 +23,7 @@ from c2wtasks.layers.store import Store
 from c2wtasks.registry.hosts import Access
 from c2wtasks.rootfs.builder import builder
 from c2wtasks.sources.documents import Documents
+from c2wtasks.sources.fitting import some_of
 from c2wtasks.sources.locked import LockedResolver, entry_of
 from c2wtasks.sources.memo import Memo
 from c2wtasks.sources.model import BlobPlace, Layer
@@ -291,7 +292,7 @@ class Graph:
         self.store.recover()
 
     def finish(self, failed: Failed, current: frozenset[str]) -> Iterable[str]:
-        """Gives the lines that end the run, and brings catalog.json up to date.
+        """Gives the lines that end the run, and brings catalog.json and bundle.lock up to date.
 
         `failed` maps the tasks that failed, or were left out for one that did, to the tasks at fault and why;
         `current` are the tasks that are now as they should be.
@@ -303,14 +304,14 @@ class Graph:
             for bundle in self.file.bundles
             if f"bundle:{bundle}" in failed
         }
-        if new := self.unlocked():
-            self.lock.change(new)
-            yield f"{self.lock.path}: added {', '.join(new)}"
         good = frozenset(str(bundle) for bundle in self.file.bundles if f"bundle:{bundle}" in current)
         yield from self._notes(good)
         yield from (f"{bundle}: {reason}" for bundle, reason in sorted(reasons.items()))
         if reasons or good:
             self._write_catalog(reasons, good)
+        if new := self.unlocked():
+            self.lock.change(new)
+            yield f"{self.lock.path}: added {some_of(list(new))}"
 
     def foresee(self, tasks: frozenset[str]) -> Iterable[str]:
         """Warns where there is not the room that the layers and roots of these tasks need."""

@@ -1,6 +1,6 @@
 """Pulls through a network that does everything to them, at random.
 
-A few rounds are in tests/registry/test_random.py. The long form, by hand:
+A few rounds are in tests/registry/test_random_faults.py. The long form, by hand:
 
     python -m tests.soak.registry --rounds 300 --seed 1
 """
