@@ -1,1 +1,5 @@
 """Builds container2wasm VM bundles for a catalog of container images, as doit tasks."""
+
+LOCKED = "C2WTASKS_LOCKED"
+OFFLINE = "C2WTASKS_OFFLINE"
+"""Variables that stand for `doit --locked` and `doit --offline`, where they are neither empty nor 0."""

@@ -9,8 +9,10 @@ from typing import Any
 
 from doit.exceptions import InvalidDodoFile
 
-from c2wtasks import files
+from c2wtasks import LOCKED, OFFLINE, files
 from c2wtasks.bundlefile.load import load
+from c2wtasks.bundlefile.lock import Entries, Entry, Misfit, compare
+from c2wtasks.bundlefile.lockfile import LockFile
 from c2wtasks.bundlefile.model import Bundle, BundleFile
 from c2wtasks.bundlefile.problems import BundleFileError
 from c2wtasks.catalog import listing, publish, standing
@@ -18,15 +20,20 @@ from c2wtasks.catalog.places import RECORD, ROOTFS, Places
 from c2wtasks.catalog.record import OUTPUT_VERSION
 from c2wtasks.errors import OutputError, SourceError, UserError, os_reason
 from c2wtasks.layers.store import Store
+from c2wtasks.registry.hosts import Access
 from c2wtasks.rootfs.builder import builder
+from c2wtasks.sources.documents import Documents
+from c2wtasks.sources.fitting import some_of
+from c2wtasks.sources.locked import LockedResolver, entry_of
 from c2wtasks.sources.memo import Memo
-from c2wtasks.sources.model import Layer
+from c2wtasks.sources.model import BlobPlace, Layer
 from c2wtasks.sources.resolve import Resolver
 from c2wtasks.steps import Work
 from c2wtasks.uptodate import Exists, Inputs, Published
 
 Task = dict[str, Any]
 Failed = Mapping[str, Mapping[str, str]]
+LOCK = "bundle.lock"
 
 
 @dataclass(slots=True)
@@ -42,28 +49,30 @@ class Graph:
     broken: list[tuple[Bundle, SourceError]] = field(default_factory=list)
     layers: dict[str, list[Layer]] = field(default_factory=dict)
     _by_task: dict[str, Work] = field(default_factory=dict)
+    lock: LockFile = field(default_factory=lambda: LockFile(LOCK, {}))
 
     @classmethod
     def load(cls, path: str = "bundle.yaml") -> Graph:
-        """Reads bundle.yaml and what it names: of each image the manifest and config, not the layers.
+        """Reads bundle.yaml, bundle.lock and what they name: of each image the manifest and config, not the layers.
 
-        Raises InvalidDodoFile, with all mistakes of bundle.yaml.
+        Raises InvalidDodoFile, with all mistakes of both files; or where the run is `--locked` and they do not fit.
         """
         try:
             file = load(path)
+            lock = LockFile.read(os.path.join(os.path.dirname(path), LOCK))
         except BundleFileError as error:
             lines = "\n".join(error.lines)
             count = len(error.lines)
             raise InvalidDodoFile(lines if count == 1 else f"{count} mistakes, nothing was done:\n{lines}") from error
-        graph = cls(file, Store(f"{file.cache}/layers"))
+        graph = cls(file, Store(f"{file.cache}/layers"), lock=lock)
+        if _is_set(LOCKED) and (misfit := graph.misfit()):
+            lines = "\n".join(misfit.lines())
+            raise InvalidDodoFile(f"{lock.path} does not fit, and may not be changed (--locked):\n{lines}")
         memo = Memo.of(file.cache)
-        resolver = Resolver(memo)
         copied: set[str] = set()
-        for bundle in file.bundles:
-            try:
-                image = resolver.resolve(bundle.source, bundle.path, bundle.platform)
-            except SourceError as error:
-                graph.broken.append((bundle, error))
+        for bundle, image in graph.resolver(lock.entries, memo).all(file.bundles):
+            if isinstance(image, SourceError):
+                graph.broken.append((bundle, image))
                 continue
             work = Work(bundle, image, Places.of(file.output, bundle), graph.store, builder(), copied)
             graph.works.append(work)
@@ -74,8 +83,35 @@ class Graph:
                         copies.append(layer)
                     if copies[0].place != layer.place:
                         copied.add(layer.key)
+        for copies in graph.layers.values():
+            copies.sort(key=lambda copy: not isinstance(copy.place, BlobPlace))  # what is here is not fetched
         memo.save()
         return graph
+
+    def resolver(self, entries: Entries, memo: Memo | None = None) -> LockedResolver:
+        """What looks images up, but for those of `entries`."""
+        kept = f"{self.file.cache}/blobs" if self.file.keep_blobs else ""
+        access = Access(self.file.registries, offline=_is_set(OFFLINE), kept=kept)
+        return LockedResolver(
+            Resolver(access, Documents(f"{self.file.cache}/documents"), memo), entries, self.lock.path
+        )
+
+    # The lock.
+
+    @property
+    def lockable(self) -> tuple[Bundle, ...]:
+        """The bundles that should be in the lock."""
+        return tuple(bundle for bundle in self.file.bundles if self.file.lock_all or bundle.source.is_remote)
+
+    def misfit(self) -> Misfit:
+        """Where the lock, as it was read, does not fit bundle.yaml."""
+        return compare(self.lock.entries, {str(bundle): bundle.source.text for bundle in self.lockable})
+
+    def unlocked(self) -> dict[str, Entry | None]:
+        """What the lock should say of the bundles that it lacks, or has with another source."""
+        misfit = self.misfit()
+        new = {*misfit.missing, *misfit.changed}
+        return {str(work.bundle): entry_of(work.bundle, work.image) for work in self.works if str(work.bundle) in new}
 
     # Creators, one for each family of tasks.
 
@@ -94,7 +130,7 @@ class Graph:
                 "doc": f"reads, checks and stores the layer {copies[0].short}",
                 "actions": [(_store_layer, [self.store, copies])],
                 "meta": {"heavy": copies[0].place.size},
-                "file_dep": [] if digest else sorted({copy.place.path for copy in copies}),
+                "file_dep": [] if digest else sorted({copy.place.where for copy in copies}),
                 "targets": [self.store.receipt_file(digest)] if digest else [],
                 "uptodate": [
                     Inputs(claims=[str(diff_id) for diff_id in claims]),
@@ -269,7 +305,7 @@ class Graph:
         self.store.recover()
 
     def finish(self, failed: Failed, current: frozenset[str]) -> Iterable[str]:
-        """Gives the lines that end the run, and brings catalog.json up to date.
+        """Gives the lines that end the run, and brings catalog.json and bundle.lock up to date.
 
         `failed` maps the tasks that failed, or were left out for one that did, to the tasks at fault and why;
         `current` are the tasks that are now as they should be.
@@ -286,6 +322,9 @@ class Graph:
         yield from (f"{bundle}: {reason}" for bundle, reason in sorted(reasons.items()))
         if reasons or good:
             self._write_catalog(reasons, good)
+        if new := self.unlocked():
+            self.lock.change(new)
+            yield f"{self.lock.path}: added {some_of(list(new))}"
 
     def foresee(self, tasks: frozenset[str]) -> Iterable[str]:
         """Warns where there is not the room that the layers and roots of these tasks need."""
@@ -338,6 +377,10 @@ class Graph:
 
 def _largest_first(layer: tuple[str, list[Layer]]) -> int:
     return -layer[1][0].place.size
+
+
+def _is_set(variable: str) -> bool:
+    return os.environ.get(variable, "") not in ("", "0")
 
 
 def _store_layer(store: Store, copies: list[Layer]) -> None:

@@ -27,7 +27,7 @@ from c2wtasks.oci.image import ImageConfig
 from c2wtasks.rootfs import directory
 from c2wtasks.rootfs.builder import Builder
 from c2wtasks.rootfs.directory import Previous
-from c2wtasks.sources.model import Image, Layer
+from c2wtasks.sources.model import BlobPlace, Image, Layer
 from c2wtasks.tree import difference, model, treefile
 from c2wtasks.tree.apply import apply
 from c2wtasks.tree.lookup import lookup
@@ -98,8 +98,8 @@ class Work:
             return
         if receipt.diff_id != str(layer.diff_id):
             raise wrong_diff_id(layer, receipt)
-        if layer.key in self.copied:
-            place = layer.place
+        place = layer.place
+        if layer.key in self.copied and isinstance(place, BlobPlace):
             try:
                 same = fingerprint.of_file(place.path, place.offset, place.size) == receipt.fingerprint
             except OSError as error:

@@ -91,7 +91,9 @@ def _needed(file: BundleFile, works: Iterable[Work]) -> Needed:
     read today may be there again tomorrow."""
     known = {str(work.bundle): work for work in works}
     pairs = [needs(known.get(str(bundle)), Places.of(file.output, bundle)) for bundle in file.bundles]
+    documents = [(work.image.manifest_digest, work.image.config_digest) for work in known.values()]
     return Needed(
         frozenset(one for diff_ids, _ in pairs for one in diff_ids),
         frozenset(one for _, digests in pairs for one in digests),
+        frozenset(one for pair in documents for one in pair if one is not None),
     )

@@ -10,8 +10,10 @@ from typing import Any, NamedTuple, cast
 
 from c2wtasks.bundlefile.nodes import Mapping, Node, Scalar, Sequence, position_of
 from c2wtasks.bundlefile.problems import Report
-from c2wtasks.bundlefile.settings import BOOT, DEFAULTS, IMAGE, INCLUDED, MAIN, PROCESS, Section, Setting
+from c2wtasks.bundlefile.settings import BOOT, DEFAULTS, IMAGE, INCLUDED, MAIN, PROCESS, REGISTRY, Section, Setting
 from c2wtasks.bundlefile.values import described, did_you_mean, is_null, shown, source, variable
+from c2wtasks.oci.imagename import is_host
+from c2wtasks.registry.hosts import Host
 
 MAX_NAME = 200  # a name is that of a folder, and gets additions on the way
 
@@ -81,6 +83,8 @@ def _value(report: Report, node: Node, path: str, row: Setting) -> Any:
     match row.key:
         case "images":
             return _images(report, node)
+        case "registries":
+            return _registries(report, node)
         case "defaults":
             return _settings(report, node, path, DEFAULTS)
         case "process":
@@ -133,6 +137,20 @@ def _image(report: Report, key: Scalar, node: Node) -> ImageEntry:
         return ImageEntry(name, key, {})
     reference = source(report, node, path)
     return ImageEntry(name, key, {} if reference is None else {"source": Given(reference, node)})
+
+
+def _registries(report: Report, node: Node) -> tuple[tuple[str, Host], ...]:
+    """What is said of each host, sorted."""
+    found: dict[str, Host] = {}
+    for key, value in _entries(report, node, "registries"):
+        name = key.text
+        path = f"registries.{name}"
+        settings = _settings(report, value, path, REGISTRY)
+        if not is_host(name):
+            report.add(key, "registries", f"{shown(name)} is not a host, with or without a port")
+        else:
+            found.setdefault(name, Host(**{option: given.value for option, given in settings.items()}))
+    return tuple(sorted(found.items()))
 
 
 def _variables(report: Report, node: Node, path: str) -> dict[str, str | None]:

@@ -79,7 +79,8 @@ def _bundles(image: ImageEntry, settings: Settings, folder: str, own: Platform, 
     reference: Reference | None = _value(settings, "source", None)
     if reference is None:
         return []
-    path = os.path.normpath(os.path.join(folder, reference.place))
+    place = reference.place
+    path = place if reference.is_remote else os.path.normpath(os.path.join(folder, place))
     forms = _value(settings, "rootfs", ("dir",))
     process = _process(_value(settings, "process", {}))
     same_owner = _value(settings, "same_owner", True)

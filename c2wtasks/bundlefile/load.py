@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TypeVar
 
 from c2wtasks.bundlefile.check import Settings
 from c2wtasks.bundlefile.expand import bundles_of
@@ -15,6 +16,7 @@ from c2wtasks.bundlefile.problems import Placed, Report
 from c2wtasks.bundlefile.read import read_all
 from c2wtasks.oci.platform import Platform
 
+T = TypeVar("T")
 CACHE_VARIABLE = "C2WTASKS_CACHE"
 
 
@@ -55,9 +57,22 @@ def _load(path: str, environ: Mapping[str, str]) -> BundleFile:
     settings = files[0].settings if files and files[0].path == path else {}
     output, cache = _folders(path, settings, environ.get(CACHE_VARIABLE, ""), report)
     report.raise_if_any()
-    workers: int = settings["workers"].value if "workers" in settings else 0
-    cache_max_size: int | None = settings["cache_max_size"].value if "cache_max_size" in settings else None
-    return BundleFile(bundles, output, cache, cache_max_size, workers, tuple(file.path for file in files))
+
+    def value(key: str, default: T) -> T:
+        found: T = settings[key].value if key in settings else default
+        return found
+
+    return BundleFile(
+        bundles=bundles,
+        output=output,
+        cache=cache,
+        cache_max_size=value("cache_max_size", None),
+        workers=value("workers", 0),
+        files=tuple(file.path for file in files),
+        registries=value("registries", ()),
+        keep_blobs=value("keep_blobs", False),
+        lock_all=value("lock", "remote") == "all",
+    )
 
 
 def _folders(path: str, settings: Settings, cache_variable: str, report: Report) -> tuple[str, str]:

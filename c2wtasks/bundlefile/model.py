@@ -7,6 +7,7 @@ from typing import Literal
 
 from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import Reference
+from c2wtasks.registry.hosts import Host
 
 Profile = Literal["v0.3", "v0.8"]
 
@@ -55,7 +56,8 @@ class Position:
 class Bundle:
     """One image for one platform.
 
-    `path` is the source's file or folder, relative to the folder of the main bundle.yaml (or absolute).
+    `path` is the source's file or folder, relative to the folder of the main bundle.yaml (or absolute); of a
+    registry's image, its repository.
     `forms` are the forms of the root to write, without repetition, in the order given.
     """
 
@@ -81,7 +83,7 @@ class BundleFile:
     `bundles` are sorted by name and platform. `output` and `cache` are folders, relative to that of the main
     bundle.yaml or absolute. `cache_max_size` is in bytes, None where it is not set; `workers` is 0 where it is not
     set. `files` are all files that were read, the main one first, each by a path that opens it from where the main
-    one's path does.
+    one's path does. `registries` are (host, what is said of it). `lock_all`: local sources are locked, too.
     """
 
     bundles: tuple[Bundle, ...]
@@ -90,3 +92,6 @@ class BundleFile:
     cache_max_size: int | None
     workers: int
     files: tuple[str, ...]
+    registries: tuple[tuple[str, Host], ...]
+    keep_blobs: bool
+    lock_all: bool

@@ -8,13 +8,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
-from c2wtasks.bundlefile.settings import IMAGE_PATH, PRESETS, SETTINGS, Setting
+from c2wtasks.bundlefile.settings import IMAGE_PATH, PRESETS, REGISTRY_PATH, SETTINGS, Setting
 from c2wtasks.errors import UserError
 
 BEGIN = "<!-- begin: {} -->\n"
 END = "<!-- end: {} -->"
 
-_TABLES = {"file": "", "image": IMAGE_PATH, "process": f"{IMAGE_PATH}.process", "boot": f"{IMAGE_PATH}.boot"}
+_TABLES = {
+    "file": "",
+    "registry": REGISTRY_PATH,
+    "image": IMAGE_PATH,
+    "process": f"{IMAGE_PATH}.process",
+    "boot": f"{IMAGE_PATH}.boot",
+}
 
 
 def renewed(page: str) -> str:
@@ -65,9 +71,9 @@ def _row(cells: Iterable[str]) -> str:
 def main(arguments: list[str]) -> None:
     for path in arguments:
         with open(path, encoding="utf-8") as stream:
-            page = stream.read()
+            page = renewed(stream.read())
         with open(path, "w", encoding="utf-8") as stream:
-            stream.write(renewed(page))
+            stream.write(page)
 
 
 if __name__ == "__main__":

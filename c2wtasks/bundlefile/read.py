@@ -70,14 +70,14 @@ def read_all(path: str, report: Report) -> list[ReadFile]:
 def _read(opened: str, wanted: _Pending, report: Report) -> ReadFile | None:
     pattern = wanted.pattern
     name = opened if pattern is None else wanted.name
-    content = _content(opened)
+    content = content_of(opened)
     if isinstance(content, str):
         if pattern is None:
             report.add(Position(name, 1, 1), "", f"the file {content}")
         else:
             report.add(pattern.node, pattern.path, f"the file '{name}' {content}")
         return None
-    text = _decoded(content, name, report)
+    text = decoded(content, name, report)
     root = parse(text, name, report) if text is not None else None
     if root is None:
         return None
@@ -86,7 +86,7 @@ def _read(opened: str, wanted: _Pending, report: Report) -> ReadFile | None:
     return ReadFile(opened, os.path.dirname(wanted.name), settings, defaults)
 
 
-def _content(path: str) -> bytes | str:
+def content_of(path: str) -> bytes | str:
     """The file's bytes, or what is wrong with it. Opens nothing that could make it wait."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
@@ -108,7 +108,7 @@ def _content(path: str) -> bytes | str:
     return content
 
 
-def _decoded(content: bytes, name: str, report: Report) -> str | None:
+def decoded(content: bytes, name: str, report: Report) -> str | None:
     content = content.removeprefix(b"\xef\xbb\xbf")
     try:
         return content.decode("utf-8")

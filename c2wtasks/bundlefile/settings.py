@@ -15,6 +15,7 @@ from c2wtasks.bundlefile.values import (
     BOOLEAN,
     COUNT,
     FOLDER,
+    MIRRORS,
     PATTERNS,
     PLATFORMS,
     ROOTFS,
@@ -28,6 +29,7 @@ from c2wtasks.bundlefile.values import (
 )
 
 IMAGE_PATH = "images.NAME"
+REGISTRY_PATH = "registries.HOST"
 
 # The flags of create-spec that go with each way in which container2wasm builds.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -117,6 +119,47 @@ SETTINGS = (
         only="main",
     ),
     Setting(
+        "registries",
+        SECTION,
+        "nothing",
+        "What is special about registries, by host (with the port, where one is given). See "
+        "[registries.md](registries.md).",
+        "{docker.io: {mirrors: [mirror.example]}}",
+        only="main",
+    ),
+    Setting(
+        "registries.HOST.insecure",
+        BOOLEAN,
+        "false",
+        "Whether the host may be asked by plain http, where it does not speak TLS. A certificate is verified anyway. "
+        "This machine's own addresses may be, always.",
+        "true",
+    ),
+    Setting(
+        "registries.HOST.mirrors",
+        MIRRORS,
+        "none",
+        "Hosts that are asked before this one, in that order. What follows the host, if anything, is put before the "
+        "repository's name.",
+        "[mirror.example, 'proxy.example:5000/hub']",
+    ),
+    Setting(
+        "keep_blobs",
+        BOOLEAN,
+        "false",
+        "Whether the compressed layers that were fetched from registries stay in the cache, too.",
+        "true",
+        only="main",
+    ),
+    Setting(
+        "lock",
+        choice("remote", "all"),
+        "remote",
+        "Which images are in `bundle.lock`: those of registries, or those of local sources, too.",
+        "all",
+        only="main",
+    ),
+    Setting(
         "defaults",
         SECTION,
         "nothing",
@@ -143,9 +186,9 @@ SETTINGS = (
         "images.NAME.source",
         SOURCE,
         "must be given",
-        "Where the image is: `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]` or "
-        "`docker-archive:FILE-or-DIR[:REPOSITORY:TAG]`. The path is relative to the file that names it, and holds "
-        "no colon.",
+        "Where the image is: `docker://[HOST/]REPOSITORY[:TAG][@DIGEST]`, `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`, "
+        "`docker-archive:FILE-or-DIR[:REPOSITORY:TAG]` or `dir:DIR` (skopeo's). A path is relative to the file that "
+        "names it, and holds no colon.",
         "docker-archive:web.tar",
         only="image",
         required="write e.g. source: oci:DIR",
@@ -251,18 +294,17 @@ class Section:
     required: dict[str, str]
 
 
-def _section(path: str, without: Only = "", reason: str = "", refused: dict[str, str] | None = None) -> Section:
+def _section(path: str, without: Only = "", reason: str = "") -> Section:
     rows = [row for row in SETTINGS if row.parent == path]
     kept = {row.key: row for row in rows if not without or row.only != without}
     gone = {row.key: reason for row in rows if row.key not in kept}
     required = {row.key: row.required for row in kept.values() if row.required}
-    return Section(kept, {**gone, **(refused or {})}, required)
+    return Section(kept, gone, required)
 
 
-_LATER = dict.fromkeys(("registries", "lock"), "not supported yet")
-
-MAIN = _section("", refused=_LATER)
-INCLUDED = _section("", "main", "only the main file may set this", _LATER)
+MAIN = _section("")
+INCLUDED = _section("", "main", "only the main file may set this")
+REGISTRY = _section(REGISTRY_PATH)
 IMAGE = _section(IMAGE_PATH)
 DEFAULTS = _section(IMAGE_PATH, "image", "only a single image may set this")
 PROCESS = _section(f"{IMAGE_PATH}.process")

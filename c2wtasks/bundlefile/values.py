@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from c2wtasks import sizes
 from c2wtasks.bundlefile.nodes import Node, Scalar, Sequence
 from c2wtasks.bundlefile.problems import Report
+from c2wtasks.oci.imagename import is_host, is_path
 from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import TRANSPORTS, Reference
 
@@ -42,7 +43,6 @@ _ARCHITECTURE_ALIASES = ("i386", "x86_64", "x86-64", "aarch64", "armhf", "armel"
 
 FORMS = ("dir",)
 LATER_FORMS = ("tar", "iso", "ext4", "squashfs", "erofs", "cpio", "context", "imagemounter", "9p")
-_LATER_TRANSPORTS = ("docker",)
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _UNENCODABLE = re.compile("[\x00\ud800-\udfff]")
@@ -223,17 +223,12 @@ def source(report: Report, node: Node, path: str) -> Reference | None:
     if text is None:
         return None
     try:
-        reference = Reference.parse(text)
+        return Reference.parse(text)
     except ValueError as error:
         transport, colon, _ = text.partition(":")
-        known = set(TRANSPORTS) - set(_LATER_TRANSPORTS)
-        hint = did_you_mean(transport, known) if colon and transport not in TRANSPORTS else None
+        hint = did_you_mean(transport, TRANSPORTS) if colon and transport not in TRANSPORTS else None
         report.add(node, path, str(error), hint)
         return None
-    if reference.transport in _LATER_TRANSPORTS:
-        report.add(node, path, f"transport '{reference.transport}' is not supported yet (oci and archives are)")
-        return None
-    return reference
 
 
 @lru_cache(512)
@@ -349,6 +344,21 @@ def variable(report: Report, node: Node, path: str) -> str | None:
     return _word(report, node, path, "a string, a number, true, false or null")
 
 
+def mirror(report: Report, node: Node, path: str) -> str | None:
+    """`host[:port]`, and perhaps the path below which a mirror has its copies."""
+    text = _string(report, node, path, "a mirror's host, such as mirror.example:5000")
+    if text is None:
+        return None
+    host, slash, below = text.partition("/")
+    if "://" in text:
+        report.add(node, path, f"{shown(text)} is a URL", "write the host alone, and insecure: true for plain http")
+    elif not is_host(host) or (slash and not is_path(below)):
+        report.add(node, path, f"{shown(text)} is not a host, with or without a port and a path")
+    else:
+        return text
+    return None
+
+
 def is_null(node: Node) -> bool:
     return isinstance(node, Scalar) and node.plain and node.text in _NULL
 
@@ -363,5 +373,6 @@ SOURCE = Kind("a source such as oci:DIR", source)
 PLATFORMS = list_of(platform, "a list of platforms", "[linux/amd64]", unique=True)
 ROOTFS = list_of(form, "a list of forms", "[dir]", unique=True)
 PATTERNS = list_of(pattern, "a list of paths or glob patterns", "[teams/*/bundle.yaml]")
+MIRRORS = list_of(mirror, "a list of hosts", "[mirror.example]", unique=True)
 ARGUMENTS = list_of(argument, "a list of strings", "[/bin/sh]")
 VARIABLES = Kind("a mapping of names to values")

@@ -6,11 +6,16 @@ doit loads this for every dodo of the environment it is installed in, so nothing
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from typing import Any
 
 import doit.cmd_run
+from doit.exceptions import InvalidCommand
 
+from c2wtasks import LOCKED, OFFLINE
+
+_SWITCHES = {"--locked": LOCKED, "--offline": OFFLINE}
 _CONFIG = "c2wtasks.engine.config"  # loaded by our kind of dodo only
 
 
@@ -21,7 +26,18 @@ def hooks_of(command: Any) -> Any:
 
 
 class Run(doit.cmd_run.Run):  # type: ignore[misc]
-    """Runs tasks."""
+    """Runs tasks.
+
+    With our kind of dodo, `--locked` and `--offline` are options, too. They count while the dodo is loaded, and so
+    are taken before doit reads the command line.
+    """
+
+    _switches: tuple[str, ...] = ()
+
+    def parse_execute(self, in_args: list[str]) -> Any:
+        self._switches = tuple(word for word in in_args if word in _SWITCHES)
+        os.environ.update((_SWITCHES[word], "1") for word in self._switches)
+        return super().parse_execute([word for word in in_args if word not in _SWITCHES])
 
     def execute(self, params: Any, args: list[str]) -> Any:
         try:
@@ -39,6 +55,8 @@ class Run(doit.cmd_run.Run):  # type: ignore[misc]
     def _execute(self, **options: Any) -> Any:
         hooks = hooks_of(self)
         if hooks is None:
+            if self._switches:
+                raise InvalidCommand(f"option {self._switches[0]} not recognized")
             return super()._execute(**options)
         from c2wtasks.engine.build import build
 

@@ -19,7 +19,7 @@ from c2wtasks.layers import indexfile
 from c2wtasks.layers.store import Receipt, Store
 from c2wtasks.layers.tarindex import ArchiveError, read_entries
 from c2wtasks.oci.digest import Digest
-from c2wtasks.sources.model import Layer
+from c2wtasks.sources.model import BlobPlace, Layer
 
 _CHUNK = 1 << 20
 _MAX_RECEIPT = 1 << 16
@@ -209,7 +209,9 @@ def _fingerprint_of_any(digest: Digest, copies: Sequence[Layer], have: str) -> s
     """The fingerprint of the copies that are what their digest says; None if one of them has `have`, or none can be
     read and is good."""
     want = None
-    for place in [copy.place for copy in copies]:
+    for place in (copy.place for copy in copies):
+        if not isinstance(place, BlobPlace):  # an audit fetches nothing
+            continue
         try:
             found = fingerprint.of_file(place.path, place.offset, place.size)
             if found == have:

@@ -22,16 +22,16 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence, Set
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from errno import EDQUOT, EIO, ENOSPC
-from mmap import ACCESS_READ, mmap
+from mmap import ACCESS_READ, MADV_DONTNEED, PAGESIZE, mmap
 from typing import BinaryIO
 
 import msgspec
 import xxhash
 
 from c2wtasks import files, locks
-from c2wtasks.errors import LayerError, OutputError, os_reason
+from c2wtasks.errors import LayerError, OutputError, SourceError, os_reason
 from c2wtasks.layers import indexfile
 from c2wtasks.layers.decompress import CorruptStream, plain_chunks
 from c2wtasks.layers.entry import Entry
@@ -40,6 +40,7 @@ from c2wtasks.oci.digest import Digest
 from c2wtasks.sources.model import Layer
 
 _WAITING = 4  # pieces, of a few MiB each, between decompressing and hashing
+_MAPPED = 32 << 20
 TOO_SHORT = "the layer's tar in the cache is too short; delete it and run again"
 
 
@@ -68,26 +69,27 @@ class _BlobReader:
         self.fingerprint = xxhash.xxh3_128()
         self.missing = layer.place.size
         try:
-            self._descriptor = os.open(layer.place.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        except OSError as error:
+            self._blob = layer.place.open()
+        except (OSError, SourceError) as error:
             raise self._unreadable(error) from error
 
     def read(self, size: int, /) -> bytes:
-        place = self._layer.place
         try:
-            content = os.pread(self._descriptor, min(size, self.missing), place.offset + place.size - self.missing)
-        except OSError as error:
+            content = self._blob.read(min(size, self.missing))
+        except (OSError, SourceError) as error:
             raise self._unreadable(error) from error
         self.missing -= len(content)
         self.hash.update(content)
         self.fingerprint.update(content)
         return content
 
-    def _unreadable(self, error: OSError) -> LayerError:
-        return LayerError(f"layer {self._layer.short}: {self._layer.place.path} cannot be read: {os_reason(error)}")
+    def _unreadable(self, error: OSError | SourceError) -> LayerError:
+        if isinstance(error, SourceError):
+            return LayerError(f"layer {self._layer.short}: {error.message}", hint=error.hint)
+        return LayerError(f"layer {self._layer.short}: {self._layer.place.where} cannot be read: {os_reason(error)}")
 
     def close(self) -> None:
-        os.close(self._descriptor)
+        self._blob.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,11 +195,22 @@ class Store:
         first_error: LayerError | None = None
         for copy in copies:
             try:
-                return self._read_in(copy, claims, unfinished)
+                return self._read_twice(copy, claims, unfinished)
             except LayerError as error:
                 first_error = first_error or error
         assert first_error is not None
         raise first_error
+
+    def _read_twice(self, layer: Layer, claims: Set[Digest], unfinished: str) -> Receipt:
+        """Reads a blob that came damaged once more, where another reading may give a good one."""
+        try:
+            return self._read_in(layer, claims, unfinished)
+        except DamagedBlob as error:
+            place = layer.place.elsewhere()
+            if place is None:
+                raise
+            print(f"{error.message}; fetching it once more", file=sys.stderr, flush=True)
+            return self._read_in(replace(layer, place=place), claims, unfinished)
 
     def _read_in(self, layer: Layer, claims: Set[Digest], unfinished: str) -> Receipt:
         if self.holds(layer.diff_id):  # as another blob, perhaps: this one is only to be checked then
@@ -273,13 +286,25 @@ def _index(tar: str) -> list[Entry]:
         if os.fstat(stream.fileno()).st_size == 0:
             return []
         with mmap(stream.fileno(), 0, access=ACCESS_READ) as content:
-            return list(read_entries(content))
+            entries = []
+            kept = 0
+            for entry in read_entries(content):
+                entries.append(entry)
+                if entry.header - kept >= _MAPPED:  # what was looked at would go on counting as our memory
+                    behind = entry.header // PAGESIZE * PAGESIZE
+                    content.madvise(MADV_DONTNEED, kept, behind - kept)
+                    kept = behind
+            return entries
 
 
-def damaged(layer: Layer, found: str) -> LayerError:
+class DamagedBlob(LayerError):
+    """A copy of a blob holds something else than its digest says."""
+
+
+def damaged(layer: Layer, found: str) -> DamagedBlob:
     """The error for a copy of a blob that holds something else than its digest says."""
-    return LayerError(
-        f"layer {layer.short}: the blob in {layer.place.path} is damaged: {found}",
+    return DamagedBlob(
+        f"layer {layer.short}: the blob in {layer.place.where} is damaged: {found}",
         hint="fetch the image again",
     )
 
@@ -294,7 +319,7 @@ def wrong_diff_id(layer: Layer, receipt: Receipt) -> LayerError:
 def built_wrong(layer: Layer, wrong: str) -> LayerError:
     """The error for a blob whose content is wrong, though it is what its digest says, if it has one."""
     if layer.digest is None:
-        hint = f"{layer.place.path} is damaged, or the image was built wrong: fetch or build it again"
+        hint = f"{layer.place.where} is damaged, or the image was built wrong: fetch or build it again"
     else:
         hint = "the blob's digest is right, so the image was built wrong: build it again"
     return LayerError(f"layer {layer.short}: {wrong}", hint=hint)
@@ -381,7 +406,7 @@ def _copy_checked(layer: Layer, out: BinaryIO | None, root: str) -> Receipt:
         while blob.read(1 << 20):  # the digest tells best what is wrong, and covers what nobody asked for
             pass
     if blob.missing:
-        raise LayerError(f"layer {layer.short}: {layer.place.path} ends {blob.missing} bytes too early")
+        raise LayerError(f"layer {layer.short}: {layer.place.where} ends {blob.missing} bytes too early")
     found = Digest(algorithm, blob.hash.hexdigest())
     if layer.digest is not None and found != layer.digest:
         raise damaged(layer, f"its digest is {found}, not {layer.digest}")

@@ -15,7 +15,7 @@ from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.layers.store import Store
 from c2wtasks.oci.digest import Digest
 
-Kind = Literal["receipt", "index", "tar", "temporary", "abandoned", "memo"]
+Kind = Literal["receipt", "index", "tar", "blob", "document", "temporary", "abandoned", "memo"]
 
 _HOUR_NS = 3_600 * 10**9
 GRACE_NS = _HOUR_NS  # what somebody used in the last hour may be in use
@@ -29,7 +29,8 @@ _PID = re.compile(re.escape(files.TEMPORARY_PREFIX) + r"(\d+)-")
 @dataclass(frozen=True, slots=True)
 class Item:
     """A file of the cache. A `temporary` one is named after its process; an `abandoned` one is of a layer that nobody
-    is reading any more. `digest` is a receipt's blob's, or a tar's or index's diffID; `used_ns` is when it was
+    is reading any more. A `blob` is a compressed layer that was kept, a `document` a manifest or config from a
+    registry. `digest` is a receipt's blob's, a tar's or index's diffID, or the file's own; `used_ns` is when it was
     last read or written, as far as the file system keeps that."""
 
     path: str
@@ -47,13 +48,19 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class Needed:
-    """What the bundles of a catalog need: layers by diffID, receipts by the blob's digest."""
+    """What the bundles of a catalog need: layers by diffID, receipts and blobs by the blob's digest."""
 
     diff_ids: frozenset[Digest] = frozenset()
     digests: frozenset[Digest] = frozenset()
+    documents: frozenset[Digest] = frozenset()
 
     def needs(self, item: Item) -> bool:
-        return item.digest in (self.digests if item.kind == "receipt" else self.diff_ids)
+        match item.kind:
+            case "receipt" | "blob":
+                return item.digest in self.digests
+            case "document":
+                return item.digest in self.documents
+        return item.digest in self.diff_ids
 
 
 @dataclass(slots=True)
@@ -72,6 +79,11 @@ def items(cache: str) -> Iterator[Item]:
     Raises OutputError: a folder of it cannot be read.
     """
     store = Store(f"{cache}/layers")
+    by_digest: tuple[tuple[str, Kind], ...] = (
+        (f"{store.root}/receipts", "receipt"),
+        (f"{cache}/blobs", "blob"),
+        (f"{cache}/documents", "document"),
+    )
     for algorithm in ("sha256", "sha512"):
         for path, found in _files(f"{store.root}/{algorithm}"):
             stem, suffix = os.path.splitext(os.path.basename(path))
@@ -79,18 +91,19 @@ def items(cache: str) -> Iterator[Item]:
                 yield Item(path, _SUFFIXES[suffix], found.st_size, _used(found), digest)
             elif _PID.match(stem):
                 yield Item(path, "temporary", found.st_size, _used(found))
-        for path, found in _files(f"{store.root}/receipts/{algorithm}"):
-            name = os.path.basename(path)
-            if (digest := _digest(algorithm, name)) is not None:
-                yield Item(path, "receipt", found.st_size, _used(found), digest)
-            elif _PID.match(name):
-                yield Item(path, "temporary", found.st_size, _used(found))
+        for place, kind in by_digest:
+            for path, found in _files(f"{place}/{algorithm}"):
+                name = os.path.basename(path)
+                if (digest := _digest(algorithm, name)) is not None:
+                    yield Item(path, kind, found.st_size, _used(found), digest)
+                elif _PID.match(name):
+                    yield Item(path, "temporary", found.st_size, _used(found))
     for folder in _entries(f"{store.root}/unfinished"):
         if not _is_locked(f"{store.root}/locks/{folder.name}"):
             for path, found in _files(folder.path):
                 yield Item(path, "abandoned", found.st_size, _used(found))
     for path, found in _files(f"{cache}/memo"):
-        kind: Kind = "temporary" if _PID.match(os.path.basename(path)) else "memo"
+        kind = "temporary" if _PID.match(os.path.basename(path)) else "memo"
         yield Item(path, kind, found.st_size, _used(found))
 
 

@@ -12,7 +12,7 @@ from c2wtasks.oci.image import REF_NAME, Descriptor, Index, layer_problem
 from c2wtasks.oci.platform import Platform
 from c2wtasks.sources import reading
 from c2wtasks.sources.fitting import ask_for_one, check_layer_count, some_of
-from c2wtasks.sources.model import BlobPlace, Image, Layer
+from c2wtasks.sources.model import BlobPlace, Image, Layer, Place
 from c2wtasks.sources.select import Document, Found, find
 
 T = TypeVar("T")
@@ -109,22 +109,7 @@ class ContentImages:
         return True
 
     def _build(self, visit: _Visit, found: Found) -> Image:
-        where = f"{self._source.path}: manifest {found.descriptor.digest.short}"
-        for layer in found.manifest.layers:
-            if (problem := layer_problem(layer.media_type)) is not None:
-                raise SourceError(f"{self._source.path}: layer {layer.digest.short} {problem}")
-        check_layer_count(where, len(found.manifest.layers), found.parsed)
-        return Image(
-            manifest_digest=found.descriptor.digest,
-            config_digest=found.manifest.config.digest,
-            config=found.config,
-            parsed=found.parsed,
-            layers=tuple(
-                Layer(layer.digest, diff_id, self.place(layer, "layer"))
-                for layer, diff_id in zip(found.manifest.layers, found.parsed.diff_ids, strict=True)
-            ),
-            files=tuple(visit.files),
-        )
+        return image_of(self._source.path, found, lambda layer: self.place(layer, "layer"), tuple(visit.files))
 
     def place(self, descriptor: Descriptor, what: str) -> BlobPlace:
         """Where the blob lies, its size checked. `what` names it in messages. Raises SourceError."""
@@ -151,6 +136,28 @@ class ContentImages:
             self._read[descriptor.digest, document.what] = known
         _check_size(name, known.place.size, descriptor)
         return known
+
+
+def image_of(path: str, found: Found, place: Callable[[Descriptor], Place], files: tuple[str, ...]) -> Image:
+    """The image that was found, its layers where `place` says. `path` begins messages.
+
+    Raises SourceError: a layer cannot be used, or manifest and config do not fit each other.
+    """
+    for layer in found.manifest.layers:
+        if (problem := layer_problem(layer.media_type)) is not None:
+            raise SourceError(f"{path}: layer {layer.digest.short} {problem}")
+    check_layer_count(f"{path}: manifest {found.descriptor.digest.short}", len(found.manifest.layers), found.parsed)
+    return Image(
+        manifest_digest=found.descriptor.digest,
+        config_digest=found.manifest.config.digest,
+        config=found.config,
+        parsed=found.parsed,
+        layers=tuple(
+            Layer(layer.digest, diff_id, place(layer))
+            for layer, diff_id in zip(found.manifest.layers, found.parsed.diff_ids, strict=True)
+        ),
+        files=files,
+    )
 
 
 def _check_size(name: str, have: int, descriptor: Descriptor) -> None:

@@ -12,6 +12,14 @@ from c2wtasks.oci.platform import Platform
 _LISTED = 20
 
 
+class Unfit(SourceError):
+    """There are images, none for the platform asked for. `instead` are the platforms there are."""
+
+    def __init__(self, message: str, instead: str, hint: str) -> None:
+        super().__init__(message, hint=hint)
+        self.instead = instead
+
+
 @dataclass(slots=True)
 class Misses:
     """What was looked at and not taken: `offered`, images' platforms (None: the config names no architecture),
@@ -29,14 +37,16 @@ class Misses:
                     f"{path}: the image's config names no architecture, {platform} was asked for",
                     hint="build it again with one that does",
                 )
-            return SourceError(
+            return Unfit(
                 f"{path}: the image is for {only}, {platform} was asked for",
-                hint=f"ask for {only}, or copy the image for {platform}",
+                str(only),
+                f"ask for {only}, or copy the image for {platform}",
             )
         if self.offered:
-            return SourceError(
+            return Unfit(
                 f"{path}: no image for {platform}; there are: {', '.join(_names(self.offered))}",
-                hint="ask for one of these, or copy the image with all its platforms",
+                "one of these",
+                "ask for one of these, or copy the image with all its platforms",
             )
         if self.others:
             return SourceError(f"{path} holds no container image: {'; '.join(self.others[:3])}")

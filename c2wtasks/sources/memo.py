@@ -1,7 +1,8 @@
 """Images remembered between runs, so that a run which finds nothing changed reads no manifest and no config.
 
-An image stands while every file it was read from has the stat it had (times, size, inode), and every blob of its
-layers is there with its size. Losing the memo costs nothing but the time to read those files again.
+A local image stands while every file it was read from has the stat it had (times, size, inode), and every blob of its
+layers is there with its size; the image of a registry's manifest stands for good. Losing the memo costs nothing but
+the time to read those files again.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import stat
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
@@ -18,7 +20,8 @@ from c2wtasks.errors import OutputError
 from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import Reference
 from c2wtasks.sealed import seal, unseal
-from c2wtasks.sources.model import Image
+from c2wtasks.sources.model import BlobPlace, Image, Place
+from c2wtasks.sources.remote import RemotePlace
 from c2wtasks.ticks import tick_ns
 
 _MAGIC = b"c2wmemo\x01"
@@ -33,7 +36,13 @@ class _Memory(msgspec.Struct):
     images: dict[str, Image] = {}
 
 
-_DECODER = msgspec.msgpack.Decoder(_Memory)
+def _place(kind: type, fields: Any) -> Any:
+    """A layer's place, from its fields."""
+    assert kind is Place
+    return msgspec.convert(fields, BlobPlace if "path" in fields else RemotePlace)
+
+
+_DECODER = msgspec.msgpack.Decoder(_Memory, dec_hook=_place)
 
 
 @dataclass(slots=True)
@@ -63,8 +72,10 @@ class Memo:
         if image is None or not all(self._stands(file) for file in image.files):
             return None
         for layer in image.layers:
-            state = self._state(layer.place.path)
-            if state is None or state[2] < layer.place.offset + layer.place.size:
+            place = layer.place
+            assert isinstance(place, BlobPlace), place
+            state = self._state(place.path)
+            if state is None or state[2] < place.offset + place.size:
                 return None
         self._now.images[key] = image
         return image
@@ -79,6 +90,16 @@ class Memo:
         states = {file: self._settled(file) for file in image.files}
         if None not in states.values():
             self._now.images[_key(reference, path, platform)] = image
+
+    def recall_fixed(self, key: str) -> Image | None:
+        """An image that `key` names for good."""
+        image = self._before.images.get(key)
+        if image is not None:
+            self._now.images[key] = image
+        return image
+
+    def remember_fixed(self, key: str, image: Image) -> None:
+        self._now.images[key] = image
 
     def save(self) -> None:
         """Writes what was recalled and remembered, if it is not what was there before."""

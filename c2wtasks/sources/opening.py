@@ -11,9 +11,24 @@ from c2wtasks.sources.archive import Archive
 from c2wtasks.sources.folder import Folder
 from c2wtasks.sources.reading import Files, NoSuchPath, not_regular, unreadable
 
-_NEEDED = {"oci": "index.json", "oci-archive": "index.json", "docker-archive": "manifest.json"}
-_FORMS = {"oci": (True,), "oci-archive": (False,), "docker-archive": (True, False)}  # whether a folder
-_MEANT = {"oci": "an image layout", "oci-archive": "a tar of an image layout", "docker-archive": "a docker archive"}
+_NEEDED = {
+    "oci": "index.json",
+    "oci-archive": "index.json",
+    "docker-archive": "manifest.json",
+    "dir": "manifest.json",
+}
+_FORMS = {
+    "oci": (True,),
+    "oci-archive": (False,),
+    "docker-archive": (True, False),
+    "dir": (True,),
+}  # whether a folder
+_MEANT = {
+    "oci": "an image layout",
+    "oci-archive": "a tar of an image layout",
+    "docker-archive": "a docker archive",
+    "dir": "a folder written by skopeo",
+}
 
 
 def open_files(transport: str, path: str) -> Files:

@@ -6,13 +6,18 @@ from collections.abc import Callable
 from typing import Protocol
 
 from c2wtasks.errors import SourceError
+from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import Reference
+from c2wtasks.registry.hosts import Access
+from c2wtasks.sources import skopeo_dir
 from c2wtasks.sources.docker_archive import open_docker
+from c2wtasks.sources.documents import Documents
 from c2wtasks.sources.layout import open_archive, open_folder
 from c2wtasks.sources.memo import Memo
 from c2wtasks.sources.model import Image
 from c2wtasks.sources.reading import NoSuchPath
+from c2wtasks.sources.registry import RegistryImage, locked_image, reached_by
 
 
 class Images(Protocol):
@@ -28,32 +33,53 @@ OPENERS: dict[str, Callable[[str], Images]] = {
     "oci": open_folder,
     "oci-archive": open_archive,
     "docker-archive": open_docker,
+    "dir": skopeo_dir.open_folder,
 }
 
 
 class Resolver:
     """Resolves many images: a source is opened once, and its small files are read once, while this lives.
 
-    What `memo` recalls is not read at all.
+    What `memo` recalls is not read at all. `access` says how registries are reached, `documents` keeps what comes
+    from there.
     """
 
-    def __init__(self, memo: Memo | None = None) -> None:
+    def __init__(self, access: Access, documents: Documents, memo: Memo | None = None) -> None:
         self.memo = memo
+        self._access = access
+        self._documents = documents
         self._opened: dict[tuple[str, str], Images | SourceError] = {}
+        self._named: dict[str, RegistryImage] = {}
 
     def resolve(self, reference: Reference, path: str, platform: Platform) -> Image:
         """The image that `reference` names, for `platform`. `path` is where its place lies.
 
-        Its layers are there and have the right size; their content has not been read.
+        Its layers are there (in a registry: should be) and have the right size; their content has not been read.
 
         Raises SourceError.
         """
+        if reference.is_remote:
+            return self._registry_image(reference).image(platform)
         if self.memo is not None and (known := self.memo.recall(reference, path, platform)) is not None:
             return known
         image = self._read(reference, path, platform)
         if self.memo is not None:
             self.memo.remember(reference, path, platform, image)
         return image
+
+    def locked(self, reference: Reference, manifest: Digest) -> Image:
+        """The image in the registry of `reference` whose manifest was chosen before. Raises SourceError."""
+        key = f"{reference.transport}:{reference.place}@{manifest}"
+        if self.memo is not None and (known := self.memo.recall_fixed(key)) is not None:
+            return reached_by(known, self._access)
+        image = locked_image(reference.image_name, manifest, self._access, self._documents)
+        if self.memo is not None:
+            self.memo.remember_fixed(key, image)
+        return image
+
+    def _registry_image(self, reference: Reference) -> RegistryImage:
+        name = reference.image_name
+        return self._named.setdefault(str(name), RegistryImage(name, self._access, self._documents))
 
     def _read(self, reference: Reference, path: str, platform: Platform) -> Image:
         key = (reference.transport, path)
@@ -69,15 +95,7 @@ class Resolver:
 
 
 def _open(transport: str, path: str) -> Images | SourceError:
-    opener = OPENERS.get(transport)
-    if opener is None:
-        return SourceError(f"{transport}: sources are not supported yet")
     try:
-        return opener(path)
+        return OPENERS[transport](path)
     except SourceError as error:
         return error
-
-
-def resolve(reference: Reference, path: str, platform: Platform) -> Image:
-    """`Resolver.resolve`, for one image. Raises SourceError."""
-    return Resolver().resolve(reference, path, platform)

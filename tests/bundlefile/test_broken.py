@@ -12,7 +12,7 @@ PROCESS_KEYS = "args, env, cwd, user, terminal"
 SIZES = "write e.g. 500M, 20G or 1.5T"
 NO_TRANSPORT = (
     "names no known transport (oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE-or-DIR[:REPOSITORY:TAG], "
-    "docker://HOST/REPOSITORY[:TAG][@DIGEST])"
+    "dir:DIR, docker://HOST/REPOSITORY[:TAG][@DIGEST])"
 )
 
 # what is wrong, the main file, the lines without "bundle.yaml:"
@@ -86,11 +86,19 @@ ONE_FILE: list[tuple[str, str, list[str]]] = [
         f"1:41: images.a.process.xyz: unknown key; known here: {PROCESS_KEYS}"
     ]),
     ("control in key", IMAGES + '"\\e[1m": 1\n', [
-        "2:1: \\x1b[1m: unknown key; known here: profile, platforms, output, cache, cache_max_size, "
-        "workers, defaults, include, images"
+        "2:1: \\x1b[1m: unknown key; known here: profile, platforms, output, cache, cache_max_size, workers, "
+        "registries, keep_blobs, lock, defaults, include, images"
     ]),
-    ("later keys", IMAGES + "registries: {}\nlock: x\n", [
-        "2:1: registries: not supported yet", "3:1: lock: not supported yet"
+    ("lock", IMAGES + "lock: x\n", ["2:7: lock: 'x' is not one of remote, all"]),
+    ("a registry's keys", IMAGES + "registries: {h.example: {insecur: true, mirrors: [a/B, 'http://m', 7]}}\n", [
+        "2:26: registries.h.example.insecur: unknown key; did you mean 'insecure'?",
+        "2:51: registries.h.example.mirrors[0]: 'a/B' is not a host, with or without a port and a path",
+        "2:56: registries.h.example.mirrors[1]: 'http://m' is a URL; write the host alone, and insecure: true for plain http",
+        "2:68: registries.h.example.mirrors[2]: expected a mirror's host, such as mirror.example:5000, found the number 7",
+    ]),
+    ("a registry's name", IMAGES + "registries: {'https://x': {}, a: 1}\n", [
+        "2:14: registries: 'https://x' is not a host, with or without a port",
+        "2:34: registries.a: expected a mapping, found the number 1",
     ]),
     ("source in defaults", IMAGES + "defaults: {source: 'oci:a'}\n", [
         "2:12: defaults.source: only a single image may set this"
@@ -145,8 +153,14 @@ ONE_FILE: list[tuple[str, str, list[str]]] = [
         f"1:13: images.a: 'oci-archiv:x' {NO_TRANSPORT}; did you mean 'oci-archive'?"
     ]),
     ("no path", "images: {a: 'oci:'}\n", ["1:13: images.a: 'oci:' names no path (oci:DIR[:TAG])"]),
-    ("docker", "images: {a: {source: 'docker://x/y'}}\n", [
-        "1:22: images.a.source: transport 'docker' is not supported yet (oci and archives are)"
+    ("docker without //", "images: {a: 'docker:x'}\n", [
+        "1:13: images.a: 'docker:x' names no image (docker://HOST/REPOSITORY[:TAG][@DIGEST])"
+    ]),
+    ("upper case", "images: {a: 'docker://h.example/Web'}\n", [
+        "1:13: images.a: 'h.example/Web': 'Web' must be in lower case"
+    ]),
+    ("dir with a tag", "images: {a: 'dir:x:y'}\n", [
+        "1:13: images.a: 'dir:x:y': such a folder holds one image, and no tag (dir:DIR)"
     ]),
     ("NUL in a path", 'images: {a: "oci:\\0"}\n', ["1:13: images.a: 'oci:\\x00' holds a control character"]),
     # -- platforms and profile

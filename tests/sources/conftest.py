@@ -9,8 +9,10 @@ import pytest
 from c2wtasks.errors import SourceError
 from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import Reference
+from c2wtasks.registry.hosts import Access
+from c2wtasks.sources.documents import Documents
 from c2wtasks.sources.model import Image
-from c2wtasks.sources.resolve import resolve
+from c2wtasks.sources.resolve import Resolver
 
 Resolve = Callable[..., Image]
 
@@ -21,7 +23,9 @@ def image() -> Resolve:
 
     def resolve_text(source: str, platform: str = "linux/amd64") -> Image:
         reference = Reference.parse(source)
-        return resolve(reference, reference.place, Platform.parse(platform))
+        return Resolver(Access(offline=True), Documents("")).resolve(
+            reference, reference.place, Platform.parse(platform)
+        )
 
     return resolve_text
 

@@ -9,8 +9,10 @@ import pytest
 
 from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import Reference
+from c2wtasks.registry.hosts import Access
 from c2wtasks.sources import archive as archive_module
 from c2wtasks.sources import reading
+from c2wtasks.sources.documents import Documents
 from c2wtasks.sources.resolve import Resolver
 from tests.support.images import OCI, Layer, Layout, pack
 
@@ -212,7 +214,7 @@ def test_a_thousand_images_read_index_json_once(layout, tmp_path, monkeypatch):
         "open_regular",
         lambda name, real=archive_module.open_regular: opened.append("scan") or real(name),
     )
-    resolver = Resolver()
+    resolver = Resolver(Access(offline=True), Documents(""))
     for _ in range(2):
         for number in range(30):
             for source in (f"oci:{layout.folder}:t{number}", f"oci-archive:{path}:t{number}"):

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from c2wtasks.errors import SourceError
 from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import Reference
+from c2wtasks.registry.hosts import Access
+from c2wtasks.sources.documents import Documents
 from c2wtasks.sources.opening import misnamed
-from c2wtasks.sources.resolve import Resolver, resolve
+from c2wtasks.sources.resolve import Resolver
 from tests.support.images import DockerSave, Layer, Layout, pack
 
 TREE = {"etc/": None, "etc/motd": "hi\n"}
@@ -66,7 +68,6 @@ def test_not_there(tmp_path, refusal):
     assert "Not a directory" in refusal(f"oci:{__file__}/x")
     os.mkfifo(tmp_path / "pipe")
     assert refusal(f"docker-archive:{tmp_path}/pipe") == f"{tmp_path}/pipe is a FIFO, not a regular file"
-    assert "sources are not supported yet" in refusal("docker://busybox")
 
 
 def test_misnamed_transports(tmp_path, layout, refusal):
@@ -141,7 +142,7 @@ def test_control_characters_are_escaped(layout, refusal):
 
 
 def test_an_error_in_opening_is_the_same_the_second_time(tmp_path):
-    resolver = Resolver()
+    resolver = Resolver(Access(offline=True), Documents(""))
     lines = []
     for tag in ("", ":x"):
         reference = Reference.parse(f"oci:{tmp_path}/x{tag}")
@@ -180,7 +181,9 @@ def test_any_damage_is_a_source_error_or_none(small, data):
         for source in sources:
             reference = Reference.parse(source)
             try:
-                found = resolve(reference, reference.place, Platform("linux", "amd64"))
+                found = Resolver(Access(offline=True), Documents("")).resolve(
+                    reference, reference.place, Platform("linux", "amd64")
+                )
                 assert all(layer.place.size >= 0 for layer in found.layers)
             except SourceError as error:
                 assert "\n" not in str(error)

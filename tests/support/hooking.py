@@ -12,6 +12,12 @@ _executor.queue.LifoQueue.get_nowait = _executor.queue.LifoQueue.get
 """
 """Even the smallest task goes to a worker process, and waits for that to come up."""
 
+SHORT_WAITS = """
+import c2wtasks.registry.limits as _limits
+_limits.DEFAULT = _limits.Limits(connect=5, answer=5, stall=2, first_pause=0.01, longest_pause=0.05)
+"""
+"""Registries are not waited for as long as people would."""
+
 READINGS = """
 import os, sys
 _log = os.open(os.environ["READINGS"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

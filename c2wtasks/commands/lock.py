@@ -1,0 +1,117 @@
+"""`doit lock`: makes bundle.lock fit bundle.yaml, looks images up again, or only says what has moved."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from doit.exceptions import InvalidCommand
+
+from c2wtasks import LOCKED
+from c2wtasks.bundlefile.lock import Entry, moves
+from c2wtasks.bundlefile.model import Bundle
+from c2wtasks.commands.ours import FINE, NOT_FINE, OurCommand, chosen, say
+from c2wtasks.engine.build import alone
+from c2wtasks.errors import SourceError
+from c2wtasks.graph import Graph
+from c2wtasks.sources.locked import entry_of
+
+_UPDATE = {
+    "name": "update",
+    "long": "update",
+    "type": bool,
+    "default": False,
+    "help": "look the images up again that are named, or all, and print what moved",
+}
+_CHECK = {
+    "name": "check",
+    "long": "check",
+    "type": bool,
+    "default": False,
+    "help": "write nothing; exit with 1 where a tag has moved or the lock does not fit bundle.yaml",
+}
+
+
+class Lock(OurCommand):
+    """Brings bundle.lock up to date."""
+
+    name = "lock"
+    doc_purpose = "make bundle.lock fit bundle.yaml"
+    doc_usage = "[--check | --update [IMAGE|BUNDLE ...]]"
+    doc_description = (
+        "Adds what bundle.lock lacks and drops what bundle.yaml no longer has. "
+        "Exit status 0: done. 1: --check found something, or an image could not be looked up. 3: wrong command line."
+    )
+    cmd_options = (_UPDATE, _CHECK)
+
+    def execute(self, params: Any, args: list[str]) -> int:
+        os.environ.pop(LOCKED, None)  # this is the command that mends what --locked refuses
+        return super().execute(params, args)
+
+    def _execute(self, update: bool, check: bool) -> int:
+        graph = self.graph
+        if update and check:
+            raise InvalidCommand("--update writes the lock, --check does not: give one of them")
+        if not update:
+            self.no_words()
+        if check:
+            return self._check(graph)
+        words = [] if self.sel_default_tasks else self.sel_tasks
+        bundles = _lockable(graph, words) if update else ()
+        with alone(self, graph):
+            return self._write(graph, bundles)
+
+    def _write(self, graph: Graph, again: Sequence[Bundle]) -> int:
+        """Makes the lock fit, with those bundles looked up again."""
+        misfit = graph.misfit()
+        changes = graph.unlocked() | dict.fromkeys(misfit.gone)
+        lines = [f"{bundle}: added" for bundle in misfit.missing if bundle in changes]
+        lines += [f"{bundle}: changed, as its source has" for bundle in misfit.changed if bundle in changes]
+        lines += [f"{bundle}: dropped" for bundle in misfit.gone]
+        looked_up, failed = _look_up(graph, again)
+        for new in looked_up:
+            old = graph.lock.entries.get(new.bundle)
+            changes[new.bundle] = new
+            if old is not None and old.source == new.source and (moved := moves(old, new)):
+                lines.append(f"{new.bundle}: {moved}")
+        broken = {str(bundle): error for bundle, error in graph.broken}
+        failed |= {key: broken[key] for key in (*misfit.missing, *misfit.changed) if key in broken}
+        if changes:
+            graph.lock.change(changes)
+        self.show(lines or ["nothing moved" if again else f"{graph.lock.path} fits"])
+        say(f"{bundle}: {error}" for bundle, error in sorted(failed.items()))
+        return NOT_FINE if failed else FINE
+
+    def _check(self, graph: Graph) -> int:
+        entries = graph.lock.entries
+        lines = graph.misfit().lines()
+        fitting = [b for b in graph.lockable if str(b) in entries and entries[str(b)].source == b.source.text]
+        looked_up, failed = _look_up(graph, fitting)
+        lines += (f"{new.bundle}: {moved}" for new in looked_up if (moved := moves(entries[new.bundle], new)))
+        self.show(lines)
+        say(f"{bundle}: {error}" for bundle, error in sorted(failed.items()))
+        return NOT_FINE if lines or failed else FINE
+
+
+def _lockable(graph: Graph, words: Sequence[str]) -> tuple[Bundle, ...]:
+    """The bundles that `words` name, all where there are none. Raises InvalidCommand: one is never locked."""
+    if not words:
+        return graph.lockable
+    found = chosen(graph, words)
+    for bundle in found:
+        if bundle not in graph.lockable:
+            raise InvalidCommand(f"{bundle}: a local source is in the lock only with lock: all in bundle.yaml")
+    return tuple(found)
+
+
+def _look_up(graph: Graph, bundles: Sequence[Bundle]) -> tuple[list[Entry], dict[str, SourceError]]:
+    """What bundles stand for now, whatever the lock says; and why that cannot be found out."""
+    found: list[Entry] = []
+    failed: dict[str, SourceError] = {}
+    for bundle, image in graph.resolver({}).all(bundles):
+        if isinstance(image, SourceError):
+            failed[str(bundle)] = image
+        else:
+            found.append(entry_of(bundle, image))
+    return found, failed

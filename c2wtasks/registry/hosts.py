@@ -1,0 +1,70 @@
+"""Which hosts a registry's content comes from, and whether they may be spoken to without encryption. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+from c2wtasks.oci.imagename import DOCKER_HUB, Repository
+
+# What the name stands for is a web page; the registry answers here.
+_ANSWERS = {DOCKER_HUB: "registry-1.docker.io"}
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What bundle.yaml says of a host. `mirrors` are `host[:port][/path]`, asked first, in that order."""
+
+    insecure: bool = False
+    mirrors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where to ask for a repository: at `address` (host, perhaps with a port), by the name `path`.
+
+    `registry` is the name that credentials are kept under.
+    """
+
+    registry: str
+    address: str
+    path: str
+    is_mirror: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How registries may be reached: all that a place of a layer has to carry. It holds no credentials.
+
+    `hosts` are (name, what is said of it). With `offline` nothing is reached at all. `kept` is the folder where
+    compressed blobs are kept, empty where they are not.
+    """
+
+    hosts: tuple[tuple[str, Host], ...] = ()
+    offline: bool = False
+    kept: str = ""
+
+    def endpoints(self, repository: Repository) -> tuple[Endpoint, ...]:
+        """Where to ask, one after another: the mirrors, then the registry itself."""
+        registry = repository.registry
+        found = []
+        for mirror in self._said_of(registry).mirrors:
+            address, _, prefix = mirror.partition("/")
+            path = f"{prefix}/{repository.path}" if prefix else repository.path
+            found.append(Endpoint(address, _ANSWERS.get(address, address), path, True))
+        return (*found, Endpoint(registry, _ANSWERS.get(registry, registry), repository.path, False))
+
+    def _said_of(self, name: str) -> Host:
+        return next((host for known, host in self.hosts if known == name), Host())
+
+    def may_be_plain(self, address: str) -> bool:
+        """Whether `address` (host, perhaps with a port) may be spoken to without encryption."""
+        return is_this_machine(address) or self._said_of(address).insecure
+
+
+def is_this_machine(address: str) -> bool:
+    host = address[: address.index("]") + 1] if address.startswith("[") else address.partition(":")[0]
+    try:
+        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,54 @@
+"""How long and how often registries are waited for. Times are in seconds."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`connect` until a connection stands, `answer` until the headers of an answer are here, `stall` between two
+    bytes of a body. Within `window` of waiting a body must bring `rate` bytes a second.
+
+    A request is tried `attempts` times; `few_attempts` times where a mirror is asked, or a host that was given up
+    before and has answered nothing since. Between two tries there are pauses from
+    `first_pause` on, doubled each time up to `longest_pause`; a registry may ask for one up to `longest_wait`. Each
+    `earns` bytes that a blob brought allow for one more try of it. `per_host` connections are open at once.
+    """
+
+    connect: float = 20
+    answer: float = 60
+    stall: float = 30
+    window: float = 30
+    rate: int = 1024
+    attempts: int = 6
+    few_attempts: int = 2
+    first_pause: float = 0.5
+    longest_pause: float = 30
+    longest_wait: float = 300
+    earns: int = 16 << 20
+    per_host: int = 6
+
+    def pause(self, failures: int) -> float:
+        """How long to wait after so many failures: half of it by chance, so that many clients do not come back at
+        once."""
+        longest = min(self.longest_pause, self.first_pause * 2.0 ** min(failures - 1, 32))
+        return longest * random.uniform(0.5, 1)
+
+
+DEFAULT = Limits()
+
+
+def retry_after(value: str | None, now: float) -> float | None:
+    """The seconds that a Retry-After header asks for, which may give them or a date; `now` is seconds since 1970."""
+    if value is None:
+        return None
+    value = value.strip()
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
+    except ValueError:
+        return None

@@ -1,0 +1,44 @@
+"""Which certificates a host is trusted by: the system's, or those of SSL_CERT_FILE; and what certs.d adds for it."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Iterator, Mapping
+
+from c2wtasks.errors import os_reason
+from c2wtasks.registry.errors import RegistryError
+
+
+def context(address: str, environ: Mapping[str, str] = os.environ) -> ssl.SSLContext:
+    """How to speak TLS with `address` (host, perhaps with a port). Its certificate is always verified.
+
+    Raises RegistryError: a file of certificates cannot be used.
+    """
+    file = environ.get("SSL_CERT_FILE", "")
+    try:
+        made = ssl.create_default_context()  # OpenSSL looks at SSL_CERT_FILE itself, and says nothing of a bad one
+        if file:
+            made.load_verify_locations(file)
+        for folder in _folders(address, environ):
+            for name in sorted(os.listdir(folder)):
+                file = f"{folder}/{name}"
+                if name.endswith(".crt"):
+                    made.load_verify_locations(file)
+                elif name.endswith(".cert"):
+                    made.load_cert_chain(file, f"{file.removesuffix('.cert')}.key")
+    except ssl.SSLError as error:
+        raise RegistryError(
+            f"{file}: no certificate that can be used: {error.reason or 'not in PEM form'}"
+        ) from error
+    except OSError as error:
+        raise RegistryError(f"{error.filename or file}: cannot be read: {os_reason(error)}") from error
+    return made
+
+
+def _folders(address: str, environ: Mapping[str, str]) -> Iterator[str]:
+    home = environ.get("HOME") or os.path.expanduser("~")
+    for base in (f"{home}/.config/containers", "/etc/containers", f"{home}/.config/docker", "/etc/docker"):
+        folder = f"{base}/certs.d/{address}"
+        if os.path.isdir(folder):
+            yield folder

@@ -1,0 +1,37 @@
+"""Manifests, indexes and configs that were fetched, by digest: `<cache>/documents/<algorithm>/<hex>`.
+
+Each verifies itself, and is verified whenever it is read. Losing one costs only fetching it again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from c2wtasks import files
+from c2wtasks.errors import OutputError
+from c2wtasks.oci.digest import Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """Those in the folder `root`."""
+
+    root: str
+
+    def path(self, digest: Digest) -> str:
+        return f"{self.root}/{digest.algorithm}/{digest.hex}"
+
+    def get(self, digest: Digest, limit: int) -> bytes | None:
+        """The document, if it is here, whole, and of at most `limit` bytes."""
+        try:
+            with open(self.path(digest), "rb") as stream:
+                content = stream.read(limit + 1)
+        except OSError:
+            return None
+        return content if len(content) <= limit and Digest.of(content, digest.algorithm) == digest else None
+
+    def put(self, digest: Digest, content: bytes) -> None:
+        try:
+            files.write(self.path(digest), content)
+        except OutputError:  # a cache that cannot be written fails where it matters
+            pass

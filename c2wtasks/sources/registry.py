@@ -1,0 +1,144 @@
+"""`docker://`, images in registries: manifests and configs are fetched here, layers only where they are read."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeVar
+
+from c2wtasks.errors import SourceError
+from c2wtasks.oci.digest import Digest
+from c2wtasks.oci.image import OCI_MANIFEST, Descriptor
+from c2wtasks.oci.imagename import ImageName, Repository
+from c2wtasks.oci.mediatype import media_type_of
+from c2wtasks.oci.platform import Platform
+from c2wtasks.registry.hosts import Access
+from c2wtasks.sources import reading
+from c2wtasks.sources.content import image_of
+from c2wtasks.sources.documents import Documents
+from c2wtasks.sources.fitting import Unfit
+from c2wtasks.sources.model import Image
+from c2wtasks.sources.reading import MAX_MANIFEST
+from c2wtasks.sources.remote import RemotePlace
+from c2wtasks.sources.select import CONFIG, MANIFEST, Document, Found, find
+
+if TYPE_CHECKING:
+    from c2wtasks.registry.client import Client
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """The small documents of one repository: from the cache, or fetched into it. It is the `Blobs` of `find`."""
+
+    path: str
+    repository: Repository
+    access: Access
+    documents: Documents
+
+    @property
+    def client(self) -> Client:
+        from c2wtasks.registry.client import client  # most runs fetch nothing, and are spared loading this
+
+        return client(self.access)
+
+    def read(self, descriptor: Descriptor, document: Document[T]) -> T:
+        name = f"{self.path}: {document.what} {descriptor.digest.short}"
+        if descriptor.size > document.limit:
+            raise SourceError(
+                f"{name} is {descriptor.size} bytes, more than the {document.limit} that are read of it"
+            )
+        content = self.content(descriptor.digest, document.limit, is_config=document.what == CONFIG.what)
+        if len(content) != descriptor.size:
+            raise SourceError(
+                f"{name} is {len(content)} bytes, its descriptor says {descriptor.size}", hint="push the image again"
+            )
+        return reading.parse(name, document.parser, content)
+
+    def content(self, digest: Digest, limit: int, *, is_config: bool = False) -> bytes:
+        """Raises SourceError."""
+        content = self.documents.get(digest, limit)
+        if content is None:
+            if is_config:
+                content = self.client.document(self.repository, digest, limit)
+            else:
+                content, announced = self.client.manifest(self.repository, digest, limit)
+                self.media_type(digest, content, announced)
+            self.documents.put(digest, content)
+        return content
+
+    def media_type(self, digest: Digest, content: bytes, announced: str = "") -> str:
+        """Raises SourceError."""
+        return reading.parse(
+            f"{self.path}: manifest {digest.short}", lambda text: media_type_of(text, announced), content
+        )
+
+
+@dataclass(slots=True)
+class RegistryImage:
+    """Resolves one name for any platform. The tag is asked for once. Threads may share it."""
+
+    name: ImageName
+    access: Access
+    documents: Documents
+    _top: Descriptor | SourceError | None = None
+    _asking: threading.Lock = field(default_factory=threading.Lock)
+
+    def image(self, platform: Platform) -> Image:
+        """Raises SourceError; of a platform that is not there, with those that are."""
+        reader = Reader(str(self.name), self.name.repository, self.access, self.documents)
+        with self._asking:
+            if self._top is None:
+                self._top = _top(reader, self.name)
+            top = self._top
+        if isinstance(top, SourceError):
+            raise SourceError(top.message, hint=top.hint) from top
+        try:
+            found = find(reader, [top], platform)
+        except Unfit as error:
+            raise SourceError(error.message, hint=f"ask for {error.instead}") from error
+        return _image(reader, found)
+
+
+def locked_image(name: ImageName, manifest: Digest, access: Access, documents: Documents) -> Image:
+    """The image of a manifest that was chosen before. Raises SourceError."""
+    reader = Reader(f"{name.repository}@{manifest.short}", name.repository, access, documents)
+    content = reader.content(manifest, MAX_MANIFEST)
+    parsed = reading.parse(f"{reader.path}: manifest", MANIFEST.parser, content)
+    config, said = reader.read(parsed.config, CONFIG)
+    return _image(reader, Found(Descriptor(OCI_MANIFEST, manifest, len(content)), parsed, config, said))
+
+
+def reached_by(image: Image, access: Access) -> Image:
+    """The image, remembered from a run that may have reached its registry in another way."""
+    layers = []
+    for layer in image.layers:
+        place = layer.place
+        assert isinstance(place, RemotePlace), place
+        layers.append(layer if place.access == access else replace(layer, place=replace(place, access=access)))
+    return replace(image, layers=tuple(layers))
+
+
+def _image(reader: Reader, found: Found) -> Image:
+    def place(layer: Descriptor) -> RemotePlace:
+        return RemotePlace(reader.repository, layer.digest, layer.size, reader.access)
+
+    return image_of(reader.path, found, place, ())
+
+
+def _top(reader: Reader, name: ImageName) -> Descriptor | SourceError:
+    """What the name stands for now."""
+    try:
+        digest = name.digest or reader.client.digest_of(name.repository, name.tag)
+        if digest is None:
+            content, announced = reader.client.manifest(name.repository, name.tag, MAX_MANIFEST)
+            digest = Digest.of(content)
+            kind = reader.media_type(digest, content, announced)
+            reader.documents.put(digest, content)
+        else:
+            content = reader.content(digest, MAX_MANIFEST)
+            kind = reader.media_type(digest, content)
+        return Descriptor(kind, digest, len(content))
+    except SourceError as error:
+        return error

@@ -1,0 +1,87 @@
+"""Where the blobs of a registry's images lie: places that are read through the network."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass, replace
+from typing import BinaryIO
+
+from c2wtasks import files
+from c2wtasks.errors import OutputError, os_reason
+from c2wtasks.oci.digest import Digest
+from c2wtasks.oci.imagename import Repository
+from c2wtasks.registry.hosts import Access
+from c2wtasks.sources.model import Blob, BlobPlace, Place
+
+
+@dataclass(frozen=True, slots=True)
+class RemotePlace(Place):
+    """The blob `digest` of a repository. `afresh`: neither from a mirror nor from the blobs that are kept."""
+
+    repository: Repository
+    digest: Digest
+    size: int
+    access: Access
+    afresh: bool = False
+
+    @property
+    def where(self) -> str:
+        return str(self.repository)
+
+    def open(self) -> Blob:
+        kept = f"{self.access.kept}/{self.digest.algorithm}/{self.digest.hex}" if self.access.kept else ""
+        if kept and not self.afresh and os.path.isfile(kept):
+            return BlobPlace(kept, 0, self.size).open()
+        # Most runs fetch nothing, and are spared the loading of these.
+        from c2wtasks.registry.client import client
+        from c2wtasks.registry.stream import BlobStream
+
+        endpoints = self.access.endpoints(self.repository)
+        stream = BlobStream(client(self.access), endpoints[-1:] if self.afresh else endpoints, self.digest, self.size)
+        return _Keeping(stream, self.digest, kept) if kept else stream
+
+    def elsewhere(self) -> RemotePlace | None:
+        return None if self.afresh else replace(self, afresh=True)
+
+
+class _Keeping:
+    """Passes a blob on and keeps a copy at `path`, if it turns out to be what its digest says."""
+
+    def __init__(self, blob: Blob, digest: Digest, path: str) -> None:
+        self._blob = blob
+        self._digest = digest
+        self._path = path
+        self._hash = digest.hasher()
+        folder = os.path.dirname(path)
+        self._unfinished = f"{folder}/{files.TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}"
+        try:
+            files.make_folders(folder, shared=True)
+            self._copy: BinaryIO = open(self._unfinished, "xb")  # noqa: SIM115 - closed by `close`
+        except OSError as error:
+            blob.close()
+            raise self._not_kept(error) from error
+
+    def read(self, size: int, /) -> bytes:
+        content = self._blob.read(size)
+        self._hash.update(content)
+        try:
+            self._copy.write(content)
+        except OSError as error:
+            raise self._not_kept(error) from error
+        return content
+
+    def close(self) -> None:
+        self._blob.close()
+        try:
+            with self._copy:
+                if self._hash.hexdigest() == self._digest.hex:
+                    os.fchmod(self._copy.fileno(), 0o644)
+                    files.publish(self._copy, self._path, sync=True)
+                else:
+                    os.unlink(self._unfinished)
+        except OSError as error:
+            raise self._not_kept(error) from error
+
+    def _not_kept(self, error: OSError) -> OutputError:
+        return OutputError(f"{self._path}: the blob cannot be kept: {os_reason(error)}")

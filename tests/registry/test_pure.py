@@ -1,0 +1,205 @@
+"""What needs no network: challenges, waits, hosts, credentials' files."""
+
+from __future__ import annotations
+
+import base64
+import json
+import pickle
+import stat
+from pathlib import Path
+
+import pytest
+
+from c2wtasks.oci.imagename import Repository
+from c2wtasks.registry import credentials
+from c2wtasks.registry.challenge import Challenge, parse
+from c2wtasks.registry.credentials import IdentityToken, Password, Secret
+from c2wtasks.registry.errors import RegistryError
+from c2wtasks.registry.hosts import Access, Host
+from c2wtasks.registry.limits import Limits, retry_after
+
+
+@pytest.mark.parametrize(
+    ("header", "want"),
+    [
+        ('Basic realm="x"', [Challenge("basic", {"realm": "x"})]),
+        (
+            'Bearer realm="https://a/token",service="r",scope="repository:a/b:pull,push"',
+            [Challenge("bearer", {"realm": "https://a/token", "service": "r", "scope": "repository:a/b:pull,push"})],
+        ),
+        ('BEARER Realm = "a\\"b" , x=y', [Challenge("bearer", {"realm": 'a"b', "x": "y"})]),
+        (
+            'Basic realm="x", Bearer realm="y"',
+            [Challenge("basic", {"realm": "x"}), Challenge("bearer", {"realm": "y"})],
+        ),
+        ("Negotiate, Basic realm=x", [Challenge("negotiate", {}), Challenge("basic", {"realm": "x"})]),
+        ("", []),
+        ('"', []),
+    ],
+)
+def test_challenges(header: str, want: list[Challenge]) -> None:
+    assert parse(header) == want
+
+
+@pytest.mark.parametrize(
+    ("value", "want"),
+    [
+        (None, None),
+        ("7", 7),
+        (" 0 ", 0),
+        ("soon", None),
+        ("-1", None),
+        ("", None),
+        ("Thu, 01 Jan 1970 00:16:45 GMT", 5),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
+    ],
+)
+def test_retry_after(value: str | None, want: float | None) -> None:
+    assert retry_after(value, now=1000) == want
+
+
+def test_pauses_grow_and_end() -> None:
+    limits = Limits(first_pause=1, longest_pause=10)
+    for failures, longest in ((1, 1), (2, 2), (3, 4), (4, 8), (5, 10), (500, 10)):
+        pauses = [limits.pause(failures) for _ in range(50)]
+        assert longest / 2 <= min(pauses) < max(pauses) <= longest
+
+
+def test_endpoints() -> None:
+    access = Access((("docker.io", Host(mirrors=("m.example", "p.example:5000/hub"))), ("x:1", Host(insecure=True))))
+    found = [(one.address, one.path, one.registry) for one in access.endpoints(Repository("docker.io", "library/a"))]
+    assert found == [
+        ("m.example", "library/a", "m.example"),
+        ("p.example:5000", "hub/library/a", "p.example:5000"),
+        ("registry-1.docker.io", "library/a", "docker.io"),
+    ]
+    plain = ["localhost", "localhost:5000", "127.0.0.1:5000", "127.1.2.3", "[::1]:5000", "x:1"]
+    assert [address for address in plain if not access.may_be_plain(address)] == []
+    tls = ["x", "x:2", "localhost.example", "128.0.0.1", "docker.io", "127.example"]
+    assert [address for address in tls if access.may_be_plain(address)] == []
+    assert pickle.loads(pickle.dumps(access)) == access
+
+
+def auth(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def files(folder: Path, **by_kind: object) -> dict[str, str]:
+    """An environment whose files of credentials are these: registry_auth_file, runtime, home, docker."""
+    places = {
+        "registry_auth_file": folder / "auth.json",
+        "runtime": folder / "run/containers/auth.json",
+        "home": folder / "home/.config/containers/auth.json",
+        "docker": folder / "docker/config.json",
+    }
+    for kind, content in by_kind.items():
+        places[kind].parent.mkdir(parents=True, exist_ok=True)
+        places[kind].write_text(content if isinstance(content, str) else json.dumps(content))
+    environ = {
+        "XDG_RUNTIME_DIR": str(folder / "run"),
+        "HOME": str(folder / "home"),
+        "DOCKER_CONFIG": str(folder / "docker"),
+    }
+    return environ | ({"REGISTRY_AUTH_FILE": str(folder / "auth.json")} if "registry_auth_file" in by_kind else {})
+
+
+def one(host: str, text: str) -> dict[str, object]:
+    return {"auths": {host: {"auth": auth(text)}}}
+
+
+def test_which_file_counts(tmp_path: Path) -> None:
+    environ = files(tmp_path, docker=one("h", "d:1"))
+    assert credentials.find("h", "a", environ) == Password("d", Secret("1"))
+    assert credentials.find("other", "a", environ) is None
+    environ = files(tmp_path, home=one("h", "c:2"), runtime=one("x", "r:3"))
+    assert credentials.find("h", "a", environ) == Password("c", Secret("2"))
+    environ = files(tmp_path, runtime=one("h", "r:3"))
+    assert credentials.find("h", "a", environ) == Password("r", Secret("3"))
+    environ = files(tmp_path, registry_auth_file=one("x", "f:4"))
+    assert credentials.find("h", "a", environ) is None, "no other file is looked at"
+    assert credentials.find("x", "a", environ) == Password("f", Secret("4"))
+
+
+@pytest.mark.parametrize(
+    ("key", "registry", "path", "found"),
+    [
+        ("h:5000", "h:5000", "a", True),
+        ("h", "h:5000", "a", False),
+        ("https://h/v1/", "h", "a", True),
+        ("https://h/v2/", "h", "a", True),
+        ("http://h", "h", "a", True),
+        ("h/team", "h", "team/app", True),
+        ("h/team", "h", "team2/app", False),
+        ("h/team/app", "h", "team/app", True),
+        ("https://index.docker.io/v1/", "docker.io", "library/a", True),
+        ("docker.io", "docker.io", "library/a", True),
+    ],
+)
+def test_keys(tmp_path: Path, key: str, registry: str, path: str, found: bool) -> None:
+    environ = files(tmp_path, docker=one(key, "u:p:q"))
+    want = Password("u", Secret("p:q")) if found else None
+    assert credentials.find(registry, path, environ) == want
+
+
+def test_the_most_exact_entry_counts(tmp_path: Path) -> None:
+    auths = {"h": {"auth": auth("u:1")}, "h/a": {"auth": auth("u:2")}, "h/a/b": {"username": "u", "password": "3"}}
+    environ = files(tmp_path, docker={"auths": auths})
+    for path, password in (("x", "1"), ("a/x", "2"), ("a/b", "3")):
+        assert credentials.find("h", path, environ) == Password("u", Secret(password))
+
+
+def test_identity_token(tmp_path: Path) -> None:
+    environ = files(tmp_path, docker={"auths": {"h": {"auth": auth("u:"), "identitytoken": "t"}}})
+    assert credentials.find("h", "a", environ) == IdentityToken(Secret("t"))
+
+
+def helper(folder: Path, name: str, script: str) -> None:
+    folder.mkdir(exist_ok=True)
+    program = folder / f"docker-credential-{name}"
+    program.write_text(f"#!/bin/sh\n[ $1 = get ] || exit 9\nread host\n{script}\n")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+
+
+def test_helpers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin", prepend=":")
+    helper(tmp_path / "bin", "some", '[ $host = h ] || { echo "credentials not found"; exit 1; }')
+    helper(tmp_path / "bin", "user", 'echo "{\\"Username\\": \\"$host\\", \\"Secret\\": \\"s\\"}"')
+    helper(tmp_path / "bin", "token", 'echo "{\\"Username\\": \\"<token>\\", \\"Secret\\": \\"s\\"}"')
+    helper(tmp_path / "bin", "bad", "echo geheim; echo geheim >&2; exit 2")
+    helper(tmp_path / "bin", "odd", "echo geheim")
+    environ = files(
+        tmp_path,
+        docker={
+            "credHelpers": {"t": "token", "b": "bad", "o": "odd", "n": "none", "p": "../x", "docker.io": "user"},
+            "credsStore": "some",
+            "auths": {"f": {"auth": auth("u:p")}},
+        },
+    )
+    assert credentials.find("t", "a", environ) == IdentityToken(Secret("s"))
+    assert credentials.find("docker.io", "a", environ) == Password("https://index.docker.io/v1/", Secret("s"))
+    assert credentials.find("f", "a", environ) == Password("u", Secret("p")), "the store knows nothing of it"
+    for host, message in {"b": "exit status 2", "o": "no credentials that can be read", "n": "not installed"}.items():
+        with pytest.raises(RegistryError, match=message) as caught:
+            credentials.find(host, "a", environ)
+        assert "geheim" not in str(caught.value)
+    with pytest.raises(RegistryError, match="no name of a program"):
+        credentials.find("p", "a", environ)
+
+
+@pytest.mark.parametrize("text", ["{geheim", '"geheim"', '{"auths": {"h": {"auth": "geheim!"}}}'])
+def test_bad_files(tmp_path: Path, text: str) -> None:
+    with pytest.raises(RegistryError, match=r"config\.json") as caught:
+        credentials.find("h", "a", files(tmp_path, docker=text))
+    assert "geheim" not in str(caught.value).replace(str(tmp_path), "")
+
+
+def test_a_file_that_is_named_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(RegistryError, match="does not exist"):
+        credentials.find("h", "a", {"REGISTRY_AUTH_FILE": f"{tmp_path}/none"})
+
+
+def test_secrets_stay_hidden() -> None:
+    login = Password("u", Secret("geheim"))
+    assert "geheim" not in repr(login) + str(login) + f"{login.basic()}" + repr(IdentityToken(Secret("geheim")))
+    with pytest.raises(TypeError):
+        pickle.dumps(login)
