@@ -6,8 +6,12 @@ import errno
 import os
 from collections.abc import Callable, Mapping, Sequence
 
+import msgspec
+
 from c2wtasks import files
-from c2wtasks.catalog.places import PARTS, ROOTFS, Places
+from c2wtasks.catalog import record
+from c2wtasks.catalog.places import PARTS, RECORD, ROOTFS, Places
+from c2wtasks.catalog.record import RootfsFacts
 from c2wtasks.errors import OutputError, os_reason
 
 _AT_FDCWD = -100
@@ -150,9 +154,27 @@ def _recover_bundle(places: Places) -> None:
             os.rename(places.part(_OLD), places.published)  # the last good one, where names cannot be exchanged
     except OSError as error:
         raise OutputError(f"{places.published}: cannot be restored: {os_reason(error)}") from error
+    _take_back_root(places)
     for name in _names(places.parts):
         if name.startswith(".") or (name == ROOTFS and not _is_of_this_boot(places)):
             files.remove_tree(places.part(name))
+
+
+def _take_back_root(places: Places) -> None:
+    """Makes the root of a bundle that was ready to be published wait again, as it would have to be written once more.
+
+    What lies there may also be the replaced bundle on its way out: its record, which tells, goes before its root does
+    (`files.remove_tree` empties a folder of its files first).
+    """
+    new, waiting = places.part(_NEW), places.part(ROOTFS)
+    try:
+        with open(places.rootfs_stamp, "rb") as stream:
+            wanted = msgspec.json.decode(stream.read(), type=RootfsFacts)
+        ready = record.read(f"{new}/{RECORD}")
+        if ready is not None and ready.rootfs == wanted and not os.path.lexists(waiting):
+            os.rename(f"{new}/{ROOTFS}", waiting)
+    except (OSError, msgspec.MsgspecError):  # there is none, or not such a one: it is written again
+        pass
 
 
 def note_boot(places: Places) -> None:

@@ -176,3 +176,43 @@ def test_a_root_that_waits(tmp_path: Path, kept: bool) -> None:
     assert run_doit(tmp_path).exit == 0
     text = (tmp_path / "bundles/web/linux-amd64/rootfs/etc/passwd").read_text()
     assert (text == "less than it seems") == kept
+
+
+KILLED = """
+import os, signal, c2wtasks.catalog.publish as _publish
+_publish.publish = lambda staged, output: os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_killed_before_publishing(tmp_path: Path) -> None:
+    """What was ready is published by the next run, which writes no root again."""
+    images = small_catalog(tmp_path)
+    assert run_doit(tmp_path, env=hooked(tmp_path / "hook", KILLED)).exit != 0
+    ready = {path.parts[-4]: path.stat().st_ino for path in tmp_path.glob("bundles/.parts/*/*/.new/rootfs")}
+    assert set(ready) == set(images)
+    assert run_doit(tmp_path).exit == 0
+    assert {name: (tmp_path / f"bundles/{name}/linux-amd64/rootfs").stat().st_ino for name in images} == ready
+    assert run_doit(tmp_path, "verify").exit == 0
+
+
+def test_killed_while_the_replaced_is_removed(tmp_path: Path) -> None:
+    """It is not taken for what is to come."""
+    images = small_catalog(tmp_path)
+    assert run_doit(tmp_path).exit == 0
+    before = (tmp_path / "bundles/web/linux-amd64/rootfs").stat().st_ino
+    images["web"]["process"] = {"args": ["x"]}
+    write_catalog(tmp_path, images)
+    kill = "import os, signal, c2wtasks.files as _files\n" + (
+        "_remove = _files.remove_tree\n"
+        "def _killed(path):\n"
+        "    if path.endswith('/.new') and os.path.isdir(path):\n"
+        "        os.unlink(f'{path}/bundle.json'); os.unlink(f'{path}/rootfs/srv/index')\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    _remove(path)\n"
+        "_files.remove_tree = _killed\n"
+    )
+    assert run_doit(tmp_path, env=hooked(tmp_path / "hook", kill)).exit != 0
+    assert (tmp_path / "bundles/.parts/web/linux-amd64/.new/rootfs").stat().st_ino == before
+    assert run_doit(tmp_path).exit == 0
+    assert (tmp_path / "bundles/web/linux-amd64/rootfs/srv/index").read_text() == "web\n"
+    assert run_doit(tmp_path, "verify").exit == 0
