@@ -75,6 +75,17 @@ def write_if_changed(path: str, content: bytes, *, sync: bool = False, by_way_of
     return True
 
 
+def names(folder: str) -> list[str]:
+    """What lies in a folder; nothing where there is none.
+
+    Raises OSError.
+    """
+    try:
+        return os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
 def make_folders(path: str, *, shared: bool = False) -> None:
     """Makes the folder `path` and those above it that are missing, each 0755 whatever the umask.
 
@@ -102,13 +113,14 @@ def start_writing(descriptor: int, offset: int) -> None:
     """
     import ctypes
 
-    if sync_file_range := getattr(_libc(), "sync_file_range", None):
+    if sync_file_range := getattr(libc(), "sync_file_range", None):
         to_the_end = 0
         sync_file_range(descriptor, ctypes.c_int64(offset), ctypes.c_int64(to_the_end), _SYNC_FILE_RANGE_WRITE)
 
 
 @cache
-def _libc() -> Any:
+def libc() -> Any:
+    """The C library, for what Python does not offer; errors are in `ctypes.get_errno`."""
     import ctypes  # only ever needed where something is written
 
     return ctypes.CDLL(None, use_errno=True)
@@ -133,7 +145,7 @@ def sync_file_system(folder: str) -> None:
 
     descriptor = os.open(folder, _FOLDER)
     try:
-        syncfs = getattr(_libc(), "syncfs", None)
+        syncfs = getattr(libc(), "syncfs", None)
         if syncfs is None:  # a C library without it
             os.sync()
             return

@@ -40,7 +40,7 @@ def stage(places: Places, contents: Mapping[str, bytes], mtime_ns: int, put_root
                 path = f"{new}/{name}"
                 files.write(path, content)
                 os.utime(path, ns=(mtime_ns, mtime_ns))
-            put_rootfs(new)  # last, since a root that was moved here is lost if we are killed from now on
+            put_rootfs(new)  # last: a root that was moved here is told by the record beside it, if we are killed
             os.chmod(new, 0o755)
             os.utime(new, ns=(mtime_ns, mtime_ns))
     except OSError as error:
@@ -99,10 +99,8 @@ def _exchange(one: str, other: str) -> bool:
     """Swaps two names in one step (renameat2); False where the file system or the C library cannot."""
     import ctypes  # only ever needed where something was built
 
-    libc = ctypes.CDLL(None, use_errno=True)
-    try:
-        renameat2 = libc.renameat2
-    except AttributeError:
+    renameat2 = getattr(files.libc(), "renameat2", None)
+    if renameat2 is None:
         return False
     if renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
         return True
@@ -140,11 +138,11 @@ def recover(output: str) -> None:
 
     Raises OutputError.
     """
-    for name in _names(output):
+    for name in files.names(output):
         if name.startswith(files.TEMPORARY_PREFIX):
             files.remove_tree(f"{output}/{name}")
-    for name in _names(f"{output}/{PARTS}"):
-        for platform in _names(f"{output}/{PARTS}/{name}"):
+    for name in files.names(f"{output}/{PARTS}"):
+        for platform in files.names(f"{output}/{PARTS}/{name}"):
             _recover_bundle(Places(f"{output}/{name}/{platform}", f"{output}/{PARTS}/{name}/{platform}"))
 
 
@@ -155,7 +153,7 @@ def _recover_bundle(places: Places) -> None:
     except OSError as error:
         raise OutputError(f"{places.published}: cannot be restored: {os_reason(error)}") from error
     _take_back_root(places)
-    for name in _names(places.parts):
+    for name in files.names(places.parts):
         if name.startswith(".") or (name == ROOTFS and not _is_of_this_boot(places)):
             files.remove_tree(places.part(name))
 
@@ -201,10 +199,3 @@ def _boot() -> bytes:
             return stream.read()
     except OSError:
         return b""
-
-
-def _names(folder: str) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return []

@@ -12,7 +12,7 @@ from typing import BinaryIO, Literal
 
 import msgspec
 
-from c2wtasks import fingerprint
+from c2wtasks import files, fingerprint
 from c2wtasks.errors import os_reason
 from c2wtasks.finding import Finding, missing, shown
 from c2wtasks.layers import indexfile
@@ -43,7 +43,7 @@ def diff_ids(store: Store) -> list[Digest]:
     found = {
         Digest(algorithm, name.rpartition(".")[0])
         for algorithm in _ALGORITHMS
-        for name in _names(f"{store.root}/{algorithm}")
+        for name in files.names(f"{store.root}/{algorithm}")
         if name.endswith((".tar", ".idx")) and _is_digest(algorithm, name.rpartition(".")[0])
     }
     return sorted(found)
@@ -54,16 +54,9 @@ def receipts(store: Store) -> list[Digest]:
     return sorted(
         Digest(algorithm, name)
         for algorithm in _ALGORITHMS
-        for name in _names(f"{store.root}/receipts/{algorithm}")
+        for name in files.names(f"{store.root}/receipts/{algorithm}")
         if _is_digest(algorithm, name)
     )
-
-
-def _names(folder: str) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
 
 
 def _is_digest(algorithm: str, text: str) -> bool:
