@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -95,8 +96,7 @@ def _take(path: str, announce: Callable[[str], None] | None, *, wait: bool) -> i
                 if not wait:
                     os.close(descriptor)
                     return None
-                holder = ("another process", *_holders(descriptor))[-1]
-                if announce is not None and holder != myself():
+                if announce is not None and (holder := _holder(descriptor)) != myself():
                     announce(holder)
                     announce = None
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -128,6 +128,15 @@ def _try(descriptor: int) -> bool:
 def _holders(descriptor: int) -> tuple[str, ...]:
     lines = os.pread(descriptor, _MAX_HOLDERS, 0).decode("utf-8", "replace").split("\n")
     return tuple(printable(line) for line in lines if line)
+
+
+def _holder(descriptor: int) -> str:
+    """Who holds the lock: it takes its holder a moment to write that, and a full disk keeps it from doing so."""
+    for _ in range(20):
+        if holders := _holders(descriptor):
+            return holders[-1]
+        time.sleep(0.01)
+    return "another process"
 
 
 def _write(descriptor: int, holders: tuple[str, ...]) -> None:

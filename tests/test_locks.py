@@ -170,3 +170,23 @@ def test_waiting_is_announced_once(tmp_path: Path) -> None:
             assert process.wait(30) == 0
         assert time.monotonic() - began < 30
     assert said == [f"pid {process.pid} on {os.uname().nodename}"]
+
+
+def test_a_holder_takes_a_moment_to_write_who_it_is(tmp_path: Path) -> None:
+    path = str(tmp_path / "lock")
+    code = (
+        "import fcntl, os, sys, time\n"
+        f"lock = os.open({path!r}, os.O_CREAT | os.O_RDWR)\n"
+        "fcntl.flock(lock, fcntl.LOCK_EX)\nprint(flush=True)\nsys.stdin.readline()\ntime.sleep(0.02)\n"
+        "os.write(lock, b'somebody\\n')\ntime.sleep(0.2)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        process.stdout.readline()
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        said: list[str] = []
+        with locked(path, said.append):
+            pass
+    assert said == ["somebody"]
