@@ -320,7 +320,7 @@ class Graph:
         good = frozenset(str(bundle) for bundle in self.file.bundles if f"bundle:{bundle}" in current)
         yield from self._notes(good)
         yield from (f"{bundle}: {reason}" for bundle, reason in sorted(reasons.items()))
-        if reasons or good:
+        if reasons or (good and "catalog" not in current):
             self._write_catalog(reasons, good)
         if new := self.unlocked():
             self.lock.change(new)

@@ -266,7 +266,7 @@ class Work:
 
     def _read_stamp(self) -> RootfsFacts:
         try:
-            return msgspec.json.decode(self._read_part("rootfs.json"), type=RootfsFacts)
+            return record.decode_rootfs(self._read_part("rootfs.json"))
         except msgspec.MsgspecError as error:
             raise OutputError(f"{self.places.rootfs_stamp}: {error}", hint="delete it and run again") from error
 

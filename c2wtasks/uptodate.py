@@ -1,7 +1,4 @@
-"""What makes a task stale, beside changed files: the `uptodate` checks of doit's tasks.
-
-Each check decides, and explains: `explain` gives the plain reasons for the very comparison that `__call__` makes.
-"""
+"""What makes a task stale, beside changed files: the `uptodate` checks of doit's tasks."""
 
 from __future__ import annotations
 
@@ -16,16 +13,30 @@ from c2wtasks.catalog.standing import identity
 
 Values = dict[str, Any]
 
-# doit looks at the signature of each check of each task in each run; spelt out, that costs next to nothing.
+# What doit asks of a check; spelt out, the answer costs less.
 _OF_TASK_AND_VALUES = Signature(
     [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("task", "values")], return_annotation=bool
 )
 
 
-class Inputs:
-    """The options, by name, that can change the task's bytes; as one canonical text, which is what is compared."""
+class Check:
+    """Decides by the values that were saved when the task ran, and explains: `explain` gives the plain reasons for
+    the very comparison that `holds` makes."""
 
     __signature__ = _OF_TASK_AND_VALUES
+
+    def holds(self, values: Values) -> bool:
+        raise NotImplementedError
+
+    def __call__(self, task: Any, values: Values) -> bool:
+        return self.holds(values)
+
+    def explain(self, values: Values) -> list[str]:
+        raise NotImplementedError
+
+
+class Inputs(Check):
+    """The options, by name, that can change the task's bytes; as one canonical text, which is what is compared."""
 
     def __init__(self, **options: object) -> None:
         self.text = msgspec.json.encode(options, order="sorted").decode()
@@ -33,7 +44,7 @@ class Inputs:
     def configure_task(self, task: Any) -> None:
         task.value_savers.append(lambda: {"inputs": self.text})
 
-    def __call__(self, task: Any, values: Values) -> bool:
+    def holds(self, values: Values) -> bool:
         return bool(values.get("inputs") == self.text)
 
     def explain(self, values: Values) -> list[str]:
@@ -44,10 +55,8 @@ class Inputs:
         return [_change(key, old, new) for key in {**old, **new} if old.get(key) != new.get(key)]
 
 
-class Published:
+class Published(Check):
     """The published folder is the one that the task left, with nothing put in or taken out."""
-
-    __signature__ = _OF_TASK_AND_VALUES
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
@@ -55,7 +64,7 @@ class Published:
     def configure_task(self, task: Any) -> None:
         task.value_savers.append(lambda: {"published": identity(self.folder)})
 
-    def __call__(self, task: Any, values: Values) -> bool:
+    def holds(self, values: Values) -> bool:
         return bool(values.get("published")) and values["published"] == identity(self.folder)
 
     def explain(self, values: Values) -> list[str]:
@@ -67,19 +76,18 @@ class Published:
         return [f"{self.folder} {'was replaced, or something was put in or taken out' if state else 'is gone'}"]
 
 
-class Exists:
+class Exists(Check):
     """One of these paths is there."""
-
-    __signature__ = Signature()
 
     def __init__(self, *paths: str) -> None:
         self.paths = paths
 
-    def __call__(self) -> bool:
+    def holds(self, values: Values) -> bool:
         return any(os.path.exists(path) for path in self.paths)
 
     def explain(self, values: Values) -> list[str]:
-        return [] if self() else [f"{' and '.join(self.paths)} {'is' if len(self.paths) == 1 else 'are'} gone"]
+        gone = f"{' and '.join(self.paths)} {'is' if len(self.paths) == 1 else 'are'} gone"
+        return [] if self.holds(values) else [gone]
 
 
 def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:

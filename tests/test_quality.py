@@ -28,6 +28,13 @@ def test_linter(command: list[str]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_types_of_texts_are_looked_into_when_modules_are_loaded() -> None:
+    """msgspec does it with the first text of a type, and crashes the process where two threads do so at once."""
+    for path in (PROJECT / "c2wtasks").rglob("*.py"):
+        for found in re.findall(r"\.decode\([^\n]*\btype=.*", path.read_text()):
+            raise AssertionError(f"{path}: {found}: make a Decoder of the module")
+
+
 def test_the_readme_begins_with_its_two_commands() -> None:
     blocks = re.findall(r"^```[^\n]*\n(.*?)^```$", (PROJECT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     assert len(blocks) == 2

@@ -35,6 +35,9 @@ class Catalog(msgspec.Struct, frozen=True):
     bundles: tuple[Line, ...]
 
 
+_CATALOGS = msgspec.json.Decoder(Catalog)
+
+
 def update(
     output: str,
     bundles: Iterable[Bundle],
@@ -62,7 +65,7 @@ def update(
 def _errors(catalog: bytes | None) -> dict[str, str]:
     """The errors in a catalog's text, by bundle; none where it cannot be read."""
     try:
-        lines = msgspec.json.decode(catalog or b"", type=Catalog).bundles
+        lines = _CATALOGS.decode(catalog or b"").bundles
     except msgspec.MsgspecError:
         return {}
     return {f"{line.name}@{line.platform}": line.error for line in lines if line.error}

@@ -11,7 +11,6 @@ import msgspec
 from c2wtasks import files
 from c2wtasks.catalog import record
 from c2wtasks.catalog.places import PARTS, RECORD, ROOTFS, Places
-from c2wtasks.catalog.record import RootfsFacts
 from c2wtasks.errors import OutputError, os_reason
 
 _AT_FDCWD = -100
@@ -167,7 +166,7 @@ def _take_back_root(places: Places) -> None:
     new, waiting = places.part(_NEW), places.part(ROOTFS)
     try:
         with open(places.rootfs_stamp, "rb") as stream:
-            wanted = msgspec.json.decode(stream.read(), type=RootfsFacts)
+            wanted = record.decode_rootfs(stream.read())
         ready = record.read(f"{new}/{RECORD}")
         if ready is not None and ready.rootfs == wanted and not os.path.lexists(waiting):
             os.rename(f"{new}/{ROOTFS}", waiting)

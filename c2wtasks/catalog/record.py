@@ -57,6 +57,12 @@ class Record(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     rootfs: RootfsFacts | None
 
 
+# Made here, and not with the first text: msgspec looks into a type when it first decodes to it, and crashes where two
+# threads do so at once.
+_RECORDS = msgspec.json.Decoder(Record)
+_ROOTFS_FACTS = msgspec.json.Decoder(RootfsFacts)
+
+
 def owners(builder: Builder) -> str:
     return "image" if builder.chown else "builder"
 
@@ -103,6 +109,14 @@ def read(path: str) -> Record | None:
 def decode(text: bytes) -> Record | None:
     """What a bundle.json of any version that looks like ours says; None where it does not."""
     try:
-        return msgspec.json.decode(text, type=Record)
+        return _RECORDS.decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
+
+
+def decode_rootfs(text: bytes) -> RootfsFacts:
+    """What a rootfs.json says.
+
+    Raises msgspec.MsgspecError.
+    """
+    return _ROOTFS_FACTS.decode(text)

@@ -14,6 +14,8 @@ from c2wtasks.errors import OutputError
 from c2wtasks.tree import treefile
 from c2wtasks.tree.treefile import TreeFile
 
+_IDENTITIES = msgspec.json.Decoder(list[int])
+
 
 def identity(folder: str) -> list[int]:
     """What changes when a folder is replaced, or when something is put in or taken out; [] where there is none."""
@@ -51,7 +53,7 @@ def tree(places: Places) -> tuple[TreeFile, RootfsFacts] | None:
     noted, and its record fits."""
     try:
         with open(places.standing, "rb") as stream:
-            noted = msgspec.json.decode(stream.read(), type=list[int])
+            noted = _IDENTITIES.decode(stream.read())
         published = record.read(places.record)
         if published is None or published.rootfs is None or noted != identity(places.published):
             return None

@@ -18,6 +18,7 @@ from c2wtasks.engine import executor as executors
 from c2wtasks.engine import interrupt
 from c2wtasks.engine.checker import Checker
 from c2wtasks.engine.config import Hooks, heavy
+from c2wtasks.engine.deciding import Deciding
 from c2wtasks.engine.executor import Executor
 from c2wtasks.engine.interrupt import Stopped
 from c2wtasks.engine.reporter import Console
@@ -143,7 +144,7 @@ def _runner(command: Any, stream: TextIO, options: dict[str, Any], **more: Any) 
     if isinstance(reporter, str):
         reporter = Console if reporter == "console" else command.reporters[reporter]
     arguments = (
-        command.dep_manager,
+        Deciding(command.dep_manager),
         reporter(stream, {"failure_verbosity": options["failure_verbosity"]}),
         options["continue_"],
         options["always"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 
 from doit.control import TaskControl
 
+from c2wtasks.engine.deciding import Deciding
 from c2wtasks.engine.runner import watch_targets
 from c2wtasks.errors import SourceError
 
@@ -30,7 +30,7 @@ def find_stale(dep_manager: Any, control: TaskControl, names: Iterable[str]) -> 
 
     A run may be under way: what is seen of files here is not what it goes by.
     """
-    looking = copy.copy(dep_manager)
+    looking = Deciding(dep_manager)
     looking.checker = type(dep_manager.checker)()
     watch_targets(looking, control.targets)
     found: dict[str, Stale] = {}

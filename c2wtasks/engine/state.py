@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -56,6 +57,10 @@ class State:
 
     def get(self, task_id: str, key: str) -> Any:
         return self._task(task_id).get(key)
+
+    def record(self, task_id: str) -> Mapping[str, Any]:
+        """All that is remembered of a task."""
+        return self._task(task_id)
 
     def in_(self, task_id: str) -> bool:
         return bool(self._task(task_id))

@@ -16,7 +16,7 @@ from c2wtasks import files, fingerprint
 from c2wtasks.errors import os_reason
 from c2wtasks.finding import Finding, missing, shown
 from c2wtasks.layers import indexfile
-from c2wtasks.layers.store import Receipt, Store
+from c2wtasks.layers.store import Store, decode_receipt
 from c2wtasks.layers.tarindex import ArchiveError, read_entries
 from c2wtasks.oci.digest import Digest
 from c2wtasks.sources.model import BlobPlace, Layer
@@ -175,7 +175,7 @@ def _check_receipt(
     try:
         with open_quietly(path) as stream:
             text = stream.read(_MAX_RECEIPT)
-        receipt = msgspec.json.decode(text, type=Receipt)
+        receipt = decode_receipt(text)
         diff_id = Digest.parse(receipt.diff_id)
     except OSError as error:
         yield Finding(name, "content", "a receipt", os_reason(error))

@@ -57,6 +57,14 @@ class Receipt(msgspec.Struct, frozen=True, rename="camel"):
     fingerprint: str
 
 
+_RECEIPTS = msgspec.json.Decoder(Receipt)
+
+
+def decode_receipt(text: bytes) -> Receipt:
+    """Raises ValueError."""
+    return _RECEIPTS.decode(text)
+
+
 class _BlobReader:
     """A layer's blob, hashed as it is read. `missing` counts the bytes that are still to come.
 
@@ -111,7 +119,7 @@ class Store:
         """What reading the blob `digest` gave; None where it has not been read, or not by a version we know."""
         try:
             with open(self.receipt_file(digest), "rb") as stream:
-                receipt = msgspec.json.decode(stream.read(), type=Receipt)
+                receipt = decode_receipt(stream.read())
             Digest.parse(receipt.diff_id)
             return receipt if receipt.digest == str(digest) else None
         except (OSError, ValueError):
