@@ -63,6 +63,19 @@ def write(path: str, content: bytes, *, mode: int = 0o644, sync: bool = False, b
         raise OutputError(f"{path}: cannot be written ({len(content)} bytes): {os_reason(error)}") from error
 
 
+def write_unpublished(path: str, content: bytes, mtime_ns: int) -> None:
+    """Makes the file `path`, 0644, in a folder that nobody looks into before all in it is whole.
+
+    Raises OSError.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    with open(descriptor, "wb") as stream:
+        os.fchmod(descriptor, 0o644)
+        stream.write(content)
+        stream.flush()
+        os.utime(descriptor, ns=(mtime_ns, mtime_ns))
+
+
 def write_if_changed(path: str, content: bytes, *, sync: bool = False, by_way_of: str | None = None) -> bool:
     """Like `write`, but leaves a file that already holds `content` alone. Says whether it wrote."""
     try:

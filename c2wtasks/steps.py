@@ -40,6 +40,7 @@ from c2wtasks.vm.profile import TABLES
 from c2wtasks.vm.runtimespec import runtime_spec
 
 _MAX_USER_FILE = 16 << 20
+_WORTH_SYNCING = 16 << 20  # of small roots, one sync of many is enough: each ends a transaction of the file system
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,8 @@ class Work:
             with files.removed_on_failure(unfinished):
                 directory.write(tree, self._tar, unfinished, self.builder, self._previous(tree))
                 publish.note_boot(self.places)
-                files.begin_to_sync(self.places.parts)
+                if tree.size >= _WORTH_SYNCING:
+                    files.begin_to_sync(self.places.parts)
                 files.remove_tree(target)
                 os.rename(unfinished, target)
         except OSError as error:

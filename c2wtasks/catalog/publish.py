@@ -36,9 +36,7 @@ def stage(places: Places, contents: Mapping[str, bytes], mtime_ns: int, put_root
             files.make_folders(os.path.dirname(places.published))
             os.makedirs(new)
             for name, content in contents.items():
-                path = f"{new}/{name}"
-                files.write(path, content)
-                os.utime(path, ns=(mtime_ns, mtime_ns))
+                files.write_unpublished(f"{new}/{name}", content, mtime_ns)
             put_rootfs(new)  # last: a root that was moved here is told by the record beside it, if we are killed
             os.chmod(new, 0o755)
             os.utime(new, ns=(mtime_ns, mtime_ns))

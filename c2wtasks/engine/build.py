@@ -157,12 +157,12 @@ def _runner(command: Any, stream: TextIO, options: dict[str, Any], **more: Any) 
 
 
 def _foresee(command: Any, hooks: Hooks, control: TaskControl, options: dict[str, Any]) -> None:
-    from c2wtasks.engine.stale import find_stale, in_order  # only ever needed where there is much to do
+    from c2wtasks.engine.stale import in_order, surely_stale  # only ever needed where there is much to do
 
     # Of a user's own tasks nothing is asked out of turn: their checks may need what tasks before them make.
     names = [name for name in in_order(control) if heavy(control.tasks[name]) is not None]
     if not options["always"]:
-        names = [stale.task for stale in find_stale(command.dep_manager, control, names) if stale.reasons]
+        names = surely_stale(command.dep_manager, control, names)
     _tell(lambda: hooks.foresee(frozenset(names)))
 
 

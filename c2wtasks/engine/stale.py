@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,6 @@ from doit.control import TaskControl
 
 from c2wtasks.engine.deciding import Deciding
 from c2wtasks.engine.runner import watch_targets
-from c2wtasks.errors import SourceError
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,23 +25,35 @@ class Stale:
 
 
 def find_stale(dep_manager: Any, control: TaskControl, names: Iterable[str]) -> list[Stale]:
-    """Those of the tasks `names`, in the order of a run, that it would execute.
-
-    A run may be under way: what is seen of files here is not what it goes by.
-    """
-    looking = Deciding(dep_manager)
-    looking.checker = type(dep_manager.checker)()
-    watch_targets(looking, control.targets)
+    """Those of the tasks `names`, in the order of a run, that it would execute."""
+    looking = _aside(dep_manager, control)
     found: dict[str, Stale] = {}
+    remade: set[str] = set()  # what they make
     for name in names:
         task = control.tasks[name]
         if task.has_subtask or not task.actions:
             continue
-        reasons = _reasons(looking, task, control.tasks, found)
+        reasons = _reasons(looking, task, control.tasks, found, remade)
         after = tuple(dep for dep in task.task_dep if dep in found)
         if reasons or after:
             found[name] = Stale(name, task.title(), tuple(reasons), after)
+            remade.update(task.targets)
     return list(found.values())
+
+
+def surely_stale(dep_manager: Any, control: TaskControl, names: Iterable[str]) -> list[str]:
+    """Those of the tasks `names` that a run would execute whatever other tasks make. A run may be under way."""
+    looking = _aside(dep_manager, control)
+    tasks = control.tasks
+    return [name for name in names if looking.get_status(tasks[name], tasks).status != "up-to-date"]
+
+
+def _aside(dep_manager: Any, control: TaskControl) -> Deciding:
+    """What decides as `dep_manager` does, with a look at the files of its own."""
+    looking = Deciding(dep_manager)
+    looking.checker = type(dep_manager.checker)()
+    watch_targets(looking, control.targets)
+    return looking
 
 
 def in_order(control: TaskControl) -> list[str]:
@@ -60,18 +71,16 @@ def in_order(control: TaskControl) -> list[str]:
     return list(done)
 
 
-def _reasons(dep_manager: Any, task: Any, tasks: Mapping[str, Any], stale: Mapping[str, Stale]) -> list[str]:
+def _reasons(
+    dep_manager: Any, task: Any, tasks: Mapping[str, Any], stale: Mapping[str, Stale], made_by_stale: Set[str]
+) -> list[str]:
     """Why `task` would run whatever other tasks make; empty where it would not."""
-    try:
-        status = dep_manager.get_status(task, tasks, get_log=True)
-    except SourceError as error:
-        return [str(error)]
+    status = dep_manager.get_status(task, tasks, get_log=True)
     if status.status == "up-to-date":
         return []
     why, values = status.reasons, dep_manager.get_values(task.name)
     if not values:
         return ["never built"]
-    made_by_stale = {target for name in stale for target in tasks[name].targets}
     remade = any(dep in stale for dep in task.task_dep)  # what is gone then comes again, target or not
     reasons = ["its source cannot be read"] if why["has_no_dependencies"] else []
     for check, _args, _kwargs in why["uptodate_false"]:

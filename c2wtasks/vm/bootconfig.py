@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from c2wtasks.bundlefile.model import Boot
@@ -17,6 +18,7 @@ _MS_BIND = 4096
 Fields = dict[str, Any]
 
 
+@lru_cache(maxsize=64)  # the bundles of a catalog have few different ones, and 0.7 ms is much for a text
 def boot_config(architecture: str, boot: Boot, table: Table) -> bytes:
     """The text of initconfig.json for an image of that architecture (as its config writes it)."""
     mounts = [_tmpfs_like("proc", "/proc")]
