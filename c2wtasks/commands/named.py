@@ -58,6 +58,8 @@ class Forget(DoitForget):  # type: ignore[misc]
 
     @functools.wraps(DoitForget._execute)
     def _execute(self, **options: Any) -> Any:
+        if self.sel_tasks is None and not options["forget_disable_default"]:
+            options["forget_all"] = True  # no names: all that a run would run
         return _exclusively(self, lambda: super(Forget, self)._execute(**_resolved(self, options)))
 
 

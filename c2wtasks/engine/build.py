@@ -24,6 +24,7 @@ from c2wtasks.engine.interrupt import Stopped
 from c2wtasks.engine.reporter import Console
 from c2wtasks.engine.runner import Runner, ThreadRunner, adopt
 from c2wtasks.engine.select import resolve
+from c2wtasks.engine.state import State
 from c2wtasks.errors import UserError, one_line, os_reason
 from c2wtasks.locks import Held
 
@@ -60,6 +61,8 @@ def exclusively(command: Any, hooks: Hooks, change: Callable[[], Any]) -> int:
 def _build(command: Any, hooks: Hooks, options: dict[str, Any]) -> int:
     if not isinstance(command.dep_manager.checker, Checker):
         raise InvalidCommand("check_file_uptodate cannot be chosen here: files are always compared by content")
+    if not isinstance(command.dep_manager.backend, State):
+        raise InvalidCommand("backend cannot be chosen here: what was done is always kept in SQLite")
     control = _control(command, hooks, options)
     PythonAction.pm_pdb = options["pdb"]
     with interrupt.stoppable(), alone(command, hooks) as held, _output(options["outfile"]) as stream:

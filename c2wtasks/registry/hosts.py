@@ -63,8 +63,22 @@ class Access:
 
 
 def is_this_machine(address: str) -> bool:
-    host = address[: address.index("]") + 1] if address.startswith("[") else address.partition(":")[0]
+    own = ip_of(address)
+    return _host(address) == "localhost" or (own is not None and own.is_loopback)
+
+
+def ip_of(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The IP address that an address (host, perhaps with a port) is; None where it is a name."""
     try:
-        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+        return ipaddress.ip_address(_host(address).strip("[]"))
     except ValueError:
-        return False
+        return None
+
+
+def names_of(address: str) -> tuple[str, ...]:
+    """The names under which files are kept for what is asked at `address`."""
+    return (address, *(name for name, answers in _ANSWERS.items() if answers == address))
+
+
+def _host(address: str) -> str:
+    return address[: address.index("]") + 1] if address.startswith("[") else address.partition(":")[0]

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from c2wtasks.errors import os_reason
 from c2wtasks.registry.errors import RegistryError
+from c2wtasks.registry.hosts import names_of
 
 
 def context(address: str, environ: Mapping[str, str] = os.environ) -> ssl.SSLContext:
@@ -39,6 +40,7 @@ def context(address: str, environ: Mapping[str, str] = os.environ) -> ssl.SSLCon
 def _folders(address: str, environ: Mapping[str, str]) -> Iterator[str]:
     home = environ.get("HOME") or os.path.expanduser("~")
     for base in (f"{home}/.config/containers", "/etc/containers", f"{home}/.config/docker", "/etc/docker"):
-        folder = f"{base}/certs.d/{address}"
-        if os.path.isdir(folder):
-            yield folder
+        for name in names_of(address):
+            folder = f"{base}/certs.d/{name}"
+            if os.path.isdir(folder):
+                yield folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import ssl
 import threading
 import time
@@ -19,7 +20,7 @@ from urllib3.util import Timeout, make_headers, parse_url
 from c2wtasks.errors import os_reason
 from c2wtasks.registry import tls
 from c2wtasks.registry.errors import Broken, RegistryError
-from c2wtasks.registry.hosts import Access, is_this_machine
+from c2wtasks.registry.hosts import Access, ip_of, is_this_machine
 from c2wtasks.registry.limits import Limits
 
 Response = urllib3.BaseHTTPResponse
@@ -108,7 +109,7 @@ class Wire:
             "block": True,
             "ssl_context": tls.context(address),
         }
-        proxy = _proxy(scheme, address)
+        proxy = proxy_for(scheme, address)
         manager: urllib3.PoolManager
         if proxy is None:
             manager = urllib3.PoolManager(**options)
@@ -169,13 +170,27 @@ def split(url: str) -> tuple[str, str]:
     return parsed.scheme, parsed.host if parsed.port is None else f"{parsed.host}:{parsed.port}"
 
 
-def _proxy(scheme: str, address: str) -> str | None:
+def proxy_for(scheme: str, address: str) -> str | None:
     """The proxy that the environment names for `address`; this machine is always asked itself."""
     proxies = urllib.request.getproxies_environment()
-    if is_this_machine(address) or urllib.request.proxy_bypass_environment(address, proxies):  # type: ignore[attr-defined]
+    if is_this_machine(address) or _bypasses(address, proxies):
         return None
     proxy: str | None = proxies.get(scheme)
     return proxy if not proxy or "://" in proxy else f"http://{proxy}"
+
+
+def _bypasses(address: str, proxies: dict[str, str]) -> bool:
+    """Whether NO_PROXY names `address`: as Python has it, or an address by its network, `10.0.0.0/8`."""
+    if urllib.request.proxy_bypass_environment(address, proxies):  # type: ignore[attr-defined]
+        return True
+    own = ip_of(address)
+    for word in proxies.get("no", "").split(","):
+        try:
+            if own is not None and own in ipaddress.ip_network(word.strip(), strict=False):
+                return True
+        except ValueError:
+            pass
+    return False
 
 
 def _reason(error: BaseException, limits: Limits) -> str:

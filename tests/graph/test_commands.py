@@ -71,3 +71,17 @@ def test_clean_and_forget_of_an_image(folder: Path) -> None:
     assert (folder / "bundles/web/linux-amd64/spec.json").exists()
     assert run_doit(folder, "forget", "web").stdout == "forgetting bundle:web@linux/amd64\n"
     assert run_doit(folder).exit == 0
+
+
+def test_forget_without_names(tmp_path: Path) -> None:
+    small_catalog(tmp_path)
+    assert run_doit(tmp_path).exit == 0
+    done = run_doit(tmp_path, "forget")
+    assert (done.exit, done.stdout, done.stderr) == (0, "forgetting all tasks\n", "")
+
+
+def test_another_backend(tmp_path: Path) -> None:
+    small_catalog(tmp_path)
+    done = run_doit(tmp_path, "run", "--backend", "json", "--db-file", "x")
+    assert done.exit == 3
+    assert done.stderr == "ERROR: backend cannot be chosen here: what was done is always kept in SQLite\n"

@@ -167,6 +167,14 @@ def test_through_a_proxy(storage: Storage, certificate: Certificate, tmp_path: P
         assert proxy.asked == []
 
 
+def test_plain_http_through_a_proxy(registry: str, tmp_path: Path, environ: Environ) -> None:
+    """A proxy for plain HTTP gets the whole URL; docker-registry answers to that, so it stands for one."""
+    environ({"NO_PROXY": "", "HTTP_PROXY": f"http://{registry}", "HTTPS_PROXY": f"http://{registry}"})
+    access = Access((("registry.example:81", Host(insecure=True)),))
+    line = refusal(Pulling(tmp_path / "c", access), "docker://registry.example:81/team/web:1")
+    assert "the proxy for registry.example:81: " in line, "TLS is tried first, and the proxy knows no CONNECT"
+
+
 def test_tokens(storage: Storage, pulling: Pulling, tmp_path: Path, environ: Environ) -> None:
     with TokenServer(tmp_path / "keys") as tokens, storage.serve(tokens=tokens) as address:
         source = f"docker://{address}/team/web:1"

@@ -11,12 +11,35 @@ from pathlib import Path
 import pytest
 
 from c2wtasks.oci.imagename import Repository
-from c2wtasks.registry import credentials
+from c2wtasks.registry import credentials, wire
 from c2wtasks.registry.challenge import Challenge, parse
 from c2wtasks.registry.credentials import IdentityToken, Password, Secret
 from c2wtasks.registry.errors import RegistryError
-from c2wtasks.registry.hosts import Access, Host
+from c2wtasks.registry.hosts import Access, Host, names_of
 from c2wtasks.registry.limits import Limits, retry_after
+
+
+@pytest.mark.parametrize(
+    ("address", "no_proxy", "want"),
+    [
+        ("10.1.2.3:5000", "10.0.0.0/8", True),
+        ("10.1.2.3", "a.example, 10.1.2.3", True),
+        ("11.1.2.3:5000", "10.0.0.0/8", False),
+        ("[fd00::1]:5000", "10.0.0.0/8,fd00::/8", True),
+        ("registry.example", "10.0.0.0/8", False),
+        ("registry.example", "no/8,.example", True),
+        ("127.0.0.1:5000", "", True),
+    ],
+)
+def test_no_proxy(monkeypatch: pytest.MonkeyPatch, address: str, no_proxy: str, want: bool) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example")
+    monkeypatch.setenv("NO_PROXY", no_proxy)
+    assert wire.proxy_for("https", address) == (None if want else "http://proxy.example")
+
+
+def test_certificates_of_docker_hub_may_lie_under_either_name() -> None:
+    assert names_of("registry-1.docker.io") == ("registry-1.docker.io", "docker.io")
+    assert names_of("registry.example:5000") == ("registry.example:5000",)
 
 
 @pytest.mark.parametrize(
