@@ -13,7 +13,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from c2wtasks.rootfs.ext4.geometry import BLOCK
-from c2wtasks.rootfs.ext4.hashing import HALF_MD4, name_hash
+from c2wtasks.rootfs.ext4.hashing import HALF_MD4, name_hashes
 
 DIRECTORY_TYPE = 2
 
@@ -63,7 +63,7 @@ def is_linear(names: Iterable[bytes]) -> bool:
 
 def plan(names: Sequence[bytes], seed: bytes) -> Tree:
     """Raises ValueError: more names than a directory can hold."""
-    hashes = [name_hash(name, seed) for name in names]
+    hashes = name_hashes(names, seed)
     order = array("I", sorted(range(len(names)), key=hashes.__getitem__))
     ends, starts = array("I"), array("I", [0])
     room = BLOCK
