@@ -54,6 +54,10 @@ class Plan:
         link = self.nodes[index].link
         return index if link < 0 else link
 
+    def where(self, index: int) -> str:
+        """The path of a name, for messages."""
+        return node_path(self.nodes, index).decode("utf-8", "backslashreplace") or "/"
+
 
 def plan(tree: TreeFile, seed: bytes, *, journal: bool, size: int | None) -> Plan:
     """`seed` is for the hashes of names, `size` the image's in bytes, if it is given.
@@ -127,13 +131,13 @@ def _directory(made: Plan, index: int, seed: bytes) -> int:
     names = [made.nodes[child].name for child in made.children[index]]
     for child, name in zip(made.children[index], names, strict=True):
         if len(name) > _MAX_NAME:
-            raise refusal(made.nodes, child, f"its name has {len(name)} bytes, and ext4 takes {_MAX_NAME}")
+            raise _refusal(made, child, f"its name has {len(name)} bytes, and ext4 takes {_MAX_NAME}")
     if folders.is_linear(names):
         return 1
     try:
         shape = made.trees[index] = folders.plan(names, seed)
     except ValueError as error:
-        raise refusal(made.nodes, index, str(error)) from None
+        raise _refusal(made, index, str(error)) from None
     return shape.blocks
 
 
@@ -145,17 +149,17 @@ def _inode(made: Plan, origin: int, holder: int) -> int:
             try:
                 made.packed[origin] = xattrs.pack(node.kind, node.xattrs)
             except ValueError as error:
-                raise refusal(made.nodes, holder, str(error), hint="leave them out of the image") from None
+                raise _refusal(made, holder, str(error), hint="leave them out of the image") from None
         if block := made.packed[origin].block:
             made.sharers[block] += 1
     if node.kind == FILE:
         if node.size > inodes.MAX_SIZE:
-            raise refusal(made.nodes, holder, f"{node.size} bytes are more than a file in ext4 can have")
+            raise _refusal(made, holder, f"{node.size} bytes are more than a file in ext4 can have")
         runs = file_runs(node)
         return sum(length for _, length in runs) + node_count(len(runs))
     if node.kind == SYMLINK:
         if not 0 < len(node.target) <= _MAX_TARGET:
-            raise refusal(made.nodes, holder, f"a target of {len(node.target)} bytes: ext4 takes 1 to {_MAX_TARGET}")
+            raise _refusal(made, holder, f"a target of {len(node.target)} bytes: ext4 takes 1 to {_MAX_TARGET}")
         return 1 if len(node.target) >= inodes.INLINE_TARGET else 0
     return 0
 
@@ -165,6 +169,5 @@ def file_runs(node: Node) -> list[tuple[int, int]]:
     return [] if node.content is None else data_runs(node.size, node.content.sparse)
 
 
-def refusal(nodes: list[Node], index: int, why: str, hint: str | None = None) -> OutputError:
-    where = node_path(nodes, index).decode("utf-8", "backslashreplace") or "/"
-    return OutputError(f"{where}: {why}", hint=hint)
+def _refusal(made: Plan, index: int, why: str, hint: str | None = None) -> OutputError:
+    return OutputError(f"{made.where(index)}: {why}", hint=hint)

@@ -25,7 +25,7 @@ from c2wtasks.rootfs.ext4.geometry import (
     groups_with_copy,
 )
 from c2wtasks.rootfs.ext4.inodes import Body
-from c2wtasks.rootfs.ext4.plan import Plan, file_runs, plan, refusal
+from c2wtasks.rootfs.ext4.plan import Plan, file_runs, plan
 from c2wtasks.rootfs.ext4.superblock import (
     OFFSET,
     Group,
@@ -51,71 +51,74 @@ def write(
     UUID and hash seed follow from `key`. The image has `size` bytes, or as few as hold the tree with a twentieth and
     1 MiB to spare. With `journal` it has one, which takes 4 MiB to 64 MiB more.
 
-    There is always a directory lost+found, which e2fsck wants; the tree's own where it has one. Blocks are 4 KiB,
-    inodes 256 bytes; large directories are hash trees. There are no checksums of metadata: each inode would need a
-    CRC32C, which Python does not have. Times end in 2446; later ones become that, and ones before December 1901
-    that. A file with more than 65,000 names is written again for the next ones. Xattrs that Linux does not have of
-    such a file (of another namespace than user, trusted, security and the ACLs; `user.` of what is neither file nor
-    directory) are left out.
-
-    Raises OutputError, also for what ext4 cannot hold: more xattrs of a file than a block takes, a name of more than
-    255 bytes, a target of more than 4,095; and what `tars` raises.
+    Raises OutputError, which names what in the tree ext4 cannot hold, or how many bytes a `size` must have at least;
+    and what `tars` raises.
     """
     identity = Identity.of(key)
     try:
         what = plan(tree, identity.hash_seed, journal=journal, size=size)
         geometry = fit(what.blocks, what.inodes, size)
     except TooSmall as error:
-        raise OutputError(f"{path}: {size} bytes are too few for this root, which takes {error.needed}") from None
+        raise OutputError(f"{path}: {size} bytes are too few for this root, which takes at least {error.needed}") from None
     except TooLarge:
         raise OutputError(f"{path}: the root is too large for an image of {MAX_BLOCKS * BLOCK} bytes") from None
     except OutputError as error:
         raise OutputError(f"{path}: {error.message}", hint=error.hint) from None
     length = geometry.blocks * BLOCK if size is None else size
-    layers = Layers(tars)
-    at = _At()
+    writer = _Writer(what, geometry, identity, _created(path, length), tars)
+    try:
+        writer.image()
+    except OSError as error:
+        raise _explained(error, path, what.where(writer.at), length) from error
+    finally:
+        writer.close()
+
+
+def _created(path: str, length: int) -> int:
+    """A descriptor of a file with `length` zeros, 0644 whatever the umask."""
     try:
         descriptor = os.open(path, _CREATE, 0o644)
         try:
             os.fchmod(descriptor, 0o644)
             os.ftruncate(descriptor, length)
-            _Writer(what, geometry, identity, descriptor, layers, at).image()
-        finally:
+        except BaseException:
             os.close(descriptor)
+            raise
     except OSError as error:
-        need = f" (the whole image takes {length} bytes)" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-        wrong = refusal(what.nodes, at.node, f"{os_reason(error)}{need}")
-        raise OutputError(f"{path}: {wrong.message}") from error
-    finally:
-        layers.close()
+        raise _explained(error, path, "/", length) from error
+    return descriptor
 
 
-class _At:
-    """The node at work, for messages."""
-
-    node = ROOT
+def _explained(error: OSError, path: str, where: str, length: int) -> OutputError:
+    need = f" (the whole image takes {length} bytes)" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+    return OutputError(f"{path}: {where}: {os_reason(error)}{need}")
 
 
 class _Writer:
-    def __init__(
-        self, what: Plan, geometry: Geometry, identity: Identity, descriptor: int, layers: Layers, at: _At
-    ) -> None:
+    """Goes through the plan in the order of blocks and of inodes, which is that of nodes."""
+
+    def __init__(self, what: Plan, geometry: Geometry, identity: Identity, descriptor: int, tars: Tars) -> None:
         self.plan = what
         self.geometry = geometry
         self.identity = identity
         self.descriptor = descriptor
-        self.layers = layers
-        self.at = at
+        self.layers = Layers(tars)
+        self.at = ROOT  # the node at work, for messages
         self.space = Space(geometry)
         self.data = Gathered(descriptor)
         self.table = Gathered(descriptor)
         self.directories: dict[int, Body] = {}
+        self.waiting = dict(what.sharers)  # of the xattr blocks: inodes that none was written for yet
         self.shared: dict[tuple[xattrs.Attribute, ...], tuple[int, int]] = {}  # block, sharers that it still takes
+
+    def close(self) -> None:
+        self.layers.close()
+        os.close(self.descriptor)
 
     def image(self) -> None:
         """Directories lie first, so that looking for files reads one part of the image."""
         for index in self.plan.children:
-            self.at.node = index
+            self.at = index
             self.directories[index] = self.directory(index)
         journal = self.journal() if self.plan.journal else None
         self.inode(inodes.ROOT, ROOT)
@@ -125,7 +128,7 @@ class _Writer:
             self.inode(number, index)
         self.data.flush()
         self.table.flush()
-        self.at.node = ROOT
+        self.at = ROOT
         self.whole(None if journal is None else Journal(journal.root, journal.size))
 
     def directory(self, index: int) -> Body:
@@ -175,7 +178,7 @@ class _Writer:
         return self.space.take(1)[0][0]
 
     def inode(self, number: int, index: int) -> None:
-        self.at.node = index
+        self.at = index
         origin = self.plan.origin(index)
         node = self.plan.nodes[origin]
         body = self.directories[index] if node.kind == DIRECTORY else self.body(node)
@@ -217,8 +220,8 @@ class _Writer:
         block, left = self.shared.get(attributes, (0, 0))
         if not left:
             block = self.one_block()
-            left = min(xattrs.MOST_SHARERS, self.plan.sharers[attributes])
-            self.plan.sharers[attributes] -= left
+            left = min(xattrs.MOST_SHARERS, self.waiting[attributes])
+            self.waiting[attributes] -= left
             self.data.put(block * BLOCK, xattrs.block(attributes, left))
         self.shared[attributes] = (block, left - 1)
         return block
