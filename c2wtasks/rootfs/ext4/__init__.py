@@ -1,0 +1,19 @@
+"""The form `ext4`: the tree as an image of an ext4 file system, made without root and without e2fsprogs.
+
+Linux 3.x and later mount it, for reading and for writing, and `e2fsck -f` finds nothing to mend. Blocks are 4 KiB,
+inodes 256 bytes, directories of more than a block hash trees. There are no checksums of metadata: each inode would
+need a CRC32C, which Python does not have. There is always a directory lost+found, which e2fsck wants: the tree's own
+where it has one.
+
+What ext4 cannot hold:
+- times before December 1901 and after May 2446: the nearest that it can;
+- more than 65,000 names of a file: a copy of it takes the next ones, as in a folder on ext4;
+- xattrs that Linux does not have of such a file (in another namespace than user, trusted, security and the ACLs;
+  `user.` of what is neither file nor directory): left out;
+- xattrs of one file that take more than about 4 KiB, a name of more than 255 bytes, a symlink's target that is empty
+  or longer than 4,095 bytes, a file of more than 16 TiB, a malformed ACL: OutputError.
+"""
+
+from c2wtasks.rootfs.ext4.writer import write
+
+__all__ = ["write"]

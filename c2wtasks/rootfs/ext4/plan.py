@@ -1,0 +1,173 @@
+"""What an ext4 image of a tree consists of, before it is known how large it is: inode numbers, link counts, the
+shapes of directories, xattrs, and how many blocks all of it takes."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from dataclasses import dataclass, field
+
+from c2wtasks.errors import OutputError
+from c2wtasks.rootfs.directory import node_path
+from c2wtasks.rootfs.ext4 import folders, inodes, xattrs
+from c2wtasks.rootfs.ext4.extents import data_runs, node_count
+from c2wtasks.rootfs.ext4.geometry import BLOCK
+from c2wtasks.rootfs.ext4.superblock import journal_blocks
+from c2wtasks.tree.model import DIRECTORY, FILE, SYMLINK
+from c2wtasks.tree.treefile import ROOT, Node, TreeFile
+
+LOST_AND_FOUND = b"lost+found"
+_MAX_NAME = 255
+_MAX_TARGET = BLOCK - 1
+
+
+@dataclass(slots=True)
+class Plan:
+    """Nodes and names are known by their index in `nodes`, inodes by their number."""
+
+    nodes: list[Node]
+    numbers: array[int]
+    """Of each name the number of its inode."""
+    holders: list[int]
+    """Of each inode from inodes.FIRST on its first name."""
+    links: array[int]
+    """Of each inode, from number 0 on, how many names it has."""
+    children: dict[int, list[int]]
+    trees: dict[int, folders.Tree] = field(default_factory=dict)
+    """Of the directories that take more than a block."""
+    packed: dict[int, xattrs.Packed] = field(default_factory=dict)
+    """Of the nodes that have xattrs."""
+    sharers: Counter[tuple[xattrs.Attribute, ...]] = field(default_factory=Counter)
+    """How many inodes need a block of these xattrs."""
+    journal: int = 0
+    """The length of the journal, in blocks."""
+    blocks: int = 0
+    """All that is not the file system's own."""
+
+    @property
+    def inodes(self) -> int:
+        """The highest number."""
+        return len(self.links) - 1
+
+    def origin(self, index: int) -> int:
+        """The node that says what a name is the name of."""
+        link = self.nodes[index].link
+        return index if link < 0 else link
+
+    def where(self, index: int) -> str:
+        """The path of a name, for messages."""
+        return node_path(self.nodes, index).decode("utf-8", "backslashreplace") or "/"
+
+
+def plan(tree: TreeFile, seed: bytes, *, journal: bool, size: int | None) -> Plan:
+    """`seed` is for the hashes of names, `size` the image's in bytes, if it is given.
+
+    Raises OutputError, which names the file in the tree: it has something that ext4 cannot hold.
+    """
+    nodes = _with_lost_and_found(tree.nodes)
+    children = _children(nodes)
+    made = _numbered(nodes, children)
+    blocks = 0
+    for index in children:
+        blocks += _directory(made, index, seed)
+    for index in (ROOT, *made.holders):
+        blocks += _inode(made, made.origin(index), index)
+    blocks += sum(-(-count // xattrs.MOST_SHARERS) for count in made.sharers.values())
+    if journal:
+        made.journal = journal_blocks(max(blocks, (size or 0) // BLOCK))
+    made.blocks = blocks + made.journal
+    return made
+
+
+def _with_lost_and_found(nodes: list[Node]) -> list[Node]:
+    """e2fsck wants the directory to be there; it is as mke2fs makes it, only smaller."""
+    if any(node.parent == ROOT and node.name == LOST_AND_FOUND for node in nodes):
+        return nodes
+    return [*nodes, Node(ROOT, LOST_AND_FOUND, DIRECTORY, mode=0o700, mtime_ns=nodes[ROOT].mtime_ns)]
+
+
+def _children(nodes: list[Node]) -> dict[int, list[int]]:
+    children: dict[int, list[int]] = {ROOT: []}
+    for index in range(1, len(nodes)):
+        node = nodes[index]
+        children[node.parent].append(index)
+        if node.kind == DIRECTORY:
+            children[index] = []
+    return children
+
+
+def _numbered(nodes: list[Node], children: dict[int, list[int]]) -> Plan:
+    """Numbers follow the order of the nodes, as contents do, so that both lie near one another.
+
+    Where a file has more names than an inode may have, a copy takes the next ones.
+    """
+    numbers = array("I", [inodes.ROOT])
+    holders: list[int] = []
+    links = array("I", bytes(array("I").itemsize * inodes.FIRST))
+    links[inodes.ROOT] = 2
+    current: dict[int, int] = {}  # a file that has too many names -> the inode of the next ones
+    for index in range(1, len(nodes)):
+        node = nodes[index]
+        if node.link >= 0:
+            number = current.get(node.link, numbers[node.link])
+            if links[number] < inodes.MOST_NAMES:
+                links[number] += 1
+                numbers.append(number)
+                continue
+            current[node.link] = len(links)
+        elif node.kind == DIRECTORY:
+            links[numbers[node.parent]] += 1
+        numbers.append(len(links))
+        holders.append(index)
+        links.append(2 if node.kind == DIRECTORY else 1)
+    for index in children:
+        if links[numbers[index]] > inodes.MOST_NAMES:
+            links[numbers[index]] = 1  # dir_nlink: nobody knows how many
+    return Plan(nodes, numbers, holders, links, children)
+
+
+def _directory(made: Plan, index: int, seed: bytes) -> int:
+    """How many blocks its names take."""
+    names = [made.nodes[child].name for child in made.children[index]]
+    for child, name in zip(made.children[index], names, strict=True):
+        if len(name) > _MAX_NAME:
+            raise _refusal(made, child, f"its name has {len(name)} bytes, and ext4 takes {_MAX_NAME}")
+    if folders.is_linear(names):
+        return 1
+    try:
+        shape = made.trees[index] = folders.plan(names, seed)
+    except ValueError as error:
+        raise _refusal(made, index, str(error)) from None
+    return shape.blocks
+
+
+def _inode(made: Plan, origin: int, holder: int) -> int:
+    """How many blocks it takes, but for names and xattrs."""
+    node = made.nodes[origin]
+    if node.xattrs:
+        if origin not in made.packed:
+            try:
+                made.packed[origin] = xattrs.pack(node.kind, node.xattrs)
+            except ValueError as error:
+                raise _refusal(made, holder, str(error), hint="leave them out of the image") from None
+        if block := made.packed[origin].block:
+            made.sharers[block] += 1
+    if node.kind == FILE:
+        if node.size > inodes.MAX_SIZE:
+            raise _refusal(made, holder, f"{node.size} bytes are more than a file in ext4 can have")
+        runs = file_runs(node)
+        return sum(length for _, length in runs) + node_count(len(runs))
+    if node.kind == SYMLINK:
+        if not 0 < len(node.target) <= _MAX_TARGET:
+            raise _refusal(made, holder, f"a target of {len(node.target)} bytes: ext4 takes 1 to {_MAX_TARGET}")
+        return 1 if len(node.target) >= inodes.INLINE_TARGET else 0
+    return 0
+
+
+def file_runs(node: Node) -> list[tuple[int, int]]:
+    """As `data_runs`."""
+    return [] if node.content is None else data_runs(node.size, node.content.sparse)
+
+
+def _refusal(made: Plan, index: int, why: str, hint: str | None = None) -> OutputError:
+    return OutputError(f"{made.where(index)}: {why}", hint=hint)

@@ -1,0 +1,255 @@
+"""Writes a tree as an ext4 image: plans it, finds the geometry that holds it, and goes through it once."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import Counter
+from collections.abc import Iterable
+
+from c2wtasks.errors import OutputError, os_reason
+from c2wtasks.rootfs.directory import Tars
+from c2wtasks.rootfs.ext4 import folders, inodes, xattrs
+from c2wtasks.rootfs.ext4.contents import SMALL, Gathered, Layers, copy, read
+from c2wtasks.rootfs.ext4.extents import Extent, placed
+from c2wtasks.rootfs.ext4.extents import tree as extent_tree
+from c2wtasks.rootfs.ext4.geometry import (
+    BLOCK,
+    INODE,
+    MAX_BLOCKS,
+    Geometry,
+    Space,
+    TooLarge,
+    TooSmall,
+    fit,
+    groups_with_copy,
+)
+from c2wtasks.rootfs.ext4.inodes import Body
+from c2wtasks.rootfs.ext4.plan import Plan, file_runs, plan
+from c2wtasks.rootfs.ext4.superblock import (
+    OFFSET,
+    Group,
+    Identity,
+    Journal,
+    bitmaps,
+    descriptors,
+    journal_superblock,
+    superblock,
+)
+from c2wtasks.tree.model import DIRECTORY, FIFO, FILE, SYMLINK
+from c2wtasks.tree.treefile import ROOT, Node, TreeFile
+
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+
+
+def write(
+    tree: TreeFile, tars: Tars, path: str, *, key: bytes, size: int | None = None, journal: bool = False
+) -> None:
+    """Makes the file `path` an image of the tree, sparse where nothing is in it. The same arguments give the same
+    bytes, whoever calls and when.
+
+    UUID and hash seed follow from `key`. The image has `size` bytes, or as few as hold the tree with a twentieth and
+    1 MiB to spare. With `journal` it has one, which takes 4 MiB to 64 MiB more.
+
+    Raises OutputError, which names what in the tree ext4 cannot hold, or how many bytes a `size` must have at least;
+    and what `tars` raises.
+    """
+    identity = Identity.of(key)
+    try:
+        what = plan(tree, identity.hash_seed, journal=journal, size=size)
+        geometry = fit(what.blocks, what.inodes, size)
+    except TooSmall as error:
+        raise OutputError(f"{path}: {size} bytes are too few for this root, which takes at least {error.needed}") from None
+    except TooLarge:
+        raise OutputError(f"{path}: the root is too large for an image of {MAX_BLOCKS * BLOCK} bytes") from None
+    except OutputError as error:
+        raise OutputError(f"{path}: {error.message}", hint=error.hint) from None
+    length = geometry.blocks * BLOCK if size is None else size
+    writer = _Writer(what, geometry, identity, _created(path, length), tars)
+    try:
+        writer.image()
+    except OSError as error:
+        raise _explained(error, path, what.where(writer.at), length) from error
+    finally:
+        writer.close()
+
+
+def _created(path: str, length: int) -> int:
+    """A descriptor of a file with `length` zeros, 0644 whatever the umask."""
+    try:
+        descriptor = os.open(path, _CREATE, 0o644)
+        try:
+            os.fchmod(descriptor, 0o644)
+            os.ftruncate(descriptor, length)
+        except BaseException:
+            os.close(descriptor)
+            raise
+    except OSError as error:
+        raise _explained(error, path, "/", length) from error
+    return descriptor
+
+
+def _explained(error: OSError, path: str, where: str, length: int) -> OutputError:
+    need = f" (the whole image takes {length} bytes)" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+    return OutputError(f"{path}: {where}: {os_reason(error)}{need}")
+
+
+class _Writer:
+    """Goes through the plan in the order of blocks and of inodes, which is that of nodes."""
+
+    def __init__(self, what: Plan, geometry: Geometry, identity: Identity, descriptor: int, tars: Tars) -> None:
+        self.plan = what
+        self.geometry = geometry
+        self.identity = identity
+        self.descriptor = descriptor
+        self.layers = Layers(tars)
+        self.at = ROOT  # the node at work, for messages
+        self.space = Space(geometry)
+        self.data = Gathered(descriptor)
+        self.table = Gathered(descriptor)
+        self.directories: dict[int, Body] = {}
+        self.waiting = dict(what.sharers)  # of the xattr blocks: inodes that none was written for yet
+        self.shared: dict[tuple[xattrs.Attribute, ...], tuple[int, int]] = {}  # block, sharers that it still takes
+
+    def close(self) -> None:
+        self.layers.close()
+        os.close(self.descriptor)
+
+    def image(self) -> None:
+        """Directories lie first, so that looking for files reads one part of the image."""
+        for index in self.plan.children:
+            self.at = index
+            self.directories[index] = self.directory(index)
+        journal = self.journal() if self.plan.journal else None
+        self.inode(inodes.ROOT, ROOT)
+        if journal is not None:
+            self.record(inodes.JOURNAL, inodes.record(Node(ROOT, b"", FILE, mode=0o600), 1, journal))
+        for number, index in enumerate(self.plan.holders, inodes.FIRST):
+            self.inode(number, index)
+        self.data.flush()
+        self.table.flush()
+        self.at = ROOT
+        self.whole(None if journal is None else Journal(journal.root, journal.size))
+
+    def directory(self, index: int) -> Body:
+        nodes, numbers = self.plan.nodes, self.plan.numbers
+        entries = [
+            folders.Entry(numbers[child], inodes.TYPES[nodes[child].kind], nodes[child].name)
+            for child in self.plan.children[index]
+        ]
+        own, parent = numbers[index], numbers[nodes[index].parent]
+        shape = self.plan.trees.get(index)
+        if shape is None:
+            return self.laid([folders.linear(own, parent, entries)], 1)
+        return self.laid(folders.tree(own, parent, entries, shape), shape.blocks, inodes.HASH_TREE)
+
+    def laid(self, blocks: Iterable[bytes], count: int, flags: int = 0) -> Body:
+        """Something of whole blocks."""
+        extents = self.place([(0, count)])
+        places = (start + number for _, length, start in extents for number in range(length))
+        for where, content in zip(places, blocks, strict=True):
+            self.data.put(where * BLOCK, content)
+        return self.mapped(extents, count * BLOCK, flags)
+
+    def journal(self) -> Body:
+        """Nothing but its first block: the image is sparse."""
+        count = self.plan.journal
+        extents = self.place([(0, count)])
+        self.data.put(extents[0].start * BLOCK, journal_superblock(count, self.identity))
+        return self.mapped(extents, count * BLOCK)
+
+    def place(self, runs: list[tuple[int, int]]) -> list[Extent]:
+        """Takes blocks for the (first block, length) of a file."""
+        extents = []
+        for block, count in runs:
+            for start, length in self.space.take(count):
+                extents.append(Extent(block, length, start))
+                block += length
+        return extents
+
+    def mapped(self, extents: list[Extent], size: int, flags: int = 0) -> Body:
+        made = extent_tree(extents, self.one_block)
+        for where, content in made.nodes:
+            self.data.put(where * BLOCK, content)
+        blocks = sum([extent.length for extent in extents]) + len(made.nodes)
+        return Body(made.root, size, blocks, inodes.EXTENTS | flags)
+
+    def one_block(self) -> int:
+        return self.space.take(1)[0][0]
+
+    def inode(self, number: int, index: int) -> None:
+        self.at = index
+        origin = self.plan.origin(index)
+        node = self.plan.nodes[origin]
+        body = self.directories[index] if node.kind == DIRECTORY else self.body(node)
+        inline, block = b"", 0
+        if packed := self.plan.packed.get(origin):
+            inline, block = packed.inline, self.xattr_block(packed.block) if packed.block else 0
+        self.record(number, inodes.record(node, self.plan.links[number], body, inline, block))
+
+    def record(self, number: int, content: bytes) -> None:
+        group, place = divmod(number - 1, self.geometry.inodes_per_group)
+        self.table.put(self.geometry.inode_table(group) * BLOCK + place * INODE, content)
+
+    def body(self, node: Node) -> Body:
+        if node.kind == FILE:
+            return self.file(node) if node.size else inodes.EMPTY_FILE
+        if node.kind == SYMLINK:
+            size = len(node.target)
+            if size < inodes.INLINE_TARGET:
+                return Body(node.target, size)
+            extents = self.place([(0, 1)])
+            self.data.put(extents[0].start * BLOCK, node.target)
+            return self.mapped(extents, size)
+        return Body(b"" if node.kind == FIFO else inodes.device(node.device))
+
+    def file(self, node: Node) -> Body:
+        extents = self.place(file_runs(node))
+        if node.content is not None and extents:
+            layer, offset, sparse = node.content
+            tar = self.layers.tar(layer)
+            if sparse is None and node.size <= SMALL and len(extents) == 1:
+                self.data.put(extents[0].start * BLOCK, read(tar, offset, node.size))
+            else:
+                for position, length in placed(extents, [(0, node.size)] if sparse is None else sparse):
+                    copy(tar, offset, self.descriptor, position, length)
+                    offset += length
+        return self.mapped(extents, node.size)
+
+    def xattr_block(self, attributes: tuple[xattrs.Attribute, ...]) -> int:
+        block, left = self.shared.get(attributes, (0, 0))
+        if not left:
+            block = self.one_block()
+            left = min(xattrs.MOST_SHARERS, self.waiting[attributes])
+            self.waiting[attributes] -= left
+            self.data.put(block * BLOCK, xattrs.block(attributes, left))
+        self.shared[attributes] = (block, left - 1)
+        return block
+
+    def whole(self, journal: Journal | None) -> None:
+        """Bitmaps, group descriptors and superblocks: now all that they count is known."""
+        geometry = self.geometry
+        groups = self.groups()
+        for number, group in enumerate(groups):
+            self.data.put(geometry.block_bitmap(number) * BLOCK, bitmaps(geometry, number, group))
+        self.data.flush()
+        described = descriptors(geometry, groups)
+        for number in groups_with_copy(len(groups)):
+            block = number * geometry.blocks_per_group
+            content = superblock(geometry, groups, self.identity, journal, number)
+            self.data.put(block * BLOCK + (0 if number else OFFSET), content)
+            self.data.put((block + 1) * BLOCK, described)
+        self.data.flush()
+
+    def groups(self) -> list[Group]:
+        per_group = self.geometry.inodes_per_group
+        numbers = self.plan.numbers
+        directories = Counter((numbers[index] - 1) // per_group for index in self.plan.children)
+        return [
+            Group(
+                self.space.used(number),
+                max(0, min(per_group, self.plan.inodes - number * per_group)),
+                directories[number],
+            )
+            for number in range(self.geometry.groups)
+        ]
