@@ -1,0 +1,43 @@
+"""The identifiers of ISO 9660: what a file is called for readers that know no Rock Ridge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+_STEM, _EXTENSION = 8, 3
+_D_CHARACTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
+_MAPPED = bytes(c if c in _D_CHARACTERS else ord("_") for c in bytes(range(256)).upper())
+
+
+def keys(names: Iterable[tuple[bytes, bool]]) -> list[bytes]:
+    """For each name of one directory (and whether it is a directory's) its identifier as 8 + 3 d-characters filled up
+    with spaces. All differ, and their byte order is the one that ECMA-119, 9.3, wants records to have.
+
+    They stay within interchange level 1. Of names that would be alike all but the first get a number.
+    """
+    taken: set[bytes] = set()
+    made = []
+    number = 0
+    for name, is_directory in names:
+        key = _key(name, is_directory)
+        while key in taken:  # each taken key ends in one number at most, so all this is linear
+            number += 1
+            digits = b"_%X" % number
+            stem = key[:_STEM].rstrip()[: _STEM - len(digits)] + digits
+            key = stem.ljust(_STEM) + key[_STEM:]
+        taken.add(key)
+        made.append(key)
+    return made
+
+
+def identifier(key: bytes, is_directory: bool) -> bytes:
+    """A key as it stands in a record: `ETC`, `MOTD.;1`, `INITTAB.BAK;1`."""
+    stem = key[:_STEM].rstrip()
+    return stem if is_directory else b"%b.%b;1" % (stem, key[_STEM:].rstrip())
+
+
+def _key(name: bytes, is_directory: bool) -> bytes:
+    stem, dot, extension = name.rpartition(b".")
+    if is_directory or not stem:  # no dot, or nothing but an extension, as in .profile
+        stem, extension = name, b""
+    return stem[:_STEM].translate(_MAPPED).ljust(_STEM) + extension[:_EXTENSION].translate(_MAPPED).ljust(_EXTENSION)

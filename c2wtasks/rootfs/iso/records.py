@@ -1,0 +1,126 @@
+"""Numbers and dates as ECMA-119 writes them, and the volume's descriptors and tables."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+
+BLOCK = 2048
+DIRECTORY_FLAG, MORE_EXTENTS_FLAG = 0x02, 0x80
+RECORD_MAX = 254  # it counts in one byte, and is even
+RECORD_FIXED = 33
+
+EXTENT_AT = 2
+TERMINATOR = b"\xffCD001\1".ljust(BLOCK, b"\0")
+"""The volume descriptor set terminator (8.3)."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST = datetime(1900, 1, 1, tzinfo=UTC)
+_LAST = datetime(2155, 12, 31, 23, 59, 59, tzinfo=UTC)
+_NO_DATE = b"0" * 16 + b"\0"
+_PARENT_MAX = 0xFFFF
+_little = struct.Struct("<I").pack
+_big = struct.Struct(">I").pack
+
+
+def both(number: int) -> bytes:
+    """Both-byte orders (7.3.3)."""
+    return _little(number) + _big(number)
+
+
+def both_short(number: int) -> bytes:
+    """Both-byte orders of a 16-bit number (7.2.3)."""
+    return struct.pack("<H", number) + struct.pack(">H", number)
+
+
+def blocks(size: int) -> int:
+    """How many blocks `size` bytes take."""
+    return -(-size // BLOCK)
+
+
+def fill(content: bytearray) -> None:
+    """Fills up the last block with zeros."""
+    content += bytes(-len(content) % BLOCK)
+
+
+@lru_cache(4096)
+def date(seconds: int) -> bytes:
+    """The short form (9.1.5), in UTC. It holds the years 1900 to 2155; other times become the nearest in them."""
+    since = (_FIRST - _EPOCH).total_seconds(), (_LAST - _EPOCH).total_seconds()
+    when = _EPOCH + timedelta(seconds=min(max(seconds, since[0]), since[1]))
+    return bytes((when.year - 1900, when.month, when.day, when.hour, when.minute, when.second, 0))
+
+
+def record(name: bytes, flags: int, extent: int, size: int, recorded: bytes, system_use: bytes = b"") -> bytes:
+    """A directory record (9.1)."""
+    padding = b"" if len(name) & 1 else b"\0"
+    length = RECORD_FIXED + len(name) + len(padding) + len(system_use)
+    length += length & 1
+    fixed = b"%c\0%b%b%b%c\0\0\1\0\0\1%c" % (length, both(extent), both(size), recorded, flags, len(name))
+    return (fixed + name + padding + system_use).ljust(length, b"\0")
+
+
+def system_use_at(name: bytes) -> int:
+    """Where the system use begins in a record with that identifier."""
+    return RECORD_FIXED + (len(name) | 1)
+
+
+def system_use_room(name: bytes) -> int:
+    """How many bytes of system use a record with that identifier has room for."""
+    return RECORD_MAX - system_use_at(name)
+
+
+def path_table_size(names: Iterable[bytes]) -> int:
+    """The bytes of either path table, from the identifiers of all directories."""
+    return sum(8 + len(name) + (len(name) & 1) for name in names)
+
+
+def path_table(directories: Iterable[tuple[bytes, int, int]], order: str) -> bytes:
+    """A path table (9.4) of (identifier, extent, number of the parent from 1 on), `order` "<" or ">".
+
+    A parent that does not count in 16 bits becomes the highest that does: mkisofs does the same when it is told not
+    to stop there, and Linux does not look at path tables.
+    """
+    pack = struct.Struct(order + "BBIH").pack
+    table = bytearray()
+    for name, extent, parent in directories:
+        table += pack(len(name), 0, extent, min(parent, _PARENT_MAX)) + name + b"\0" * (len(name) & 1)
+    return bytes(table)
+
+
+def primary_descriptor(
+    volume_id: str, created_ns: int, space: int, table_size: int, first_table: int, root: bytes
+) -> bytes:
+    """The primary volume descriptor (8.4). `space` is in blocks; the path tables are at block `first_table`, the one in
+    little-endian order first; `root` is the root's record."""
+    created = _long_date(created_ns)
+    parts = [
+        b"\1CD001\1\0",
+        b" " * 32,  # system
+        volume_id.encode("ascii").ljust(32),
+        bytes(8),
+        both(space),
+        bytes(32),
+        both_short(1),  # volumes in the set
+        both_short(1),  # the number of this one
+        both_short(BLOCK),
+        both(table_size),
+        _little(first_table) + bytes(4),
+        _big(first_table + blocks(table_size)) + bytes(4),
+        root,
+        b" " * (4 * 128 + 3 * 37),  # volume set, publisher, preparer, application; names of three files
+        created,
+        created,  # modified
+        _NO_DATE,  # expires
+        _NO_DATE,  # effective
+        b"\1",
+    ]
+    return b"".join(parts).ljust(BLOCK, b"\0")
+
+
+def _long_date(time_ns: int) -> bytes:
+    """The form with digits and hundredths of seconds (8.4.26.1), in UTC."""
+    when = _EPOCH + timedelta(microseconds=time_ns // 1000)
+    return f"{when:%Y%m%d%H%M%S}{when.microsecond // 10_000:02}".rjust(16, "0").encode() + b"\0"

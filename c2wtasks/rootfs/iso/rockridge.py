@@ -1,0 +1,145 @@
+"""Rock Ridge (RRIP 1.12, IEEE P1282) on the System Use Sharing Protocol (SUSP 1.12): the entries that say what
+ISO 9660 itself has no room for, and how they are spread over a record and the areas that continue it."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from c2wtasks.rootfs.iso.records import BLOCK, both
+
+SHARING_PROTOCOL = b"SP\x07\x01\xbe\xef\x00"
+_IDENTIFIER = b"IEEE_P1282"
+_DESCRIPTOR = b"THE IEEE P1282 PROTOCOL PROVIDES SUPPORT FOR POSIX FILE SYSTEM SEMANTICS"
+_SOURCE = b"PLEASE CONTACT THE IEEE STANDARDS DEPARTMENT, PISCATAWAY, NJ, USA FOR THE P1282 SPECIFICATION."
+EXTENSION_REFERENCE = (
+    b"ER%c\x01%c%c%c\x01" % (8 + len(_IDENTIFIER + _DESCRIPTOR + _SOURCE), 10, len(_DESCRIPTOR), len(_SOURCE))
+    + _IDENTIFIER
+    + _DESCRIPTOR
+    + _SOURCE
+)
+
+CONTINUATION_SIZE = 28
+_ENTRY_MAX = 255
+_CONTINUE = 0x01
+_CURRENT, _PARENT, _ROOT = 0x02, 0x04, 0x08
+_MODIFIED = 0x02
+_NAME_PART = _ENTRY_MAX - 5
+_LINUX_NAME_MAX = 253
+_SPECIAL = {b".": _CURRENT, b"..": _PARENT}
+
+
+def attributes(mode: int, links: int, uid: int, gid: int, serial: int) -> bytes:
+    """PX (4.1.1). `mode` with the type; names of one file have the same `serial`."""
+    return _owned(mode, links, uid, gid) + both(serial)
+
+
+@lru_cache(4096)
+def _owned(mode: int, links: int, uid: int, gid: int) -> bytes:
+    return b"PX\x2c\x01" + both(mode) + both(links) + both(uid) + both(gid)
+
+
+def times(modified: bytes) -> bytes:
+    """TF (4.1.6) with the time of modification. Linux takes the others from the record's date."""
+    return b"TF\x0c\x01%c" % _MODIFIED + modified
+
+
+def name(text: bytes) -> list[bytes]:
+    """NM (4.1.4). Linux drops a part that makes a name longer than 253 bytes: so one part ends there."""
+    if len(text) <= _NAME_PART:
+        return [b"NM%c\x01\x00" % (5 + len(text)) + text]
+    parts = [text[:_NAME_PART], text[_NAME_PART:_LINUX_NAME_MAX], text[_LINUX_NAME_MAX:]]
+    parts = [part for part in parts if part]
+    flags = [_CONTINUE] * (len(parts) - 1) + [0]
+    return [b"NM%c\x01%c" % (5 + len(part), flag) + part for part, flag in zip(parts, flags, strict=True)]
+
+
+def device(major: int, minor: int) -> bytes:
+    """PN (4.1.2), with the major number in the high word as Linux wants it."""
+    return b"PN\x14\x01" + both(major) + both(minor)
+
+
+def symlink(target: bytes) -> list[bytes]:
+    """SL (4.1.3). An empty component stands between two slashes and at the end, so that Linux gives back `target`
+    byte for byte."""
+    entries: list[bytes] = []
+    area = bytearray()
+    for flags, text in _components(target):
+        while True:
+            room = _ENTRY_MAX - 5 - 2 - len(area)
+            if len(text) <= room:
+                break
+            if room > 0:
+                area += bytes((flags | _CONTINUE, room)) + text[:room]
+                text = text[room:]
+            entries.append(b"SL%c\x01%c" % (5 + len(area), _CONTINUE) + area)
+            area.clear()
+        area += bytes((flags, len(text))) + text
+    entries.append(b"SL%c\x01\x00" % (5 + len(area)) + area)
+    return entries
+
+
+def _components(target: bytes) -> list[tuple[int, bytes]]:
+    """(flags, text) of each component of a path."""
+    parts = target.split(b"/")
+    root = [(_ROOT, b"")] if parts[0] == b"" else []
+    if root:
+        del parts[0]
+        if parts == [b""]:  # the root alone
+            return root
+    return root + [(_SPECIAL[part], b"") if part in _SPECIAL else (0, part) for part in parts]
+
+
+class Areas:
+    """The continuation areas of a directory's records. Linux reads one only if it lies within one block.
+
+    A CE counts blocks from the start of `content` on, until `place_continuation` is told where that is. `references`
+    are where in `content` there is one.
+    """
+
+    def __init__(self) -> None:
+        self.content = bytearray()
+        self.references: list[int] = []
+
+    def clear(self) -> None:
+        self.content.clear()
+        self.references.clear()
+
+    def spread(self, entries: list[bytes], room: int) -> tuple[bytes, bool]:
+        """What of `entries` stands in a record with `room` bytes: all; or as many as fit and, at the end, a CE (SUSP
+        5.1) that leads to the rest, which is put here. Says whether there is a CE."""
+        if sum(map(len, entries)) <= room:
+            return b"".join(entries), False
+        here, rest = _fitting(entries, room - CONTINUATION_SIZE)
+        return here + self._continued(rest), True
+
+    def _continued(self, entries: list[bytes]) -> bytes:
+        """Puts `entries` here; gives the CE that leads to them."""
+        content = self.content
+        size = sum(map(len, entries))
+        if size > BLOCK - len(content) % BLOCK:
+            content += bytes(-len(content) % BLOCK)
+        start = len(content)
+        if size <= BLOCK:
+            content += b"".join(entries)
+        else:
+            here, rest = _fitting(entries, BLOCK - CONTINUATION_SIZE)
+            size = len(here) + CONTINUATION_SIZE
+            content += here.ljust(BLOCK, b"\0")
+            content[start + len(here) : start + size] = self._continued(rest)
+            self.references.append(start + len(here))
+        return b"CE\x1c\x01" + both(start // BLOCK) + both(start % BLOCK) + both(size)
+
+
+def place_continuation(content: bytearray, at: int, first: int) -> None:
+    """Moves the block that the CE at `at` names by `first`."""
+    block = int.from_bytes(content[at + 4 : at + 8], "little")
+    content[at + 4 : at + 12] = both(first + block)
+
+
+def _fitting(entries: list[bytes], room: int) -> tuple[bytes, list[bytes]]:
+    """The entries at the beginning that fit in `room` bytes, and the others."""
+    count = 0
+    while count < len(entries) and len(entries[count]) <= room:
+        room -= len(entries[count])
+        count += 1
+    return b"".join(entries[:count]), entries[count:]
