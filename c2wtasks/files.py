@@ -120,6 +120,21 @@ def make_folders(path: str, *, shared: bool = False) -> None:
     os.chmod(path, 0o755 | inherited)
 
 
+def below(folder: str) -> Iterator[str]:
+    """The paths, relative to `folder`, of all files below it, in a fixed order.
+
+    Raises OSError.
+    """
+    for at, folders, found in os.walk(folder, onerror=_raise):
+        folders.sort()
+        for name in sorted(found):
+            yield os.path.relpath(f"{at}/{name}", folder)
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
 def start_writing(descriptor: int, offset: int) -> None:
     """Makes the kernel begin to put on disk what was written to a file from `offset` on, without waiting for it: the
     disk works while we go on, and a later fsync finds little left to do. Nothing happens where it cannot (not Linux).
@@ -137,6 +152,15 @@ def libc() -> Any:
     import ctypes  # only ever needed where something is written
 
     return ctypes.CDLL(None, use_errno=True)
+
+
+def sync_file(path: str) -> None:
+    """Makes the content of a file survive a power loss."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def sync_folder(folder: str) -> None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import xxhash
 from msgspec import json
 
 _BLOCK = 1 << 20
+
+
+class _Readable(Protocol):
+    def readinto(self, buffer: memoryview, /) -> int | None: ...
 
 
 def of_bytes(content: bytes) -> str:
@@ -26,12 +32,20 @@ def of_file(path: str, offset: int = 0, size: int | None = None) -> str:
 
     Raises OSError.
     """
-    hasher = xxhash.xxh3_128()
     with open(path, "rb", buffering=0) as stream:
         stream.seek(offset)
-        buffer = memoryview(bytearray(_BLOCK))
-        while size != 0 and (count := stream.readinto(buffer[:size])):
-            hasher.update(buffer[:count])
-            if size is not None:
-                size -= count
+        return of_stream(stream, size)
+
+
+def of_stream(stream: _Readable, size: int | None = None) -> str:
+    """The fingerprint of what is left of a stream, or of its next `size` bytes.
+
+    Raises OSError.
+    """
+    hasher = xxhash.xxh3_128()
+    buffer = memoryview(bytearray(_BLOCK))
+    while size != 0 and (count := stream.readinto(buffer[:size])):
+        hasher.update(buffer[:count])
+        if size is not None:
+            size -= count
     return hasher.hexdigest()

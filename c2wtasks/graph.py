@@ -13,7 +13,7 @@ from c2wtasks import LOCKED, OFFLINE, files
 from c2wtasks.bundlefile.load import load
 from c2wtasks.bundlefile.lock import Entries, Entry, Misfit, compare
 from c2wtasks.bundlefile.lockfile import LockFile
-from c2wtasks.bundlefile.model import Bundle, BundleFile
+from c2wtasks.bundlefile.model import Bundle, BundleFile, Form
 from c2wtasks.bundlefile.problems import BundleFileError
 from c2wtasks.catalog import listing, publish, standing
 from c2wtasks.catalog.places import RECORD, ROOTFS, Places
@@ -22,6 +22,7 @@ from c2wtasks.errors import OutputError, SourceError, UserError, os_reason
 from c2wtasks.layers.store import Store
 from c2wtasks.registry.hosts import Access
 from c2wtasks.rootfs.builder import builder
+from c2wtasks.rootfs.forms import MAKERS
 from c2wtasks.sources.documents import Documents
 from c2wtasks.sources.fitting import some_of
 from c2wtasks.sources.locked import LockedResolver, entry_of
@@ -75,6 +76,11 @@ class Graph:
                 graph.broken.append((bundle, image))
                 continue
             work = Work(bundle, image, Places.of(file.output, bundle), graph.store, builder(), copied)
+            if missing := work.missing_tools:
+                graph.broken.append(
+                    (bundle, SourceError("; ".join(missing), hint="install it, or leave the form out"))
+                )
+                continue
             graph.works.append(work)
             if work.has_rootfs:
                 for layer in image.layers:
@@ -165,8 +171,11 @@ class Graph:
             }
 
     def rootfs_tasks(self) -> Iterator[Task]:
-        """`rootfs:<bundle>:dir`: the root, written."""
+        """`rootfs:<bundle>:<form>`: the root, written."""
         for work in self._with_rootfs():
+            yield from (self._form_task(work, form) for form in work.file_forms)
+            if not work.has_folder:
+                continue
             yield {
                 "name": f"{work.bundle}:dir",
                 "doc": f"writes the rootfs folder of {work.bundle}",
@@ -179,6 +188,22 @@ class Graph:
                     Exists(work.places.part(ROOTFS), work.places.output(ROOTFS)),
                 ],
             }
+
+    def _form_task(self, work: Work, form: Form) -> Task:
+        name = form.name
+        holds_json = MAKERS[form.kind].holds_json(form)
+        return {
+            "name": f"{work.bundle}:{name}",
+            "doc": f"makes the form {name} of {work.bundle}",
+            "actions": [(work.make_form, [form])],
+            "meta": {"heavy": work.blobs_size},
+            "file_dep": [work.places.tree, *(work.places.part(one) for one in work.part_names if holds_json)],
+            "targets": [work.places.form_stamp(name)],
+            "uptodate": [
+                Inputs(output_version=OUTPUT_VERSION, form=dict(form.options), created_ns=work.default_mtime_ns),
+                Exists(work.places.form(name)),
+            ],
+        }
 
     def spec_tasks(self) -> Iterator[Task]:
         """`spec:<bundle>`: image.json and spec.json."""
@@ -221,11 +246,13 @@ class Graph:
     def bundle_tasks(self) -> Iterator[Task]:
         """`bundle:<name>@<platform>`: bundle.json, and the whole bundle published."""
         for work in self.works:
-            stamp = [work.places.rootfs_stamp] if work.has_rootfs else []
+            stamps = [work.places.form_stamp(form.name) for form in work.file_forms]
+            if work.has_folder:
+                stamps.append(work.places.rootfs_stamp)
             yield self._bundle_task(work.bundle, work.stage) | {
                 "doc": f"publishes {work.bundle} in {work.places.published}",
                 "meta": {"heavy": work.blobs_size, "staged": True},
-                "file_dep": [*(work.places.part(name) for name in work.part_names), *stamp],
+                "file_dep": [*(work.places.part(name) for name in work.part_names), *stamps],
                 "targets": [work.places.output(name) for name in (*work.part_names, RECORD)],
                 "uptodate": [Inputs(output_version=OUTPUT_VERSION, **work.facts()), Published(work.places.published)],
             }
@@ -282,8 +309,8 @@ class Graph:
         for work in self.works:
             if work.is_proven():
                 bundle = work.bundle
-                yield from (f"tree:{bundle}", f"rootfs:{bundle}:dir", f"spec:{bundle}", f"boot:{bundle}")
-                yield f"bundle:{bundle}"
+                yield from (f"{family}:{bundle}" for family in ("tree", "spec", "boot", "bundle"))
+                yield from (f"rootfs:{bundle}:{form.name}" for form in bundle.forms)
 
     def publish(self, tasks: frozenset[str]) -> dict[str, UserError]:
         """Publishes what these `bundle:` tasks have made ready; gives the errors of those for which it cannot."""
@@ -292,7 +319,7 @@ class Graph:
         places = {task: self._by_task[task].places for task in sorted(tasks)}
         failed = publish.publish(list(places.values()), self.file.output)
         for task, place in places.items():
-            if place not in failed and self._by_task[task].has_rootfs:
+            if place not in failed and self._by_task[task].has_folder:
                 standing.note(place)
         return {task: failed[place] for task, place in places.items() if place in failed}
 
@@ -332,10 +359,11 @@ class Graph:
 
         jobs: list[room.Job] = []
         for work in self._with_rootfs():
-            root = not tasks.isdisjoint((f"tree:{work.bundle}", f"rootfs:{work.bundle}:dir"))
-            layers = tuple(layer for layer in work.image.layers if root or f"layer:{layer.key}" in tasks)
+            forms = [form for form in work.bundle.forms if f"rootfs:{work.bundle}:{form.name}" in tasks]
+            roots = len(work.bundle.forms if f"tree:{work.bundle}" in tasks else forms)
+            layers = tuple(layer for layer in work.image.layers if roots or f"layer:{layer.key}" in tasks)
             if layers:
-                jobs.append(room.Job(work, layers, root))
+                jobs.append(room.Job(work, layers, roots))
         return room.warnings(jobs, self.store, self.file.cache, self.file.output)
 
     def tidy(self) -> Iterable[str]:

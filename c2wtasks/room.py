@@ -18,11 +18,12 @@ _GROWTH = 3  # how often a compressed layer fits into its tar, as a rule
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is to be made of a bundle: the tars of these `layers`, those that are not in the store; and its root."""
+    """What is to be made of a bundle: the tars of these `layers`, those that are not in the store; and its root, in so
+    many forms."""
 
     work: Work
     layers: tuple[Layer, ...]
-    root: bool
+    roots: int
 
 
 def warnings(jobs: Iterable[Job], store: Store, cache: str, output: str) -> Iterator[str]:
@@ -32,7 +33,7 @@ def warnings(jobs: Iterable[Job], store: Store, cache: str, output: str) -> Iter
     for job in jobs:
         sizes, root_size = _sizes(job.work, store)
         tars |= {layer.diff_id: sizes[layer.diff_id] for layer in job.layers if not store.holds(layer.diff_id)}
-        roots += root_size if job.root else 0
+        roots += root_size * job.roots
     needs: dict[int, list[tuple[str, int]]] = {}
     for folder, size in ((cache, sum(tars.values())), (output, roots)):
         if size:

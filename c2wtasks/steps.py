@@ -15,10 +15,10 @@ from typing import Any
 import msgspec
 
 from c2wtasks import files, fingerprint
-from c2wtasks.bundlefile.model import Bundle
+from c2wtasks.bundlefile.model import Bundle, Form
 from c2wtasks.catalog import publish, record, standing
-from c2wtasks.catalog.places import IMAGE, INITCONFIG, RECORD, ROOTFS, SPEC, Places
-from c2wtasks.catalog.record import Record, RootfsFacts
+from c2wtasks.catalog.places import FORM_PREFIX, IMAGE, INITCONFIG, RECORD, ROOTFS, SPEC, Places
+from c2wtasks.catalog.record import FormFacts, Record, RootfsFacts
 from c2wtasks.errors import OutputError, SpecError, TreeError, os_reason
 from c2wtasks.layers import sameness
 from c2wtasks.layers.store import Store, damaged, read_content, wrong_diff_id
@@ -27,6 +27,7 @@ from c2wtasks.oci.image import ImageConfig
 from c2wtasks.rootfs import directory
 from c2wtasks.rootfs.builder import Builder
 from c2wtasks.rootfs.directory import Previous
+from c2wtasks.rootfs.forms import DIR, MAKERS, Making, is_here
 from c2wtasks.sources.model import BlobPlace, Image, Layer
 from c2wtasks.tree import difference, model, treefile
 from c2wtasks.tree.apply import apply
@@ -59,8 +60,27 @@ class Work:
 
     @property
     def has_rootfs(self) -> bool:
-        """An external bundle is its initconfig.json alone: the VM gets the rest from elsewhere."""
-        return not self.bundle.boot.external_bundle
+        """An external bundle is its initconfig.json alone, as a rule: the VM gets the rest from elsewhere."""
+        return bool(self.bundle.forms)
+
+    @property
+    def has_folder(self) -> bool:
+        """Whether the root is written as a folder."""
+        return any(form.kind == DIR for form in self.bundle.forms)
+
+    @property
+    def file_forms(self) -> list[Form]:
+        return [form for form in self.bundle.forms if form.kind != DIR]
+
+    @property
+    def missing_tools(self) -> list[str]:
+        """What the forms need and is not here."""
+        makers = {form.name: MAKERS[form.kind] for form in self.file_forms}
+        return [
+            f"form {name} needs {maker.tool} (Debian's package {maker.package})"
+            for name, maker in makers.items()
+            if maker.tool and not is_here(maker.tool)
+        ]
 
     @property
     def blobs_size(self) -> int:
@@ -182,6 +202,46 @@ class Work:
             pass
         return path
 
+    def make_form(self, form: Form) -> None:
+        """Makes the files of a form of the root.
+
+        Raises LayerError, OutputError.
+        """
+        tree, tree_fingerprint = self._tree()
+        target, unfinished = self.places.form(form.name), self.places.part(f".{form.name}")
+        files.remove_tree(self.places.form_stamp(form.name))  # it must never lie beside other files than its own
+        files.remove_tree(unfinished)
+        try:
+            with files.removed_on_failure(unfinished):
+                files.make_folders(unfinished)
+                key = f"{tree_fingerprint} {self.bundle.name}".encode()
+                json_files = {name: self.places.part(name) for name in self.part_names}
+                making = Making(tree, self._tar, json_files, key, self.default_mtime_ns)
+                MAKERS[form.kind].make(making, form, unfinished)
+                facts = self._settle(unfinished)
+                files.remove_tree(target)
+                os.rename(unfinished, target)
+                files.sync_folder(self.places.parts)
+        except OSError as error:
+            raise OutputError(f"{target}: cannot be written: {os_reason(error)}") from error
+        files.write(self.places.form_stamp(form.name), msgspec.json.encode(facts) + b"\n")
+
+    def _settle(self, folder: str) -> FormFacts:
+        """Gives the files of a form their metadata, sees to it that they are on disk, and tells what they are.
+
+        Raises OSError.
+        """
+        found: dict[str, str] = {}
+        size = 0
+        for name in files.below(folder):
+            path = f"{folder}/{name}"
+            os.chmod(path, 0o755 if os.stat(path).st_mode & 0o100 else 0o644)
+            os.utime(path, ns=(self.default_mtime_ns, self.default_mtime_ns))
+            files.sync_file(path)
+            found[name] = fingerprint.of_file(path)
+            size += os.stat(path).st_size
+        return FormFacts(found, size)
+
     # spec: and boot:
 
     def make_spec(self) -> None:
@@ -248,14 +308,20 @@ class Work:
         Raises LayerError, OutputError.
         """
         contents = {name: self._read_part(name) for name in self.part_names}
-        facts = self._read_stamp() if self.has_rootfs else None
+        facts = self._read_stamp() if self.has_folder else None
+        forms = {form.name: self._read_form(form) for form in self.file_forms}
         outputs = {name: fingerprint.of_bytes(content) for name, content in contents.items()}
+        for form in forms.values():
+            outputs |= form.files
         verbatim = contents.get(IMAGE, self.image.config) == self.image.config
         text = record.encode(self._record(facts, outputs, verbatim))
 
         def put_rootfs(new: str) -> None:
-            if self.has_rootfs:
+            for name, form in forms.items():
+                publish.link(self.places.form(name), form.files, new, self.default_mtime_ns)
+            if self.has_folder:
                 self._put_rootfs(f"{new}/{ROOTFS}")
+            self._drop_other_forms()
 
         publish.stage(self.places, {**contents, RECORD: text}, self.default_mtime_ns, put_rootfs)
 
@@ -271,6 +337,25 @@ class Work:
             return record.decode_rootfs(self._read_part("rootfs.json"))
         except msgspec.MsgspecError as error:
             raise OutputError(f"{self.places.rootfs_stamp}: {error}", hint="delete it and run again") from error
+
+    def _read_form(self, form: Form) -> FormFacts:
+        path = self.places.form_stamp(form.name)
+        try:
+            return record.decode_form(_content(path))
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be read: {os_reason(error)}", hint="run again") from error
+        except msgspec.MsgspecError as error:
+            raise OutputError(f"{path}: {error}", hint="delete it and run again") from error
+
+    def _drop_other_forms(self) -> None:
+        """Removes what was made of forms that the bundle no longer has."""
+        wanted = {os.path.basename(self.places.form(form.name)) for form in self.file_forms}
+        if not self.has_folder:
+            files.remove_tree(self.places.rootfs_stamp)
+            files.remove_tree(self.places.part(ROOTFS))
+        for name in files.names(self.places.parts):
+            if name.startswith(FORM_PREFIX) and name.removesuffix(".json") not in wanted:
+                files.remove_tree(self.places.part(name))
 
     def _put_rootfs(self, target: str) -> None:
         """Moves the root that waits; where none does, it is published, and only what is beside it has changed."""
@@ -324,7 +409,7 @@ class Work:
     def is_proven(self) -> bool:
         """Whether the published bundle proves itself what the tasks would make now: its record is the one that would
         be written, its files and parts are as recorded, and nobody has touched its folder."""
-        stands = standing.tree(self.places) if self.has_rootfs else None
+        stands = standing.tree(self.places) if self.has_folder else None
         if stands is None or None in map(self._known_tar_size, self.image.layers):
             return False
         tree, facts = stands
@@ -334,6 +419,16 @@ class Work:
                 for place in (self.places.output, self.places.part)
             )
             outputs = {name: fingerprint.of_bytes(content) for name, content in published.items()}
+            for form in self.file_forms:
+                made = self._read_form(form).files
+                if made != {name: fingerprint.of_file(self.places.output(name)) for name in made}:
+                    return False
+                if not all(
+                    os.path.samefile(f"{self.places.form(form.name)}/{name}", self.places.output(name))
+                    for name in made
+                ):
+                    return False
+                outputs |= made
             verbatim = published[IMAGE] == self.image.config
             return (
                 published == parts

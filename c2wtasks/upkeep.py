@@ -69,7 +69,7 @@ def needs(work: Work | None, places: Places) -> tuple[set[Digest], set[Digest]]:
     """The layers (diffIDs, and digests of blobs) that a bundle is made from, or was when it was published."""
     pairs = [(layer.diff_id, layer.digest) for layer in work.image.layers] if work and work.has_rootfs else []
     published = record.read(places.record)
-    if published is not None and published.rootfs is not None:
+    if published is not None and all(layer.tar_size is not None for layer in published.layers):
         try:
             pairs += [
                 (Digest.parse(layer.diff_id), Digest.parse(layer.digest) if layer.digest else None)

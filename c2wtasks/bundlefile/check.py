@@ -6,8 +6,9 @@ Whatever fits is taken, whatever does not is reported and left out, so that one 
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
+from c2wtasks.bundlefile.entries import entries
 from c2wtasks.bundlefile.nodes import Mapping, Node, Scalar, Sequence, position_of
 from c2wtasks.bundlefile.problems import Report
 from c2wtasks.bundlefile.settings import BOOT, DEFAULTS, IMAGE, INCLUDED, MAIN, PROCESS, REGISTRY, Section, Setting
@@ -49,7 +50,7 @@ def check_file(report: Report, root: Node, *, main: bool) -> Settings:
         return {}
     settings = _settings(report, root, "", MAIN if main else INCLUDED)
     if isinstance(root, Mapping):
-        given = {key.text for key, _ in _entries(Report(), root, "")}
+        given = {key.text for key, _ in entries(Report(), root, "")}
         if given.isdisjoint(("images", "include")):
             report.add(root, "images", "is missing", "name at least one image")
     _reject_double_default(report, settings)
@@ -62,7 +63,7 @@ def _settings(report: Report, node: Node, path: str, section: Section, key_of: S
     missing = section.required.copy()
     prefix = f"{path}." if path else ""
     known = section.settings
-    for key, value in _entries(report, node, path):
+    for key, value in entries(report, node, path):
         name = key.text
         row = known.get(name)
         if row is None:
@@ -117,8 +118,8 @@ def _reject_double_default(report: Report, settings: Settings) -> None:
 
 
 def _images(report: Report, node: Node) -> tuple[ImageEntry, ...] | None:
-    entries = _entries(report, node, "images", empty="name at least one image")
-    return tuple(_image(report, key, value) for key, value in entries)
+    found = entries(report, node, "images", empty="name at least one image")
+    return tuple(_image(report, key, value) for key, value in found)
 
 
 def _image(report: Report, key: Scalar, node: Node) -> ImageEntry:
@@ -142,7 +143,7 @@ def _image(report: Report, key: Scalar, node: Node) -> ImageEntry:
 def _registries(report: Report, node: Node) -> tuple[tuple[str, Host], ...]:
     """What is said of each host, sorted."""
     found: dict[str, Host] = {}
-    for key, value in _entries(report, node, "registries"):
+    for key, value in entries(report, node, "registries"):
         name = key.text
         path = f"registries.{name}"
         settings = _settings(report, value, path, REGISTRY)
@@ -156,7 +157,7 @@ def _registries(report: Report, node: Node) -> tuple[tuple[str, Host], ...]:
 def _variables(report: Report, node: Node, path: str) -> dict[str, str | None]:
     """Name -> value, None to remove the variable; in the order written."""
     found: dict[str, str | None] = {}
-    for key, value in _entries(report, node, path):
+    for key, value in entries(report, node, path):
         name = key.text
         if not _VARIABLE.fullmatch(name):
             report.add(key, path, f"{shown(name)} cannot be the name of a variable")
@@ -165,44 +166,3 @@ def _variables(report: Report, node: Node, path: str) -> dict[str, str | None]:
         elif (text := variable(report, value, f"{path}.{name}")) is not None:
             found.setdefault(name, text)
     return found
-
-
-def _entries(report: Report, node: Node, path: str, empty: str | None = None) -> list[tuple[Scalar, Node]]:
-    """The pairs of a mapping, those of its merge keys behind its own, so that of two equal keys the first counts.
-
-    Reported: what is no mapping, keys that are no scalars, a key given twice (both pairs are returned, for
-    the second is checked too), and an empty mapping, with `empty` as the remedy, where one is given.
-    """
-    if not isinstance(node, Mapping):
-        report.add(node, path, f"expected a mapping, found {described(node)}")
-        return []
-    if empty and not node.pairs:
-        report.add(node, path, "the mapping is empty", empty)
-    names = {key.text for key, _ in node.pairs if isinstance(key, Scalar)}
-    if len(names) == len(node.pairs) and "<<" not in names:
-        return cast("list[tuple[Scalar, Node]]", node.pairs)  # as nearly all are
-    own: dict[str, Scalar] = {}
-    pairs: list[tuple[Scalar, Node]] = []
-    merged: list[Node] = []
-    for key, value in node.pairs:
-        if not isinstance(key, Scalar):
-            report.add(key, path, f"expected a key, found {described(key)}", "put a key with special signs in quotes")
-            continue
-        name = key.text
-        if name in own:
-            report.add(
-                key, f"{path}.{name}" if path else name, "is given twice", f"first at {position_of(own[name])}"
-            )
-        else:
-            own[name] = key
-        if name == "<<" and key.plain:
-            merged += value.items if isinstance(value, Sequence) else [value]
-        else:
-            pairs.append((key, value))
-    for other in merged:
-        where = f"{path}.<<" if path else "<<"
-        for key, value in _entries(report, other, where):
-            if key.text not in own:
-                own[key.text] = key
-                pairs.append((key, value))
-    return pairs

@@ -41,6 +41,23 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True)
+class Form:
+    """One form of the root. `options` are (name, value), sorted, without those that have their default."""
+
+    kind: str
+    options: tuple[tuple[str, str | int | bool], ...] = ()
+
+    def option(self, name: str) -> str | int | bool | None:
+        return dict(self.options).get(name)
+
+    @property
+    def name(self) -> str:
+        """What tells the forms of a bundle apart: `iso`, `iso-vm`, `tar-zstd`."""
+        parts = (self.kind, self.option("tree"), self.option("compression"))
+        return "-".join(str(part) for part in parts if part)
+
+
+@dataclass(frozen=True, slots=True)
 class Position:
     """A place in a file, counted from 1, written as editors and compilers do: `bundle.yaml:12:5`."""
 
@@ -58,7 +75,7 @@ class Bundle:
 
     `path` is the source's file or folder, relative to the folder of the main bundle.yaml (or absolute); of a
     registry's image, its repository.
-    `forms` are the forms of the root to write, without repetition, in the order given.
+    `forms` are the forms of the root to write, in the order given, no two of a name; none where a bundle has no root.
     """
 
     name: str
@@ -66,7 +83,7 @@ class Bundle:
     source: Reference
     path: str
     profile: Profile
-    forms: tuple[str, ...]
+    forms: tuple[Form, ...]
     boot: Boot
     process: Process
     same_owner: bool

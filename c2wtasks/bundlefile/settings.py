@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from c2wtasks.bundlefile.forms import ROOTFS
 from c2wtasks.bundlefile.values import (
     ABSOLUTE,
     ARGUMENTS,
@@ -18,7 +19,6 @@ from c2wtasks.bundlefile.values import (
     MIRRORS,
     PATTERNS,
     PLATFORMS,
-    ROOTFS,
     SECTION,
     SIZE,
     SOURCE,
@@ -199,8 +199,9 @@ SETTINGS = (
         "images.NAME.rootfs",
         ROOTFS,
         "[dir]",
-        "The forms in which the container's root is written. `dir` is the folder `rootfs/`.",
-        "[dir]",
+        "The forms in which the container's root is written, each a word, or a mapping with options: "
+        "`{form: iso, tree: vm}`. See [the forms](forms.md).",
+        "[dir, ext4]",
     ),
     Setting(
         "images.NAME.same_owner",

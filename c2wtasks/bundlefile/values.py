@@ -41,9 +41,6 @@ _ARCHITECTURES = (
 )
 _ARCHITECTURE_ALIASES = ("i386", "x86_64", "x86-64", "aarch64", "armhf", "armel")
 
-FORMS = ("dir",)
-LATER_FORMS = ("tar", "iso", "ext4", "squashfs", "erofs", "cpio", "context", "imagemounter", "9p")
-
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _UNENCODABLE = re.compile("[\x00\ud800-\udfff]")
 _NULL = frozenset(("", "~", "null", "Null", "NULL"))
@@ -102,7 +99,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
 # -- scalars
 
 
-def _string(report: Report, node: Node, path: str, expects: str, hint: str | None = None) -> str | None:
+def string(report: Report, node: Node, path: str, expects: str, hint: str | None = None) -> str | None:
     """A string that is not empty and fits on a line. Numbers and booleans must be in quotes to be one."""
     if not isinstance(node, Scalar) or (node.plain and meaning(node) != "string"):
         report.add(node, path, f"expected {expects}, found {described(node)}", hint)
@@ -170,7 +167,7 @@ def choice(*allowed: str) -> Kind:
     expects = " or ".join(filter(None, (", ".join(allowed[:-1]), allowed[-1])))
 
     def parse(report: Report, node: Node, path: str) -> str | None:
-        text = _string(report, node, path, expects)
+        text = string(report, node, path, expects)
         if text is None or text in allowed:
             return text
         report.add(node, path, f"{shown(text)} is not one of {', '.join(allowed)}", did_you_mean(text, allowed))
@@ -181,7 +178,7 @@ def choice(*allowed: str) -> Kind:
 
 def folder(report: Report, node: Node, path: str) -> str | None:
     number = isinstance(node, Scalar) and meaning(node) in ("number", "boolean")
-    text = _string(report, node, path, FOLDER.expects, "put it in quotes" if number else None)
+    text = string(report, node, path, FOLDER.expects, "put it in quotes" if number else None)
     if text is not None and text.startswith("~"):
         report.add(
             node, path, f"{shown(text)}: '~' is not expanded", "write the path out, or './~' for that very name"
@@ -191,7 +188,7 @@ def folder(report: Report, node: Node, path: str) -> str | None:
 
 
 def absolute(report: Report, node: Node, path: str) -> str | None:
-    text = _string(report, node, path, ABSOLUTE.expects)
+    text = string(report, node, path, ABSOLUTE.expects)
     if text is not None and not text.startswith("/"):
         report.add(node, path, f"{shown(text)} is not an absolute path", "begin it with '/'")
         return None
@@ -201,7 +198,7 @@ def absolute(report: Report, node: Node, path: str) -> str | None:
 def user(report: Report, node: Node, path: str) -> str | None:
     """`name`, `uid`, `name:group` or `uid:gid`, as in a Dockerfile."""
     number = isinstance(node, Scalar) and node.plain and meaning(node) == "number"
-    text = node.text if number and isinstance(node, Scalar) else _string(report, node, path, USER.expects)
+    text = node.text if number and isinstance(node, Scalar) else string(report, node, path, USER.expects)
     if text is None or not isinstance(node, Scalar) or not node.plain:
         return text
     if any(_AMBIGUOUS.fullmatch(part) for part in text.split(":")):
@@ -219,7 +216,7 @@ def user(report: Report, node: Node, path: str) -> str | None:
 
 
 def source(report: Report, node: Node, path: str) -> Reference | None:
-    text = _string(report, node, path, SOURCE.expects)
+    text = string(report, node, path, SOURCE.expects)
     if text is None:
         return None
     try:
@@ -243,7 +240,7 @@ def _platform(text: str) -> Platform:
 
 
 def platform(report: Report, node: Node, path: str) -> Platform | None:
-    text = _string(report, node, path, "a platform (os/architecture or os/architecture/variant)")
+    text = string(report, node, path, "a platform (os/architecture or os/architecture/variant)")
     if text is None:
         return None
     try:
@@ -288,30 +285,15 @@ def list_of(item: Parser, expects: str, example: str, *, unique: bool = False) -
             elif value not in values:
                 values[value] = None
             else:
-                _repeated(report, child, f"{path}[{index}]", str(value))
+                repeated(report, child, f"{path}[{index}]", str(value))
         return tuple(values)
 
     return Kind(expects, parse)
 
 
-def _repeated(report: Report, node: Node, path: str, value: str) -> None:
+def repeated(report: Report, node: Node, path: str, value: str) -> None:
     text = node.text if isinstance(node, Scalar) else value
     report.add(node, path, f"{shown(text)} is given twice" + ("" if text == value else f" (it is {value})"))
-
-
-def form(report: Report, node: Node, path: str) -> str | None:
-    if not isinstance(node, Scalar | Sequence):
-        report.add(node, path, "a form written as a mapping is not supported yet", "write its name alone: dir")
-        return None
-    text = _string(report, node, path, "the name of a form")
-    if text is None or text in FORMS:
-        return text
-    if text in LATER_FORMS:
-        report.add(node, path, f"form '{text}' is not supported yet ({', '.join(FORMS)} is)")
-    else:
-        hint = did_you_mean(text, (*FORMS, *LATER_FORMS)) or f"known: {', '.join(FORMS)}"
-        report.add(node, path, f"unknown form {shown(text)}", hint)
-    return None
 
 
 class Pattern(NamedTuple):
@@ -323,7 +305,7 @@ class Pattern(NamedTuple):
 
 
 def pattern(report: Report, node: Node, path: str) -> Pattern | None:
-    text = _string(report, node, path, "a path or a glob pattern")
+    text = string(report, node, path, "a path or a glob pattern")
     if text is None:
         return None
     if "**" in text:
@@ -346,7 +328,7 @@ def variable(report: Report, node: Node, path: str) -> str | None:
 
 def mirror(report: Report, node: Node, path: str) -> str | None:
     """`host[:port]`, and perhaps the path below which a mirror has its copies."""
-    text = _string(report, node, path, "a mirror's host, such as mirror.example:5000")
+    text = string(report, node, path, "a mirror's host, such as mirror.example:5000")
     if text is None:
         return None
     host, slash, below = text.partition("/")
@@ -371,7 +353,6 @@ ABSOLUTE = Kind("an absolute path", absolute)
 USER = Kind("a user's name or number, with or without :group", user)
 SOURCE = Kind("a source such as oci:DIR", source)
 PLATFORMS = list_of(platform, "a list of platforms", "[linux/amd64]", unique=True)
-ROOTFS = list_of(form, "a list of forms", "[dir]", unique=True)
 PATTERNS = list_of(pattern, "a list of paths or glob patterns", "[teams/*/bundle.yaml]")
 MIRRORS = list_of(mirror, "a list of hosts", "[mirror.example]", unique=True)
 ARGUMENTS = list_of(argument, "a list of strings", "[/bin/sh]")

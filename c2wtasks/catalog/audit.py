@@ -103,7 +103,7 @@ class _Audit:
         mtime_ns = self.known.mtime_ns if have.config_digest == self.known.config_digest else found.st_mtime_ns
         self.metadata(folder, found, _FOLDER_MODE, (found.st_uid, found.st_gid), mtime_ns)
         wanted = {RECORD, *have.outputs, *([ROOTFS] if have.rootfs is not None else [])}
-        for name in sorted(set(os.listdir(folder)) - wanted):
+        for name in _extra(folder, wanted):
             self.find(self.places.output(name), "entry", "none", "an extra one")
         for name in sorted({RECORD, *have.outputs}):
             self.file(name, found, mtime_ns)
@@ -117,6 +117,17 @@ class _Audit:
         try:
             with open_quietly(path) as stream:
                 return stream.read()
+        except FileNotFoundError:
+            self.result.findings.append(missing(path, "file"))
+        except OSError as error:
+            self.find(path, "content", "a regular file", os_reason(error))
+        return None
+
+    def fingerprint(self, name: str) -> str | None:
+        path = self.places.output(name)
+        try:
+            with open_quietly(path) as stream:
+                return fingerprint.of_stream(stream)
         except FileNotFoundError:
             self.result.findings.append(missing(path, "file"))
         except OSError as error:
@@ -164,12 +175,12 @@ class _Audit:
 
     def outputs(self, have: Record) -> None:
         for name, want in sorted(have.outputs.items()):
-            text = self.content(name)
-            if text is None:
+            found = self.fingerprint(name)
+            if found is None:
                 continue
-            if (found := fingerprint.of_bytes(text)) != want:
+            if found != want:
                 self.find(self.places.output(name), "content", shown(want), found)
-            elif name == IMAGE:
+            elif name == IMAGE and (text := self.content(name)) is not None:
                 config = Digest.parse(have.config_digest)
                 verbatim = Digest.of(text, config.algorithm) == config
                 if verbatim != have.image_config_verbatim:
@@ -223,6 +234,22 @@ class _Audit:
         except ValueError as error:
             self.find(path, "recorded tree", "one of this version", shown(str(error)))
             return None
+
+
+def _extra(folder: str, wanted: set[str]) -> list[str]:
+    """What lies in the folder beside the paths `wanted`, and the folders that these are in."""
+    folders = {path[:at] for path in wanted for at, sign in enumerate(path) if sign == "/"}
+    found = []
+    todo = [""]
+    while todo:
+        prefix = todo.pop()
+        for name in sorted(os.listdir(f"{folder}/{prefix}")):
+            path = prefix + name
+            if path in folders and stat.S_ISDIR(os.lstat(f"{folder}/{path}").st_mode):
+                todo.append(f"{path}/")
+            elif path not in wanted:
+                found.append(path)
+    return found
 
 
 def _facts(tree: TreeFile, have: RootfsFacts) -> RootfsFacts:

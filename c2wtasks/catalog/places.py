@@ -5,6 +5,7 @@
     rootfs/  image.json  spec.json  initconfig.json  bundle.json
 <output>/.parts/<name>/<platform>/   private: what the tasks of the bundle made, for the next run and for publishing
     tree  rootfs/  rootfs.json  image.json  spec.json  initconfig.json
+    form-NAME/  form-NAME.json       a form that is files: those that are published, as hard links; and what they are
     boot                             since which start of the machine rootfs/ waits
     standing  standing.tree          which published folder the tree of whose root is known, and that tree
 """
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from c2wtasks.bundlefile.model import Bundle
 
 PARTS = ".parts"
+FORM_PREFIX = "form-"
 IMAGE, SPEC, INITCONFIG, RECORD, ROOTFS = "image.json", "spec.json", "initconfig.json", "bundle.json", "rootfs"
 
 
@@ -52,6 +54,14 @@ class Places:
     def boot(self) -> str:
         """Tells since which start of the machine `rootfs` has waited."""
         return f"{self.parts}/boot"
+
+    def form(self, name: str) -> str:
+        """The folder of the files of a form."""
+        return f"{self.parts}/{FORM_PREFIX}{name}"
+
+    def form_stamp(self, name: str) -> str:
+        """What is known of them; written when they are whole, and on disk."""
+        return f"{self.form(name)}.json"
 
     def part(self, name: str) -> str:
         return f"{self.parts}/{name}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -44,6 +44,26 @@ def stage(places: Places, contents: Mapping[str, bytes], mtime_ns: int, put_root
         size = sum(map(len, contents.values()))
         need = f" ({size} bytes beside the root)" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
         raise _unpublished(places, error, need) from error
+
+
+def link(folder: str, paths: Iterable[str], new: str, mtime_ns: int) -> None:
+    """Gives the files `paths` in `folder` the same names in the folder `new`, which is to be published. Their folders
+    are 0755 and have `mtime_ns`.
+
+    Raises OSError.
+    """
+    made: dict[str, None] = {}
+    for path in sorted(paths):
+        above = os.path.dirname(path)
+        while above and above not in made:
+            made[above] = None
+            above = os.path.dirname(above)
+    for above in sorted(made):
+        files.make_folders(f"{new}/{above}")
+    for path in paths:
+        os.link(f"{folder}/{path}", f"{new}/{path}")
+    for above in made:
+        os.utime(f"{new}/{above}", ns=(mtime_ns, mtime_ns))
 
 
 def publish(staged: Sequence[Places], output: str) -> dict[Places, OutputError]:

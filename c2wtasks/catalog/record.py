@@ -41,8 +41,16 @@ class RootfsFacts(msgspec.Struct, frozen=True, rename="camel"):
         return self.owners == "image" and not self.devices_left_out
 
 
+class FormFacts(msgspec.Struct, frozen=True):
+    """The files of a form, by their paths in the bundle, with the fingerprint of each; and their bytes together."""
+
+    files: dict[str, str]
+    size: int
+
+
 class Record(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """The content of bundle.json. `outputs` maps a file's name to the fingerprint (xxh3-128) of its content."""
+    """The content of bundle.json. `outputs` maps the path of each file, but those of the folder `rootfs/`, to the
+    fingerprint (xxh3-128) of its content."""
 
     name: str
     platform: str
@@ -61,6 +69,7 @@ class Record(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 # threads do so at once.
 _RECORDS = msgspec.json.Decoder(Record)
 _ROOTFS_FACTS = msgspec.json.Decoder(RootfsFacts)
+_FORM_FACTS = msgspec.json.Decoder(FormFacts)
 
 
 def owners(builder: Builder) -> str:
@@ -72,7 +81,7 @@ def options(bundle: Bundle) -> dict[str, Any]:
     process = msgspec.to_builtins(bundle.process)
     return {
         "profile": bundle.profile,
-        "rootfs": list(bundle.forms),
+        "rootfs": [{"form": form.kind, **dict(form.options)} if form.options else form.kind for form in bundle.forms],
         "boot": msgspec.to_builtins(bundle.boot),
         "process": process | {"env": dict(bundle.process.env)},
         "same_owner": bundle.same_owner,
@@ -120,3 +129,11 @@ def decode_rootfs(text: bytes) -> RootfsFacts:
     Raises msgspec.MsgspecError.
     """
     return _ROOTFS_FACTS.decode(text)
+
+
+def decode_form(text: bytes) -> FormFacts:
+    """What a form-NAME.json says.
+
+    Raises msgspec.MsgspecError.
+    """
+    return _FORM_FACTS.decode(text)

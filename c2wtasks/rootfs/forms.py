@@ -1,0 +1,90 @@
+"""The table of the forms that are files: how each is made of the tree. (`dir`, a folder, is in `directory`.)"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from c2wtasks.bundlefile.model import Form
+from c2wtasks.rootfs import ext4, iso
+from c2wtasks.rootfs.directory import Tars
+from c2wtasks.tree.graft import AddedFile, grafted
+from c2wtasks.tree.treefile import TreeFile
+
+DIR = "dir"
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """What a form is made of. `json_files` maps the names of the bundle's other files to where they lie, for the
+    forms that hold them; `key` is another for each root; `created_ns` is when the image was made."""
+
+    tree: TreeFile
+    tars: Tars
+    json_files: Mapping[str, str]
+    key: bytes
+    created_ns: int
+
+    def whole(self, below: str) -> tuple[TreeFile, Tars]:
+        """The VM's whole root, with the container's in it, below the folder `below` ("" or "out/")."""
+        layers = len(self.tree.layers)
+        files = sorted(self.json_files.items())
+        added = [
+            AddedFile(f"{below}oci/{name}".encode(), os.stat(path).st_size, layers + number)
+            for number, (name, path) in enumerate(files)
+        ]
+        tree = grafted(
+            self.tree,
+            f"{below}oci/rootfs".encode(),
+            files=added,
+            folders=[f"{below}oci/bundle".encode()],
+            mtime_ns=self.created_ns,
+        )
+        return tree, lambda number: files[number - layers][1] if number >= layers else self.tars(number)
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """How a form is made: `make` puts its files into an empty folder. `holds_json`: the bundle's JSON files are in
+    it, too. `tool` is the program that it needs, in Debian's `package`."""
+
+    make: Callable[[Making, Form, str], None]
+    holds_json: Callable[[Form], bool] = lambda _form: False
+    tool: str = ""
+    package: str = ""
+
+
+@cache
+def is_here(tool: str) -> bool:
+    return shutil.which(tool) is not None
+
+
+def _iso(making: Making, form: Form, folder: str) -> None:
+    is_whole = _is_whole(form)
+    tree, tars = making.whole("") if is_whole else (making.tree, making.tars)
+    iso.write(tree, tars, f"{folder}/{'vm' if is_whole else 'rootfs'}.iso", created_ns=making.created_ns)
+
+
+def _is_whole(form: Form) -> bool:
+    return form.option("tree") == "vm"
+
+
+def _ext4(making: Making, form: Form, folder: str) -> None:
+    size = form.option("size")
+    ext4.write(
+        making.tree,
+        making.tars,
+        f"{folder}/rootfs.ext4",
+        key=making.key,
+        size=size if isinstance(size, int) else None,
+        journal=bool(form.option("journal")),
+    )
+
+
+MAKERS: dict[str, Maker] = {
+    "iso": Maker(_iso, _is_whole),
+    "ext4": Maker(_ext4),
+}
