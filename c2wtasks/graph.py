@@ -200,7 +200,12 @@ class Graph:
             "file_dep": [work.places.tree, *(work.places.part(one) for one in work.part_names if holds_json)],
             "targets": [work.places.form_stamp(name)],
             "uptodate": [
-                Inputs(output_version=OUTPUT_VERSION, form=dict(form.options), created_ns=work.default_mtime_ns),
+                Inputs(
+                    output_version=OUTPUT_VERSION,
+                    form=dict(form.options),
+                    created_ns=work.default_mtime_ns,
+                    **work.script_facts(form),
+                ),
                 Exists(work.places.form(name)),
             ],
         }

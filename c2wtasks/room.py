@@ -18,8 +18,8 @@ _GROWTH = 3  # how often a compressed layer fits into its tar, as a rule
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is to be made of a bundle: the tars of these `layers`, those that are not in the store; and its root, in so
-    many forms."""
+    """What is to be made of a bundle: the tars of these `layers`, those that are not in the store; and its root, in
+    so many forms."""
 
     work: Work
     layers: tuple[Layer, ...]

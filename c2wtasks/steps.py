@@ -72,6 +72,10 @@ class Work:
     def file_forms(self) -> list[Form]:
         return [form for form in self.bundle.forms if form.kind != DIR]
 
+    def script_facts(self, form: Form) -> dict[str, str]:
+        """What the form says of how container2wasm is to be run, beside what is in the bundle's JSON files."""
+        return {"preset": self.bundle.preset} if form.kind == "context" else {}
+
     @property
     def missing_tools(self) -> list[str]:
         """What the forms need and is not here."""
@@ -216,7 +220,7 @@ class Work:
                 files.make_folders(unfinished)
                 key = f"{tree_fingerprint} {self.bundle.name}".encode()
                 json_files = {name: self.places.part(name) for name in self.part_names}
-                making = Making(tree, self._tar, json_files, key, self.default_mtime_ns)
+                making = Making(self.bundle, tree, self._tar, json_files, key, self.default_mtime_ns)
                 MAKERS[form.kind].make(making, form, unfinished)
                 facts = self._settle(unfinished)
                 files.remove_tree(target)
@@ -235,7 +239,7 @@ class Work:
         size = 0
         for name in files.below(folder):
             path = f"{folder}/{name}"
-            os.chmod(path, 0o755 if os.stat(path).st_mode & 0o100 else 0o644)
+            os.chmod(path, 0o644)
             os.utime(path, ns=(self.default_mtime_ns, self.default_mtime_ns))
             files.sync_file(path)
             found[name] = fingerprint.of_file(path)

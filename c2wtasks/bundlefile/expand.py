@@ -73,7 +73,9 @@ def bundles_of(
 
 def _bundles(image: ImageEntry, settings: Settings, folder: str, own: Platform, report: Report) -> list[Bundle]:
     profile = _value(settings, "profile", "v0.8")
-    boot = _boot(_value(settings, "boot", {}))
+    boot_settings: Settings = _value(settings, "boot", {})
+    boot = _boot(boot_settings)
+    preset = boot_settings["preset"].value if "preset" in boot_settings else ""
     if boot.external_bundle and profile == "v0.3":
         _reject_external(image, settings, report)
     reference: Reference | None = _value(settings, "source", None)
@@ -88,7 +90,7 @@ def _bundles(image: ImageEntry, settings: Settings, folder: str, own: Platform, 
     same_owner = _value(settings, "same_owner", True)
     position = position_of(image.key)
     return [
-        Bundle(image.name, platform, reference, path, profile, forms, boot, process, same_owner, position)
+        Bundle(image.name, platform, reference, path, profile, forms, boot, preset, process, same_owner, position)
         for platform in _value(settings, "platforms", (own,))
     ]
 

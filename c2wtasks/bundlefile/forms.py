@@ -29,7 +29,7 @@ OPTIONS: dict[str, dict[str, Kind]] = {
     "squashfs": {},
     "erofs": {},
     "context": {},
-    "imagemounter": {},
+    "imagemounter": {"compression": choice("gzip")},
     "9p": {},
 }
 _DEFAULTS: dict[str, str | bool] = {"tree": "rootfs", "journal": False}

@@ -73,6 +73,7 @@ class Position:
 class Bundle:
     """One image for one platform.
 
+    `preset` is the one that `boot` names, "" where it names none.
     `path` is the source's file or folder, relative to the folder of the main bundle.yaml (or absolute); of a
     registry's image, its repository.
     `forms` are the forms of the root to write, in the order given, no two of a name; none where a bundle has no root.
@@ -85,6 +86,7 @@ class Bundle:
     profile: Profile
     forms: tuple[Form, ...]
     boot: Boot
+    preset: str
     process: Process
     same_owner: bool
     position: Position

@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import FileIO
 from mmap import ACCESS_READ, mmap
 from typing import BinaryIO, Literal
 
@@ -84,7 +85,7 @@ def check_layer(store: Store, diff_id: Digest) -> LayerAudit:
         return LayerAudit(diff_id, "bad", (unreadable, *_check_seal(index)))
 
 
-def open_quietly(path: str | bytes, folder: int | None = None) -> BinaryIO:
+def open_quietly(path: str | bytes, folder: int | None = None) -> FileIO:
     """A regular file for reading, without a trace in its atime where we may do that: what was read last is kept
     longest, and an audit reads all.
 
@@ -97,7 +98,7 @@ def open_quietly(path: str | bytes, folder: int | None = None) -> BinaryIO:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(None, "not a regular file", path)
-    return os.fdopen(descriptor, "rb", buffering=0)
+    return FileIO(descriptor, "rb")
 
 
 def _digest_of(stream: BinaryIO, like: Digest) -> Digest:

@@ -7,9 +7,11 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import cast
 
-from c2wtasks.bundlefile.model import Form
-from c2wtasks.rootfs import ext4, iso
+from c2wtasks.bundlefile.model import Bundle, Form
+from c2wtasks.rootfs import context, ext4, imagemounter, iso, tar
+from c2wtasks.rootfs.compressing import Compression
 from c2wtasks.rootfs.directory import Tars
 from c2wtasks.tree.graft import AddedFile, grafted
 from c2wtasks.tree.treefile import TreeFile
@@ -22,6 +24,7 @@ class Making:
     """What a form is made of. `json_files` maps the names of the bundle's other files to where they lie, for the
     forms that hold them; `key` is another for each root; `created_ns` is when the image was made."""
 
+    bundle: Bundle
     tree: TreeFile
     tars: Tars
     json_files: Mapping[str, str]
@@ -84,7 +87,38 @@ def _ext4(making: Making, form: Form, folder: str) -> None:
     )
 
 
+def _tar(making: Making, form: Form, folder: str) -> None:
+    compression = cast(Compression | None, form.option("compression"))
+    suffix = {"gzip": ".gz", "zstd": ".zst", None: ""}[compression]
+    level = cast(int | None, form.option("level"))
+    tar.write(making.tree, making.tars, f"{folder}/rootfs.tar{suffix}", compression=compression, level=level)
+
+
+def _context(making: Making, _form: Form, folder: str) -> None:
+    os.mkdir(f"{folder}/context")
+    context.write(*making.whole("out/"), f"{folder}/context", making.bundle)
+
+
+def _imagemounter(making: Making, form: Form, folder: str) -> None:
+    os.mkdir(f"{folder}/imagemounter")
+    imagemounter.write(
+        making.tree,
+        making.tars,
+        f"{folder}/imagemounter",
+        making.bundle.platform,
+        making.json_files["image.json"],
+        gzip=form.option("compression") == "gzip",
+    )
+
+
+def _always(_form: Form) -> bool:
+    return True
+
+
 MAKERS: dict[str, Maker] = {
+    "tar": Maker(_tar),
     "iso": Maker(_iso, _is_whole),
     "ext4": Maker(_ext4),
+    "context": Maker(_context, _always),
+    "imagemounter": Maker(_imagemounter, _always),
 }

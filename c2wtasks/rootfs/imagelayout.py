@@ -1,0 +1,87 @@
+"""An OCI image layout (image-spec 1.1, image-layout.md) of one image with one layer: the root, merged."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from c2wtasks.errors import OutputError, os_reason
+from c2wtasks.oci.digest import Digest
+from c2wtasks.oci.platform import Platform
+
+TAG = "latest"
+LAYER = "application/vnd.oci.image.layer.v1.tar"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
+_CHUNK = 1 << 20
+
+Fields = dict[str, Any]
+
+
+def write(
+    folder: str,
+    platform: Platform,
+    config: Callable[[Digest], bytes],
+    put_layer: Callable[[str], Digest | None],
+    *,
+    suffix: str = "",
+) -> None:
+    """Makes the layout in `folder`, which is there and empty; its image has the tag `latest`.
+
+    `put_layer` writes the layer's blob to the path it gets, and gives the digest of the tar in it where the blob is
+    not that tar itself; `suffix` is what its compression adds to the media type. `config` gives the image config,
+    knowing that digest.
+
+    Raises OutputError, and what the two raise.
+    """
+    blobs = f"{folder}/blobs/sha256"
+    try:
+        os.makedirs(blobs)
+        unfinished = f"{folder}/layer"
+        plain = put_layer(unfinished)
+        digest = _digest_of(unfinished)
+        layer = {"mediaType": LAYER + suffix, "digest": str(digest), "size": os.stat(unfinished).st_size}
+        os.rename(unfinished, f"{blobs}/{digest.hex}")
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": _put(blobs, CONFIG, config(plain or digest)),
+            "layers": [layer],
+        }
+        described = _put(blobs, MANIFEST, msgspec.json.encode(manifest))
+        described["annotations"] = {"org.opencontainers.image.ref.name": TAG}
+        described["platform"] = platform_fields(platform)
+        index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [described]}
+        _write(f"{folder}/index.json", msgspec.json.encode(index))
+        _write(f"{folder}/oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written: {os_reason(error)}") from error
+
+
+def platform_fields(platform: Platform) -> Mapping[str, str]:
+    fields = {"architecture": platform.architecture, "os": platform.os, "variant": platform.variant}
+    return {name: value for name, value in fields.items() if value}
+
+
+def _put(blobs: str, media_type: str, content: bytes) -> Fields:
+    """The descriptor of a blob that holds `content`, which is written."""
+    digest = Digest.of(content)
+    _write(f"{blobs}/{digest.hex}", content)
+    return {"mediaType": media_type, "digest": str(digest), "size": len(content)}
+
+
+def _write(path: str, content: bytes) -> None:
+    with open(path, "wb") as stream:
+        stream.write(content)
+
+
+def _digest_of(path: str) -> Digest:
+    hasher = Digest.of(b"").hasher()
+    with open(path, "rb", buffering=0) as stream:
+        while content := stream.read(_CHUNK):
+            hasher.update(content)
+    return Digest("sha256", hasher.hexdigest())
