@@ -1,0 +1,71 @@
+"""`doit doctor`: which forms of a root can be made here, and with which tools."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import msgspec
+
+from c2wtasks.commands.ours import FINE, NOT_FINE, OurCommand
+from c2wtasks.commands.why import JSON
+from c2wtasks.rootfs.builder import builder
+from c2wtasks.rootfs.forms import DIR, MAKERS
+
+
+class Health(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One form. `tool` is what it needs, in Debian's `package`; `found` its first line on its version."""
+
+    form: str
+    works: bool
+    used: bool
+    tool: str = ""
+    package: str = ""
+    found: str = ""
+    note: str = ""
+
+
+class Doctor(OurCommand):
+    """Says which forms work here. Exit status 0: all that bundle.yaml asks for; 1: not all of them."""
+
+    name = "doctor"
+    doc_purpose = "list the forms of a root, the tools they need, and which work here"
+    doc_usage = ""
+    doc_description = "Exit status 0: all forms that bundle.yaml asks for work. 1: not all. 3: wrong command line."
+    cmd_options = (JSON,)
+
+    def _execute(self, as_json: bool) -> int:
+        self.no_words()
+        used = {form.kind for bundle in self.graph.file.bundles for form in bundle.forms}
+        forms = [_dir(DIR in used), *(_health(kind, kind in used) for kind in MAKERS)]
+        works = all(one.works for one in forms if one.used)
+        if as_json:
+            self.show_json({"works": works, "forms": forms})
+        else:
+            self.show(map(_line, forms))
+        return FINE if works else NOT_FINE
+
+
+def _dir(used: bool) -> Health:
+    note = "" if builder().complete else "of this user's own files and without devices, as it may not chown or mknod"
+    return Health(DIR, True, used, note=note)
+
+
+def _health(kind: str, used: bool) -> Health:
+    maker = MAKERS[kind]
+    path = shutil.which(maker.tool) if maker.tool else None
+    found = _version(path) if path else ""
+    return Health(kind, not maker.tool or path is not None, used, maker.tool, maker.package, found)
+
+
+def _version(path: str) -> str:
+    done = subprocess.run([path, "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    lines = (done.stdout or done.stderr).splitlines()
+    return lines[0].strip() if lines else "of unknown version"
+
+
+def _line(one: Health) -> str:
+    asked = "*" if one.used else " "
+    state = "works" if one.works else f"does not work: needs {one.tool}; install {one.package}"
+    with_ = f", with {one.tool}: {one.found}" if one.found else ""
+    return f"{asked} {one.form:13} {state}{with_}{', ' if one.note else ''}{one.note}"
