@@ -1,0 +1,82 @@
+"""What an archive of a tree is made of, in order: pure, with no file content in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from c2wtasks.tree.model import DIRECTORY
+from c2wtasks.tree.treefile import ROOT, Node
+
+
+class Extent(NamedTuple):
+    """The `length` bytes from `offset` on of layer number `layer`'s tar; they belong to node number `node`."""
+
+    layer: int
+    offset: int
+    length: int
+    node: int
+
+
+class Zeros(NamedTuple):
+    """That many bytes 0."""
+
+    length: int
+
+
+Piece = bytes | Extent | Zeros
+
+
+def size(piece: Piece) -> int:
+    return len(piece) if isinstance(piece, bytes) else piece.length
+
+
+def paths(nodes: list[Node]) -> Iterator[bytes]:
+    """The path of each node in turn, relative to the root, whose own is b"".
+
+    One prefix grows and shrinks, as all paths of a deep tree would take too much memory.
+    """
+    prefix = bytearray()
+    open_folders = [(ROOT, 0)]  # (index of the directory's node, how much of the prefix names what is in it)
+    yield b""
+    for index in range(1, len(nodes)):
+        node = nodes[index]
+        while open_folders[-1][0] != node.parent:
+            open_folders.pop()
+        del prefix[open_folders[-1][1] :]
+        yield bytes(prefix) + node.name
+        if node.kind == DIRECTORY:
+            prefix += node.name + b"/"
+            open_folders.append((index, len(prefix)))
+
+
+def fragments(node: Node) -> list[tuple[int, int]]:
+    """Where a file has bytes of its own: (offset in the file, length), none empty, none adjacent to another."""
+    assert node.content is not None
+    sparse = node.content.sparse
+    joined: list[tuple[int, int]] = []
+    for at, length in [(0, node.size)] if sparse is None else sparse:
+        if joined and sum(joined[-1]) == at:
+            joined[-1] = joined[-1][0], joined[-1][1] + length
+        elif length:
+            joined.append((at, length))
+    return joined
+
+
+def expanded(node: Node, index: int) -> Iterator[Piece]:
+    """The content of a file, as long as its size says."""
+    if node.content is None or not node.size:
+        return
+    layer, offset, sparse = node.content
+    if sparse is None:
+        yield Extent(layer, offset, node.size, index)
+        return
+    reached = 0
+    for at, length in fragments(node):
+        if at > reached:
+            yield Zeros(at - reached)
+        yield Extent(layer, offset, length, index)
+        offset += length
+        reached = at + length
+    if reached < node.size:
+        yield Zeros(node.size - reached)

@@ -1,0 +1,242 @@
+"""The form `tar`: the whole root as one POSIX tar (IEEE 1003.1-2017, pax, "pax Interchange Format").
+
+Entries come in the tree's order, so directories before what is in them, and hard links after the first name of the
+file. The root comes first, as `./`; all other names have no prefix, as in images' layers. An entry is a ustar header
+where that holds it, and a PAX header before it has what it cannot: long names, large numbers, times before 1970,
+fractions of seconds, xattrs (`SCHILY.xattr.`). Names of users and groups are left out. The archive ends with two zero
+blocks and is not padded to a record of 10 KiB, which all readers take.
+
+Short names are in the header even where they are not ASCII or not UTF-8, since readers take bytes there as they are.
+Long ones that are not UTF-8 come with `hdrcharset=BINARY`: without it bsdtar fails, and GNU tar but warns of it.
+
+Sparse files are written in GNU's sparse format 1.0 where that is smaller. A hard link's entry repeats what its file
+is (containerd sets owner, mode and xattrs again at each name).
+
+What a tar cannot hold and is refused: an xattr whose name has a `=`, which ends the name in a PAX record. GNU tar
+takes `%3D` and `%25` in the name of an xattr for `=` and `%`; others, and we, take the name as it stands.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from zlib import adler32
+
+from c2wtasks.errors import OutputError
+from c2wtasks.rootfs import sending
+from c2wtasks.rootfs.compressing import Compression, compressor
+from c2wtasks.rootfs.directory import Tars, node_path
+from c2wtasks.rootfs.pieces import Extent, Piece, Zeros, expanded, fragments, paths
+from c2wtasks.tree.model import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK
+from c2wtasks.tree.treefile import Node, TreeFile
+
+_BLOCK = 512
+_END = bytes(2 * _BLOCK)
+_FLAG = {FILE: b"0", SYMLINK: b"2", CHARACTER: b"3", BLOCK: b"4", DIRECTORY: b"5", FIFO: b"6"}
+_LINK = b"1"
+_EXTENDED = b"x"
+_HEADER = struct.Struct("100s56sc100s8s64s16s155s12x")
+_SUM_AT = 148
+_NO_DEVICE = b"0000000\x000000000\x00"
+_NAME, _PREFIX = 100, 155
+_ID_LIMIT = 8**7
+_LIMIT = 8**11  # of a size and of a time in seconds
+_MAX_MAP = 1 << 20  # Go's archive/tar reads no longer one
+
+
+def write(
+    tree: TreeFile, tars: Tars, path: str, *, compression: Compression | None = None, level: int | None = None
+) -> None:
+    """Makes the file `path` hold the tree, compressed or not; for the levels see `compressing.compressor`.
+
+    Raises OutputError, and what `tars` raises.
+    """
+    sending.to_file(path, pieces, tree, tars, compressor(compression, level) if compression else None)
+
+
+def stream(tree: TreeFile, tars: Tars, descriptor: int) -> None:
+    """Writes the tar of the tree where `descriptor` stands: a pipe, or a file.
+
+    Raises OSError (BrokenPipeError where nobody reads on), OutputError, and what `tars` raises.
+    """
+    sending.to_descriptor(descriptor, pieces, tree, tars)
+
+
+def pieces(tree: TreeFile) -> Iterator[Piece]:
+    """The tar, in order. Each piece of an entry's content is followed by what fills its last block.
+
+    Raises OutputError.
+    """
+    nodes = tree.nodes
+    for index, path in enumerate(paths(nodes)):
+        node = nodes[index]
+        if node.kind == DIRECTORY:
+            path += b"/" if path else b"./"
+        if node.link >= 0:
+            first = nodes[node.link]
+            yield _entry(first, path, _LINK, target=node_path(nodes, node.link))
+        elif node.kind != FILE or not node.size:
+            yield _entry(node, path, _FLAG[node.kind], target=node.target)
+        elif (sparse := _sparse_map(node)) is not None:
+            yield from _sparse(node, index, path, *sparse)
+        else:
+            yield _entry(node, path, b"0", size=node.size)
+            yield from expanded(node, index)
+            if node.size % _BLOCK:
+                yield bytes(-node.size % _BLOCK)
+    yield _END
+
+
+def _sparse_map(node: Node) -> tuple[bytes, int] | None:
+    """The map of a sparse file, padded, and how many bytes follow it; None where it is better written as any other.
+
+    Fragments are grown to whole blocks, as GNU tar reads each from a new block, others where the one before ends.
+    A file that ends with a hole has an empty fragment there, from which GNU tar knows its size.
+    """
+    assert node.content is not None
+    if node.content.sparse is None:
+        return None
+    grown: list[tuple[int, int]] = []  # (start, end) of each
+    for at, length in fragments(node):
+        start, end = at - at % _BLOCK, min(node.size, at + length + -(at + length) % _BLOCK)
+        if grown and start <= grown[-1][1]:
+            grown[-1] = grown[-1][0], end
+        else:
+            grown.append((start, end))
+    if not grown or grown[-1][1] < node.size:
+        grown.append((node.size, node.size))
+    text = _padded(b"%d\n" % len(grown) + b"".join(b"%d\n%d\n" % (start, end - start) for start, end in grown))
+    stored = sum(end - start for start, end in grown)
+    a_pax_header = 2 * _BLOCK
+    if len(text) > _MAX_MAP or a_pax_header + len(text) + stored >= node.size:
+        return None
+    return text, stored
+
+
+def _sparse(node: Node, index: int, path: bytes, sparse_map: bytes, stored: int) -> Iterator[Piece]:
+    """A sparse file. Its header has another name, which only readers that know nothing of sparse files see."""
+    assert node.content is not None
+    folder, slash, name = path.rpartition(b"/")
+    records = [
+        (b"GNU.sparse.major", b"1"),
+        (b"GNU.sparse.minor", b"0"),
+        (b"GNU.sparse.name", path),
+        (b"GNU.sparse.realsize", b"%d" % node.size),
+    ]
+    other = folder + slash + b"GNUSparseFile.0/" + name
+    yield _entry(node, other, b"0", size=len(sparse_map) + stored, records=records)
+    yield sparse_map
+    layer, offset, _ = node.content
+    reached = 0
+    for at, length in fragments(node):
+        # Of the hole before a fragment, what shares a block with a fragment is stored.
+        yield Zeros(min(at - reached, -reached % _BLOCK + at % _BLOCK))
+        yield Extent(layer, offset, length, index)
+        offset += length
+        reached = at + length
+    yield Zeros(-reached % _BLOCK)
+
+
+def _entry(
+    node: Node,
+    path: bytes,
+    flag: bytes,
+    *,
+    target: bytes = b"",
+    size: int = 0,
+    records: list[tuple[bytes, bytes]] | None = None,
+) -> bytes:
+    """The headers of one entry, with PAX records for what a ustar header cannot hold, and for `records`."""
+    pax: list[tuple[bytes, bytes]] = []
+    prefix, name = b"", path
+    if len(path) > _NAME:
+        prefix, name = _split(path)
+        if not prefix:
+            pax.append((b"path", path))
+    if len(target) > _NAME:
+        pax.append((b"linkpath", target))
+    uid, gid, stated = node.uid, node.gid, size
+    if size >= _LIMIT:
+        pax.append((b"size", b"%d" % size))
+        stated = 0
+    if uid >= _ID_LIMIT:
+        pax.append((b"uid", b"%d" % uid))
+        uid = 0
+    if gid >= _ID_LIMIT:
+        pax.append((b"gid", b"%d" % gid))
+        gid = 0
+    seconds, fraction = divmod(node.mtime_ns, 10**9)
+    if fraction or not 0 <= seconds < _LIMIT:
+        pax.append((b"mtime", _decimal(node.mtime_ns)))
+        seconds = min(max(seconds, 0), _LIMIT - 1)
+    if records:
+        pax += records
+    if pax and not (_is_utf8(path) and _is_utf8(target)):
+        pax.insert(0, (b"hdrcharset", b"BINARY"))
+    for key, value in node.xattrs:
+        if b"=" in key:
+            raise OutputError(
+                f"{_shown(path)}: a tar cannot hold the xattr {_shown(key)}, as its name has a '='",
+                hint="write another form of the root, or remove the xattr from the image",
+            )
+        pax.append((b"SCHILY.xattr." + key, value))
+    device = b"%07o\0%07o\0" % node.device if node.kind in (CHARACTER, BLOCK) else _NO_DEVICE
+    numbers = b"%07o\0%07o\0%07o\0%011o\0%011o\0        " % (node.mode, uid, gid, stated, seconds)
+    header = _header(name, numbers, flag, target, device, prefix)
+    return _extended(pax) + header if pax else header
+
+
+def _is_utf8(name: bytes) -> bool:
+    try:
+        name.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _split(path: bytes) -> tuple[bytes, bytes]:
+    """A path as a ustar header's prefix and name, which a slash joins; no prefix where it cannot be split so."""
+    slash = path.rfind(b"/", 0, _PREFIX + 1)
+    if slash > 0 and 0 < len(path) - slash - 1 <= _NAME:
+        return path[:slash], path[slash + 1 :]
+    return b"", path
+
+
+def _decimal(nanoseconds: int) -> bytes:
+    """Seconds as PAX wants them: -1.5 is a second and a half before 1970."""
+    seconds, fraction = divmod(abs(nanoseconds), 10**9)
+    text = b"%s%d.%09d" % (b"-" if nanoseconds < 0 else b"", seconds, fraction)
+    return text.rstrip(b"0").rstrip(b".")
+
+
+def _extended(records: list[tuple[bytes, bytes]]) -> bytes:
+    text = b"".join(_record(key, value) for key, value in records)
+    numbers = b"0000644\x000000000\x000000000\x00%011o\x0000000000000\x00        " % len(text)
+    return _header(b"PaxHeaders/0", numbers, _EXTENDED, b"", _NO_DEVICE, b"") + _padded(text)
+
+
+def _record(key: bytes, value: bytes) -> bytes:
+    """`length key=value\\n`, where the length counts its own digits."""
+    rest = len(key) + len(value) + 3
+    length = rest + len(str(rest))
+    length = rest + len(str(length))
+    return b"%d %s=%s\n" % (length, key, value)
+
+
+def _header(name: bytes, numbers: bytes, flag: bytes, target: bytes, device: bytes, prefix: bytes) -> bytes:
+    """One ustar header; a name or a target that is too long for it is cut. `numbers` are the fields from the mode to
+    the checksum, which is eight spaces there.
+
+    The low half of an Adler-32 is one more than the sum of up to 256 bytes: a fourth of the time of `sum`.
+    """
+    block = _HEADER.pack(name, numbers, flag, target, b"ustar\x0000", b"", device, prefix)
+    checksum = (adler32(block[:256]) & 0xFFFF) + (adler32(block[256:]) & 0xFFFF) - 2
+    return b"%s%06o\0 %s" % (block[:_SUM_AT], checksum, block[_SUM_AT + 8 :])
+
+
+def _padded(content: bytes) -> bytes:
+    return content + bytes(-len(content) % _BLOCK)
+
+
+def _shown(name: bytes) -> str:
+    return name.decode("utf-8", "backslashreplace")

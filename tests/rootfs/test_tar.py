@@ -1,0 +1,358 @@
+"""The form `tar`: every reader finds the tree in it, and its bytes depend on nothing else."""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import re
+import subprocess
+import sys
+import tarfile
+import tempfile
+import threading
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given
+
+from c2wtasks.errors import OutputError
+from c2wtasks.layers.decompress import plain_chunks
+from c2wtasks.layers.store import TOO_SHORT
+from c2wtasks.layers.tarindex import read_entries
+from c2wtasks.rootfs import tar
+from c2wtasks.rootfs.compressing import Compression
+from c2wtasks.tree import treefile
+from c2wtasks.tree.model import DIRECTORY, FILE, SYMLINK, Content, Inode
+from c2wtasks.tree.treefile import TreeFile
+from tests.rootfs import reading
+from tests.rootfs.making import needs_root
+from tests.rootfs.random_trees import RandomTree, trees
+from tests.rootfs.reading import without
+from tests.support import nasty, roots
+from tests.support.disks import NEEDS_ROOT, small_disks
+
+
+class Written(NamedTuple):
+    tree: TreeFile
+    tars: list[str]
+    archive: Path
+    lines: list[str]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
+    folder = tmp_path_factory.mktemp("nasty")
+    tree, tars = nasty.nasty(folder)
+    archive = folder / "out.tar"
+    tar.write(tree, tars.__getitem__, str(archive))
+    return Written(tree, tars, archive, roots.of_tree(tree, [Path(path).read_bytes() for path in tars]))
+
+
+def test_python_reads_it(written: Written) -> None:
+    assert reading.by_python(written.archive) == written.lines
+
+
+@needs_root
+def test_gnu_tar_reads_it(written: Written, tmp_path: Path) -> None:
+    command = ["tar", "--xattrs", "--xattrs-include=*", "--numeric-owner", "-xpf", written.archive]
+    read = reading.by_tool(tmp_path / "root", "tar", command)
+    assert read == without(written.lines, lambda line: line.replace(" user.%3D=", " user.=="))
+
+
+@needs_root
+def test_bsdtar_reads_it(written: Written, tmp_path: Path) -> None:
+    read = reading.by_tool(
+        tmp_path / "root", "libarchive-tools", ["bsdtar", "--numeric-owner", "-xpf", written.archive]
+    )
+
+    def fractions_before_1970(line: str) -> str:
+        """-1.5 is read as -1 + 0.5."""
+        return re.sub(r"-1500000000\b", "-500000000", re.sub(r"(times/d?-?just-before-1970.*) -1\b", r"\1 1", line))
+
+    of_the_root, *rest = written.lines
+    assert read[0].rpartition(" ")[0] == of_the_root.rpartition(" ")[0]  # it leaves the root's mtime alone
+    assert read[1:] == without(rest, fractions_before_1970)
+
+
+@pytest.mark.parametrize("compression", [None, "gzip", "zstd"])
+def test_it_is_a_layer_that_gives_the_same_tree(
+    written: Written, tmp_path: Path, compression: Compression | None
+) -> None:
+    archive = tmp_path / "layer"
+    tar.write(written.tree, written.tars.__getitem__, str(archive), compression=compression)
+    with archive.open("rb") as stream:
+        read = reading.by_ourselves(b"".join(plain_chunks(stream)))
+    assert read == without(written.lines, as_containerd_takes_it)
+
+
+def as_containerd_takes_it(line: str) -> str:
+    return re.sub(r" -\d+( \d+ [0-9a-f]{16})?$", r" 0\1", line.replace(" trusted.overlay.opaque=79", ""))
+
+
+@given(trees())
+def test_random_trees(made: RandomTree) -> None:
+    content = write(made.tree, made.tar)
+    lines = roots.of_tree(made.tree, [made.tar])
+    assert reading.by_ourselves(content) == lines
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        assert reading.by_python(Path(file.name)) == lines
+
+
+def write(tree: TreeFile, content: bytes) -> bytes:
+    """The tar of a tree whose files all lie in `content`."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "in").write_bytes(content)
+        tar.write(tree, lambda _: f"{folder}/in", f"{folder}/out")
+        return Path(folder, "out").read_bytes()
+
+
+def of(children: dict[bytes, Inode]) -> TreeFile:
+    return treefile.flatten(Inode(DIRECTORY, 0o755, children=children), [], default_mtime_ns=0)
+
+
+def file(size: int = 0, sparse: list[tuple[int, int]] | None = None, **fields: object) -> Inode:
+    return Inode(FILE, 0o644, size=size, content=Content(0, 0, sparse), **{"mtime_ns": 0, **fields})  # type: ignore[arg-type]
+
+
+def nested(path: bytes, inode: Inode) -> dict[bytes, Inode]:
+    first, slash, rest = path.partition(b"/")
+    below = Inode(DIRECTORY, 0o755, mtime_ns=0, children=nested(rest, inode)) if slash else inode
+    return {first: below}
+
+
+N, P = b"n" * 100, b"p" * 155
+
+
+@pytest.mark.parametrize(
+    ("tree", "records"),
+    [
+        ({b"a": file()}, {}),
+        ({b"\xff": file()}, {}),
+        ({N: file()}, {}),
+        ({N + b"n": file()}, {"path": "n" * 101}),
+        (nested(P + b"/" + N, file()), {}),
+        (nested(P + b"p/n", file()), {"path": "p" * 156 + "/n"}),
+        (nested(P + b"/" + N + b"n", file()), {"path": "p" * 155 + "/" + "n" * 101}),
+        (nested(N[:50] + b"/" + N[:50] + b"/" + N, file()), {}),
+        ({b"\xff" * 101: file()}, {"hdrcharset": "BINARY", "path": "\udcff" * 101}),
+        ({"é".encode() * 51: file()}, {"path": "é" * 51}),
+        ({b"l": Inode(SYMLINK, mtime_ns=0, target=N)}, {}),
+        ({b"l": Inode(SYMLINK, mtime_ns=0, target=N + b"n")}, {"linkpath": "n" * 101}),
+        ({b"a": file(mtime_ns=(8**11 - 1) * 10**9)}, {}),
+        ({b"a": file(mtime_ns=8**11 * 10**9)}, {"mtime": "8589934592"}),
+        ({b"a": file(mtime_ns=1_500_000_000)}, {"mtime": "1.5"}),
+        ({b"a": file(mtime_ns=1)}, {"mtime": "0.000000001"}),
+        ({b"a": file(mtime_ns=-1)}, {"mtime": "-0.000000001"}),
+        ({b"a": file(mtime_ns=-20 * 10**9)}, {"mtime": "-20"}),
+        ({b"a": file(uid=8**7 - 1, gid=8**7 - 1)}, {}),
+        ({b"a": file(uid=8**7, gid=2**32 - 2)}, {"uid": "2097152", "gid": "4294967294"}),
+        ({b"a": file(8**11 - 1)}, {}),
+        ({b"a": file(8**11)}, {"size": "8589934592"}),
+        ({b"a": file(xattrs={b"user.b": b"", b"user.a": b"=\n"})}, {"user.a": "=\n", "user.b": ""}),
+    ],
+)
+def test_records_only_where_a_header_does_not_do(tree: dict[bytes, Inode], records: dict[str, str]) -> None:
+    headers = [piece for piece in tar.pieces(of(tree)) if isinstance(piece, bytes)]
+    with tarfile.open(fileobj=io.BytesIO(b"".join(headers[:-1]))) as archive:
+        while member := archive.next():
+            last = member
+            if member.size:
+                break
+    found = {key.removeprefix("SCHILY.xattr."): value for key, value in last.pax_headers.items()}
+    assert found == records
+
+
+def test_records_count_their_own_length() -> None:
+    for length in range(1100):
+        record = tar._record(b"k", b"v" * length)
+        assert record == b"%d k=%s\n" % (len(record), b"v" * length)
+
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("size", "sparse", "stored"),
+    [
+        (MIB, [], [(MIB, 0)]),
+        (MIB, [(0, 1)], [(0, 512), (MIB, 0)]),
+        (MIB, [(1, 1), (511, 2)], [(0, 1024), (MIB, 0)]),
+        (MIB, [(1000, 2000)], [(512, 2560), (MIB, 0)]),
+        (MIB, [(0, 512), (512, 512), (2048, 0)], [(0, 1024), (MIB, 0)]),
+        (MIB, [(MIB - 512, 512)], [(MIB - 512, 512)]),
+        (MIB + 7, [(MIB + 1, 6)], [(MIB, 7)]),
+        (MIB + 7, [(MIB + 1, 5)], [(MIB, 7)]),
+        (4096, [(0, 512)], [(0, 512), (4096, 0)]),
+        (2048, [(0, 512)], None),
+        (MIB, [(0, MIB - 1500)], None),
+        (MIB, [(n * 600, 300) for n in range(1700)], [(0, 1_019_904), (MIB, 0)]),
+    ],
+)
+def test_sparse_files(tmp_path: Path, size: int, sparse: list[tuple[int, int]], stored: object) -> None:
+    content = random.Random(size).randbytes(sum(length for _, length in sparse))
+    tree = of({b"s": file(size, sparse), b"z": file()})
+    archive = write(tree, content)
+    entry = list(read_entries(archive))[1]
+    assert (entry.name, entry.size, entry.sparse) == (b"s", size, stored)
+    assert reading.by_ourselves(archive) == roots.of_tree(tree, [content])
+    (tmp_path / "a").write_bytes(archive)
+    assert reading.by_python(tmp_path / "a") == roots.of_tree(tree, [content])
+
+
+def test_a_map_that_others_would_refuse_is_not_written() -> None:
+    tree = of({b"s": file(1 << 40, [(n << 20, 1) for n in range(100_000)])})
+    assert sum(isinstance(piece, bytes) and len(piece) > 4096 for piece in tar.pieces(tree)) == 0
+
+
+def test_an_xattr_that_no_record_can_name() -> None:
+    with pytest.raises(OutputError, match=r"d/f: a tar cannot hold the xattr user.a=b, as its name has a '='; write"):
+        write(of(nested(b"d/f", file(xattrs={b"user.a=b": b""}))), b"")
+
+
+AS_ANOTHER = """
+import os, sys
+from pathlib import Path
+from c2wtasks.rootfs import tar
+from tests.support.nasty import nasty
+
+os.umask(0o077)
+if os.geteuid() == 0:
+    os.setgid(1000)
+    os.setuid(1000)
+tree, tars = nasty(Path())
+tar.write(tree, tars.__getitem__, "out")
+"""
+ENV = {"TZ": "Asia/Tokyo", "LC_ALL": "C", "PYTHONHASHSEED": "7", "PYTHONPATH": str(Path(__file__).parents[2])}
+
+
+def test_nothing_but_the_tree_matters(written: Written) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chmod(folder, 0o777)
+        subprocess.run([sys.executable, "-c", AS_ANOTHER], cwd=folder, env=ENV, check=True)
+        out = Path(folder, "out")
+        assert out.read_bytes() == written.archive.read_bytes()
+        assert out.stat().st_mode & 0o7777 == 0o644
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+def test_compressed_the_same_each_time(written: Written, tmp_path: Path, compression: Compression) -> None:
+    def once(name: str) -> bytes:
+        tar.write(written.tree, written.tars.__getitem__, str(tmp_path / name), compression=compression, level=1)
+        return (tmp_path / name).read_bytes()
+
+    one = once("one")
+    assert one == once("two")
+    assert one[4:8] == bytes(4) or compression != "gzip"  # the time in a gzip header
+
+
+def test_into_a_pipe(written: Written) -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(reader, "rb") as stream:
+        read: list[bytes] = []
+        thread = threading.Thread(target=lambda: read.append(stream.read()))
+        thread.start()
+        tar.stream(written.tree, written.tars.__getitem__, writer)
+        os.close(writer)
+        thread.join()
+    assert read[0] == written.archive.read_bytes()
+
+
+def test_into_a_pipe_that_nobody_reads(written: Written) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with pytest.raises(BrokenPipeError):
+        tar.stream(written.tree, written.tars.__getitem__, writer)
+    os.close(writer)
+
+
+def test_into_a_file_that_is_longer(written: Written, tmp_path: Path) -> None:
+    want = written.archive.read_bytes()
+    (tmp_path / "f").write_bytes(b"x" * (len(want) + 20))
+    descriptor = os.open(tmp_path / "f", os.O_WRONLY)
+    os.lseek(descriptor, 10, os.SEEK_SET)
+    tar.stream(written.tree, written.tars.__getitem__, descriptor)
+    os.close(descriptor)
+    assert (tmp_path / "f").read_bytes() == b"x" * 10 + want + b"x" * 10
+
+
+@pytest.mark.parametrize("size", [9, 100_000])
+@pytest.mark.parametrize("compression", [None, "zstd"])
+def test_a_tar_of_the_store_that_is_too_short(tmp_path: Path, size: int, compression: Compression | None) -> None:
+    (tmp_path / "in").write_bytes(b"x" * (size - 1))
+    with pytest.raises(OutputError, match=f"out: d/f: {re.escape(TOO_SHORT)}"):
+        tar.write(
+            of(nested(b"d/f", file(size))),
+            lambda _: str(tmp_path / "in"),
+            str(tmp_path / "out"),
+            compression=compression,
+        )
+
+
+def test_a_tar_of_the_store_that_is_gone(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"no: cannot be read: No such file or directory; run again"):
+        tar.write(of({b"f": file(9)}), lambda _: str(tmp_path / "no"), str(tmp_path / "out"))
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"no/out: /: No such file or directory"):
+        tar.write(of({}), str, str(tmp_path / "no" / "out"))
+
+
+@NEEDS_ROOT
+@pytest.mark.parametrize(
+    ("compression", "need"),
+    [(None, "it takes 3002880 bytes"), ("zstd", "it takes 3002880 bytes, before compression")],
+)
+def test_a_full_disk(tmp_path: Path, compression: Compression | None, need: str) -> None:
+    (tmp_path / "in").write_bytes(random.Random(1).randbytes(3_000_000))
+    with small_disks(tmp_path) as mount:
+        mount("disk", "1m")
+        with pytest.raises(OutputError, match=rf"disk/out: d/f: No space left on device \({need}\)"):
+            tree = of(nested(b"d/f", file(3_000_000)))
+            tar.write(tree, lambda _: str(tmp_path / "in"), str(tmp_path / "disk" / "out"), compression=compression)
+
+
+def test_another_file_system(tmp_path: Path) -> None:
+    """No copy_file_range between most."""
+    if not os.access("/dev/shm", os.W_OK) or os.stat("/dev/shm").st_dev == tmp_path.stat().st_dev:
+        pytest.skip("no other file system at /dev/shm")
+    content = random.Random(1).randbytes(200_000)
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        Path(other, "in").write_bytes(content)
+        tree = of({b"f": file(len(content))})
+        tar.write(tree, lambda _: f"{other}/in", str(tmp_path / "out"))
+    assert reading.by_ourselves((tmp_path / "out").read_bytes()) == roots.of_tree(tree, [content])
+
+
+LARGE = """
+import resource, sys, time
+from pathlib import Path
+from c2wtasks.rootfs import tar
+from tests.support.nasty import nasty
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+tree, tars = nasty(Path(sys.argv[1]), files=100_000, links=70_000, hole=5 << 30)
+before, start = peak(), time.process_time()
+tar.write(tree, tars.__getitem__, sys.argv[1] + "/out")
+print(peak() - before, time.process_time() - start)
+"""
+
+
+def test_hundreds_of_thousands_of_names_in_little_memory_and_time(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", LARGE, tmp_path], env=ENV, capture_output=True, check=True)
+    kilobytes, seconds = done.stdout.split()
+    assert int(kilobytes) < 20_000
+    assert float(seconds) < 20
+    with tarfile.open(tmp_path / "out") as archive:
+        names = links = 0
+        for member in archive:
+            archive.members = []  # else it keeps them all
+            names += 1
+            links += member.islnk() and member.linkname == "links/000000"
+    assert (names, links) == (170_500, 69_999)
