@@ -19,6 +19,6 @@ own, though each says how many names there are; a name of 254 or 255 bytes is it
 above 0x7f, or 0x01, is listed but cannot be opened; up to 6.1 at least, times outside 1901 to 2038 are others within.
 """
 
-from c2wtasks.rootfs.iso.image import DEFAULT_VOLUME_ID, write
+from c2wtasks.rootfs.iso.writer import write
 
-__all__ = ["DEFAULT_VOLUME_ID", "write"]
+__all__ = ["write"]

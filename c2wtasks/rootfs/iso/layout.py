@@ -30,7 +30,7 @@ _TYPES = {
     FIFO: stat.S_IFIFO,
 }
 _SELF, _PARENT = b"\0", b"\1"
-_OTHER_FORM = "leave it out of the image, or write the root in another form"
+_OTHER_FORM = "write the root in another form"
 
 
 class Layout(NamedTuple):
@@ -57,13 +57,13 @@ def layout(tree: TreeFile, volume_id: str, created_ns: int) -> Layout:
 def _check(nodes: list[Node]) -> None:
     for index, node in enumerate(nodes):
         if node.size > MAX_SECTIONS * SECTION:
-            reason = f"of its {node.size} bytes Linux could read only {MAX_SECTIONS * SECTION}"
+            reason = f"of its {node.size} bytes in an ISO 9660 image Linux reads only {MAX_SECTIONS * SECTION}"
         elif node.device[0] == 0 and node.device[1] > 0xFF:
-            reason = f"Linux would take the device 0,{node.device[1]} for another one"
+            reason = f"Linux takes the device 0,{node.device[1]} in an ISO 9660 image for another one"
         else:
             continue
         path = node_path(nodes, index).decode("utf-8", "backslashreplace")
-        raise OutputError(f"{path}: cannot be in an ISO 9660 image: {reason}", hint=_OTHER_FORM)
+        raise OutputError(f"{path}: {reason}", hint=_OTHER_FORM)
 
 
 def _contents(nodes: list[Node]) -> tuple[Sequence[int], int]:
@@ -217,7 +217,9 @@ class _Directories:
         first_content = first_directory + blocks(len(self.content))
         space = first_content + content_blocks
         if space >= 2**32:
-            raise OutputError(f"an ISO 9660 image cannot have {space * BLOCK} bytes", hint=_OTHER_FORM)
+            raise OutputError(
+                f"it would take {space * BLOCK} bytes, more than an ISO 9660 image can have", hint=_OTHER_FORM
+            )
         self._fill_in(first_directory, first_content)
         table = [
             (self.identifiers[index], first_directory + self.start[index], self.number[self.nodes[index].parent])
