@@ -59,7 +59,9 @@ def write(
         what = plan(tree, identity.hash_seed, journal=journal, size=size)
         geometry = fit(what.blocks, what.inodes, size)
     except TooSmall as error:
-        raise OutputError(f"{path}: {size} bytes are too few for this root, which takes at least {error.needed}") from None
+        raise OutputError(
+            f"{path}: {size} bytes are too few for this root, which takes at least {error.needed}"
+        ) from None
     except TooLarge:
         raise OutputError(f"{path}: the root is too large for an image of {MAX_BLOCKS * BLOCK} bytes") from None
     except OutputError as error:
