@@ -205,6 +205,36 @@ def test_debugfs_reads_it(make: Making, tmp_path: Path) -> None:
     assert "security.capability (20)" in tool("debugfs", "-R", "ea_list /d/f", image)
 
 
+def test_debugfs_dumps_it(tmp_path: Path) -> None:
+    """Names, kinds, contents and targets; debugfs gives no devices, and a file for each of its names."""
+    tree, tars = nasty(tmp_path)
+    nodes = [
+        msgspec.structs.replace(
+            tree.nodes[node.link] if node.link >= 0 else node,
+            parent=node.parent,
+            name=node.name,
+            mode=0o777 if node.kind == SYMLINK else 0o755,
+            xattrs=(),
+        )
+        for node in tree.nodes
+    ]
+    legible = TreeFile(tree.layers, nodes)
+    image = written(legible, tars, tmp_path / "image")
+    (tmp_path / "out").mkdir()
+    tool("debugfs", "-R", f"rdump / {tmp_path}/out", image)
+    owner_and_time = re.compile(r"(?<= [fdl] [0-7]{4}) \d+:\d+ -?\d+")
+    have = [owner_and_time.sub("", line, 1) for line in roots.of_folder(tmp_path / "out")]
+    want = roots.of_tree(legible, [Path(tar).read_bytes() for tar in tars])
+    assert (
+        have[1:]
+        == [
+            owner_and_time.sub("", line, 1)
+            for line, node in zip(want, nodes, strict=True)
+            if node.kind in (FILE, DIRECTORY, SYMLINK)
+        ][1:]
+    )
+
+
 def test_same_bytes_whoever_writes(make: Making, tmp_path: Path) -> None:
     made = make(SIMPLE)
     images = [written(made.tree, made.tars, tmp_path / "1").read_bytes()]
@@ -295,7 +325,25 @@ def test_folder_of_many_blocks_of_blocks(tmp_path: Path) -> None:
         assert not any(os.path.lexists(inside + b"/" + name[:-1]) for name in names[:1000])
 
 
-@pytest.mark.parametrize("count", [1, 2, 100, 254, 255, 338, 339, 340, 341, 1000])
+def test_names_of_one_hash_in_two_leaves(tmp_path: Path) -> None:
+    """The second leaf is marked as going on with the hash: else its name would not be found."""
+    seed = superblock.Identity.of(KEY).hash_seed
+    names = [b"%032d" % number for number in range(200_000)]
+    hashes = name_hashes(names, seed)
+    order = sorted(range(len(names)), key=hashes.__getitem__)
+    in_a_leaf = BLOCK // folders.SIZES[32]
+    pair = next(at for at in range(in_a_leaf, len(order) - in_a_leaf) if hashes[order[at]] == hashes[order[at + 1]])
+    chosen = [names[index] for index in order[pair + 1 - in_a_leaf : pair + in_a_leaf]]
+    assert folders.plan(chosen, seed).hashes[1] == hashes[order[pair]] + 1
+    tree = flat({b"d": subfolder({name: empty() for name in chosen})})
+    image = written(tree, [], tmp_path / "image")
+    with mounted(image, "rw") as place:
+        for name in chosen:
+            (place / "d" / name.decode()).unlink()
+    check(image)
+
+
+@pytest.mark.parametrize("count", [1, 2, 100, *range(336, 344), 1000])
 def test_folders_around_a_block(tmp_path: Path, count: int) -> None:
     tree = flat({b"%d" % number: empty() for number in range(count)})
     image = written(tree, [], tmp_path / "image")
@@ -442,7 +490,7 @@ def test_xattrs_are_shared(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("journal", [False, True])
-@pytest.mark.parametrize("count", [0, 3000, 70_000])
+@pytest.mark.parametrize("count", [0, 3000, 40_000])
 def test_size(tmp_path: Path, count: int, journal: bool) -> None:
     tree, image = flat({b"%d" % number: empty() for number in range(count)}), tmp_path / "image"
     with pytest.raises(OutputError) as caught:
@@ -452,7 +500,7 @@ def test_size(tmp_path: Path, count: int, journal: bool) -> None:
     )
     assert found
     needed = int(found[1])
-    for size in (needed, needed + 4095, needed + MIB, 4 * needed + 77, 300 * MIB):
+    for size in (needed, needed + 4095, 2 * needed + 77, 300 * MIB):
         written(tree, [], image, size=size, journal=journal)
         assert image.stat().st_size == size
     with pytest.raises(OutputError, match=f"takes at least {needed}$"):
@@ -631,17 +679,6 @@ def test_hash(length: int) -> None:
     said = tool("debugfs", "-R", f"dx_hash -h half_md4 -s {uuid.UUID(bytes=seed)} {names[length - 1]}")
     have = name_hashes([name.encode() for name in names], seed)[length - 1]
     assert f" is {have:#x} " in said
-
-
-def test_names_of_one_hash_go_on_in_the_next_leaf() -> None:
-    names = [b"%d" % number * 50 for number in range(10)] * 10
-    shape = folders.plan(names, bytes(range(16)))
-    hashes = name_hashes(names, bytes(range(16)))
-    starts = [0, *shape.ends[:-1]]
-    assert len(starts) > 1
-    for start, said in zip(starts[1:], shape.hashes[1:], strict=True):
-        here, before = (hashes[shape.order[position]] for position in (start, start - 1))
-        assert said == here + (here == before)
 
 
 fragments = st.lists(st.tuples(st.integers(0, 9000), st.integers(0, 9000)), max_size=20).map(
