@@ -81,7 +81,7 @@ class Workers:
         self.lost = False
         self._lock = lock
         self._slots = [_Slot(self) for _ in range(count)]
-        self._idle: queue.LifoQueue[_Slot] = queue.LifoQueue()  # those that have come up
+        self._idle: list[_Slot] = []  # those that have come up; no queue: a thread that is stopped may keep its lock
         self._counting = threading.Lock()
         self._starter: _Starter | None = None
         self._size = 0
@@ -104,15 +104,15 @@ class Workers:
             return slot.run(label, function, args, kwargs) if slot is not None else function(*args, **kwargs)
         finally:
             if slot is not None:
-                self._idle.put(slot)
+                self._idle.append(slot)
             with self._counting:
                 self._busy -= 1
 
     def _take(self) -> _Slot | None:
         """A worker that is idle; there is one, once all have come up, as no more steps run at once than there are."""
         try:
-            return self._idle.get_nowait()
-        except queue.Empty:
+            return self._idle.pop()
+        except IndexError:
             return None
 
     def _come_up(self, slot: _Slot) -> None:
@@ -123,7 +123,7 @@ class Workers:
         finally:
             if self.stopped:
                 slot.kill()
-            self._idle.put(slot)
+            self._idle.append(slot)
 
     def stop(self) -> None:
         self.stopped = True

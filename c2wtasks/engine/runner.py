@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -204,6 +205,9 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
 
 class ThreadRunner(Runner, doit.runner.MThreadRunner):  # type: ignore[misc]
     """Runs tasks in threads. What is up to date is still decided in the main one."""
+
+    # A signal that arrives while a `queue.Queue` gives its lock back leaves it locked for good.
+    Queue: Any = staticmethod(queue.SimpleQueue)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._threads: list[threading.Thread] = []

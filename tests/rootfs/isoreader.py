@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from c2wtasks import files
 from tests.support import roots
 
 PROJECT = Path(__file__).parents[2]
+_PACKAGES = {"bsdtar": "libarchive-tools", "xorriso": "xorriso"}
 _POWER_OFF = 0x4321FEDC
 _READ_ONLY = 1
 _FINIT_MODULE = 313
@@ -47,6 +49,23 @@ def linux(image: Path) -> tuple[list[str], list[int]]:
     assert answer.exists(), done.stdout
     lines, links = json.loads(answer.read_text())
     return lines, links
+
+
+def extracted(reader: str, image: Path) -> list[str]:
+    """What `bsdtar` or `xorriso` extracts, as root with all owners."""
+    if shutil.which(reader) is None:
+        pytest.skip(f"needs {reader}: install Debian's {_PACKAGES[reader]}")
+    folder = image.with_suffix(f".{reader}")
+    folder.mkdir()
+    command = {
+        "bsdtar": ["bsdtar", "-xpf", image, "-C", folder, "--numeric-owner"],
+        "xorriso": ["xorriso", "-osirrox", "on", "-hardlinks", "on", "-indev", image, "-extract", "/", folder],
+    }[reader]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    assert done.returncode == 0, done.stderr
+    lines = roots.of_folder(str(folder))
+    files.remove_tree(str(folder))
+    return lines
 
 
 def _guest(modules: str, answer: str) -> None:

@@ -103,13 +103,10 @@ def fit(wanted: int, inodes: int, size: int | None) -> Geometry:
         return _smallest(wanted + wanted // 20 + (1 << 20) // BLOCK, inodes + inodes // 20 + 64)
     blocks = min(size // BLOCK, MAX_BLOCKS)
     smallest = _smallest(wanted, inodes)
-    if blocks >= smallest.blocks:
-        spare = (blocks - smallest.blocks) // _BLOCKS_PER_SPARE_INODE
-        for count in (inodes + spare, inodes):
-            geometry = _of(blocks, count)
-            if geometry.holds(wanted):
-                return geometry
-    raise TooSmall(smallest.blocks * BLOCK)
+    if blocks < smallest.blocks:
+        raise TooSmall(smallest.blocks * BLOCK)
+    larger = _of(blocks, inodes + (blocks - smallest.blocks) // _BLOCKS_PER_SPARE_INODE)
+    return larger if larger.holds(wanted) else smallest
 
 
 def _smallest(wanted: int, inodes: int) -> Geometry:

@@ -109,6 +109,7 @@ class _Writer:
         self.space = Space(geometry)
         self.data = Gathered(descriptor)
         self.table = Gathered(descriptor)
+        self.tables = [geometry.inode_table(group) * BLOCK for group in range(geometry.groups)]
         self.directories: dict[int, Body] = {}
         self.waiting = dict(what.sharers)  # of the xattr blocks: inodes that none was written for yet
         self.shared: dict[tuple[xattrs.Attribute, ...], tuple[int, int]] = {}  # block, sharers that it still takes
@@ -191,7 +192,7 @@ class _Writer:
 
     def record(self, number: int, content: bytes) -> None:
         group, place = divmod(number - 1, self.geometry.inodes_per_group)
-        self.table.put(self.geometry.inode_table(group) * BLOCK + place * INODE, content)
+        self.table.put(self.tables[group] + place * INODE, content)
 
     def body(self, node: Node) -> Body:
         if node.kind == FILE:

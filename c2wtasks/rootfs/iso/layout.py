@@ -7,10 +7,10 @@ from array import array
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from c2wtasks.errors import OutputError, printable
+from c2wtasks.errors import OutputError
 from c2wtasks.rootfs.directory import node_path
 from c2wtasks.rootfs.iso import names, records, rockridge
-from c2wtasks.rootfs.iso.records import BLOCK, DIRECTORY_FLAG, MORE_EXTENTS_FLAG, blocks, both, record
+from c2wtasks.rootfs.iso.records import BLOCK, DIRECTORY_FLAG, MORE_EXTENTS_FLAG, blocks, record
 from c2wtasks.tree.model import BLOCK as BLOCK_DEVICE
 from c2wtasks.tree.model import CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK
 from c2wtasks.tree.treefile import ROOT, Node, TreeFile
@@ -30,7 +30,7 @@ _TYPES = {
     FIFO: stat.S_IFIFO,
 }
 _SELF, _PARENT = b"\0", b"\1"
-_OTHER_FORM = "leave it out of the image, or write the root in another form"
+_OTHER_FORM = "write the root in another form"
 
 
 class Layout(NamedTuple):
@@ -57,13 +57,13 @@ def layout(tree: TreeFile, volume_id: str, created_ns: int) -> Layout:
 def _check(nodes: list[Node]) -> None:
     for index, node in enumerate(nodes):
         if node.size > MAX_SECTIONS * SECTION:
-            reason = f"of its {node.size} bytes Linux could read only {MAX_SECTIONS * SECTION}"
+            reason = f"of its {node.size} bytes in an ISO 9660 image Linux reads only {MAX_SECTIONS * SECTION}"
         elif node.device[0] == 0 and node.device[1] > 0xFF:
-            reason = f"Linux would take the device 0,{node.device[1]} for another one"
+            reason = f"Linux takes the device 0,{node.device[1]} in an ISO 9660 image for another one"
         else:
             continue
-        path = printable(node_path(nodes, index).decode("utf-8", "backslashreplace"))
-        raise OutputError(f"/{path}: cannot be in an ISO 9660 image: {reason}", hint=_OTHER_FORM)
+        path = node_path(nodes, index).decode("utf-8", "backslashreplace")
+        raise OutputError(f"{path}: {reason}", hint=_OTHER_FORM)
 
 
 def _contents(nodes: list[Node]) -> tuple[Sequence[int], int]:
@@ -157,15 +157,13 @@ class _Directories:
 
     def _add_reference(self, name: bytes, directory: int, *, first: bool = False) -> None:
         """A record of a directory: in itself, in those below it, or in the one above it."""
-        node = self.nodes[directory]
-        recorded = records.date(node.mtime_ns // 10**9)
-        entries = [self._attributes(directory), rockridge.times(recorded)]
+        recorded = self._recorded(directory)
+        entries = [self._attributes(directory, recorded)]
         if first:
             entries = [rockridge.SHARING_PROTOCOL, *entries, rockridge.EXTENSION_REFERENCE]
         elif name not in (_SELF, _PARENT):
-            entries += rockridge.name(node.name)
-        system_use = self.areas.spread(entries, records.system_use_room(name))
-        at = self._add(name, DIRECTORY_FLAG, 0, recorded, system_use)
+            entries += rockridge.name(self.nodes[directory].name)
+        at = self._add(name, DIRECTORY_FLAG, 0, recorded, self.areas.spread(entries))
         self.of_directories.append((at, directory))
 
     def _add_leaf(self, index: int) -> None:
@@ -173,13 +171,13 @@ class _Directories:
         nodes, name = self.nodes, self.identifiers[index]
         first = index if nodes[index].link < 0 else nodes[index].link
         node = nodes[first]
-        recorded = records.date(node.mtime_ns // 10**9)
-        entries = [self._attributes(first), rockridge.times(recorded), *rockridge.name(nodes[index].name)]
+        recorded = self._recorded(first)
+        entries = [self._attributes(first, recorded), *rockridge.name(nodes[index].name)]
         if node.kind == SYMLINK:
             entries += rockridge.symlink(node.target)
         elif node.kind in (CHARACTER, BLOCK_DEVICE):
             entries.append(rockridge.device(*node.device))
-        system_use = self.areas.spread(entries, records.system_use_room(name))
+        system_use = self.areas.spread(entries)
         if not node.size:
             self._add(name, 0, 0, recorded, system_use)
             return
@@ -190,20 +188,24 @@ class _Directories:
             self.of_contents[0].append(at)
             self.of_contents[1].append(self.extents[first] + done // BLOCK)
 
-    def _attributes(self, index: int) -> bytes:
-        node = self.nodes[index]
-        return rockridge.attributes(_TYPES[node.kind] | node.mode, self.links[index], node.uid, node.gid, index + 1)
+    def _recorded(self, index: int) -> bytes:
+        return records.date(self.nodes[index].mtime_ns // 10**9)
 
-    def _add(self, name: bytes, flags: int, size: int, recorded: bytes, system_use: tuple[bytes, bool]) -> int:
+    def _attributes(self, index: int, recorded: bytes) -> bytes:
+        node = self.nodes[index]
+        mode = _TYPES[node.kind] | node.mode
+        return rockridge.attributes(mode, self.links[index], node.uid, node.gid, index + 1, recorded)
+
+    def _add(self, name: bytes, flags: int, size: int, recorded: bytes, system_use: tuple[bytes, int]) -> int:
         """Adds a record, which must not cross the end of a block. Gives where it begins."""
-        made = record(name, flags, 0, size, recorded, system_use[0])
-        if len(self.content) % BLOCK + len(made) > BLOCK:
-            records.fill(self.content)
-        at = len(self.content)
-        self.content += made
-        if system_use[1]:
-            end = at + records.system_use_at(name) + len(system_use[0])
-            self.continued.append(end - rockridge.CONTINUATION_SIZE)
+        content, (entries, continued_at) = self.content, system_use
+        made = record(name, flags, size, recorded, entries)
+        if len(content) % BLOCK + len(made) > BLOCK:
+            records.fill(content)
+        at = len(content)
+        content += made
+        if continued_at >= 0:
+            self.continued.append(at + records.system_use_at(name) + continued_at)
         return at
 
     def image(self, volume_id: str, created_ns: int, content_blocks: int) -> bytearray:
@@ -215,14 +217,16 @@ class _Directories:
         first_content = first_directory + blocks(len(self.content))
         space = first_content + content_blocks
         if space >= 2**32:
-            raise OutputError(f"an ISO 9660 image cannot have {space * BLOCK} bytes", hint=_OTHER_FORM)
+            raise OutputError(
+                f"it would take {space * BLOCK} bytes, more than an ISO 9660 image can have", hint=_OTHER_FORM
+            )
         self._fill_in(first_directory, first_content)
         table = [
             (self.identifiers[index], first_directory + self.start[index], self.number[self.nodes[index].parent])
             for index in self.order
         ]
-        recorded = records.date(self.nodes[ROOT].mtime_ns // 10**9)
-        root = record(_SELF, DIRECTORY_FLAG, first_directory, self.size[ROOT], recorded)
+        root = bytearray(record(_SELF, DIRECTORY_FLAG, 0, self._recorded(ROOT)))
+        records.place_directory(root, 0, first_directory, self.size[ROOT])
         head = bytearray(_SYSTEM_AREA)
         head += records.primary_descriptor(volume_id, created_ns, space, table_size, first_table, root)
         head += records.TERMINATOR
@@ -235,9 +239,8 @@ class _Directories:
     def _fill_in(self, first_directory: int, first_content: int) -> None:
         content = self.content
         for at, directory in self.of_directories:
-            extent = both(first_directory + self.start[directory]) + both(self.size[directory])
-            content[at + records.EXTENT_AT : at + records.EXTENT_AT + len(extent)] = extent
+            records.place_directory(content, at, first_directory + self.start[directory], self.size[directory])
         for at, block in zip(*self.of_contents, strict=True):
-            content[at + records.EXTENT_AT : at + records.EXTENT_AT + 8] = both(first_content + block)
+            records.place(content, at, first_content + block)
         for at, block in self.of_areas:
             rockridge.place_continuation(content, at, first_directory + block)

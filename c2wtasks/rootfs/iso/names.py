@@ -10,8 +10,8 @@ _MAPPED = bytes(c if c in _D_CHARACTERS else ord("_") for c in bytes(range(256))
 
 
 def keys(names: Iterable[tuple[bytes, bool]]) -> list[bytes]:
-    """For each name of one directory (and whether it is a directory's) its identifier as 8 + 3 d-characters filled up
-    with spaces. All differ, and their byte order is the one that ECMA-119, 9.3, wants records to have.
+    """For each name in one directory, and whether it is a directory's, its identifier as 8 + 3 d-characters filled up
+    with spaces. All differ, and their byte order is the one that records must have (ECMA-119, 9.3).
 
     They stay within interchange level 1. Of names that would be alike all but the first get a number.
     """
@@ -37,7 +37,7 @@ def identifier(key: bytes, is_directory: bool) -> bytes:
 
 
 def _key(name: bytes, is_directory: bool) -> bytes:
-    stem, dot, extension = name.rpartition(b".")
+    stem, _, extension = name.rpartition(b".")
     if is_directory or not stem:  # no dot, or nothing but an extension, as in .profile
         stem, extension = name, b""
     return stem[:_STEM].translate(_MAPPED).ljust(_STEM) + extension[:_EXTENSION].translate(_MAPPED).ljust(_EXTENSION)

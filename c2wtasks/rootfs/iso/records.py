@@ -1,4 +1,5 @@
-"""Numbers and dates as ECMA-119 writes them, and the volume's descriptors and tables."""
+"""ECMA-119: its numbers, dates, directory records, path tables and volume descriptors. What stands in brackets are
+sections of its second edition."""
 
 from __future__ import annotations
 
@@ -9,17 +10,20 @@ from functools import lru_cache
 
 BLOCK = 2048
 DIRECTORY_FLAG, MORE_EXTENTS_FLAG = 0x02, 0x80
-RECORD_MAX = 254  # it counts in one byte, and is even
-RECORD_FIXED = 33
+LONGEST_IDENTIFIER = 14  # ABCDEFGH.EXT;1
 
-EXTENT_AT = 2
+_EXTENT, _SIZE, _DATE, _FIXED = 2, 10, 18, 33  # where these are in a record, and where its identifier is
+_LONGEST_RECORD = 254  # the length is one byte, and even
+SYSTEM_USE_ROOM = _LONGEST_RECORD - _FIXED - (LONGEST_IDENTIFIER | 1)
+"""The bytes of system use that a record has room for, whatever its identifier."""
 TERMINATOR = b"\xffCD001\1".ljust(BLOCK, b"\0")
 """The volume descriptor set terminator (8.3)."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FIRST = datetime(1900, 1, 1, tzinfo=UTC)
-_LAST = datetime(2155, 12, 31, 23, 59, 59, tzinfo=UTC)
+_FIRST_SECOND = int((datetime(1900, 1, 1, tzinfo=UTC) - _EPOCH).total_seconds())
+_LAST_SECOND = int((datetime(2156, 1, 1, tzinfo=UTC) - _EPOCH).total_seconds()) - 1
 _NO_DATE = b"0" * 16 + b"\0"
+_NO_EXTENT = bytes(8)
 _PARENT_MAX = 0xFFFF
 _little = struct.Struct("<I").pack
 _big = struct.Struct(">I").pack
@@ -48,28 +52,30 @@ def fill(content: bytearray) -> None:
 @lru_cache(4096)
 def date(seconds: int) -> bytes:
     """The short form (9.1.5), in UTC. It holds the years 1900 to 2155; other times become the nearest in them."""
-    since = (_FIRST - _EPOCH).total_seconds(), (_LAST - _EPOCH).total_seconds()
-    when = _EPOCH + timedelta(seconds=min(max(seconds, since[0]), since[1]))
+    when = _EPOCH + timedelta(seconds=min(max(seconds, _FIRST_SECOND), _LAST_SECOND))
     return bytes((when.year - 1900, when.month, when.day, when.hour, when.minute, when.second, 0))
 
 
-def record(name: bytes, flags: int, extent: int, size: int, recorded: bytes, system_use: bytes = b"") -> bytes:
-    """A directory record (9.1)."""
-    padding = b"" if len(name) & 1 else b"\0"
-    length = RECORD_FIXED + len(name) + len(padding) + len(system_use)
-    length += length & 1
-    fixed = b"%c\0%b%b%b%c\0\0\1\0\0\1%c" % (length, both(extent), both(size), recorded, flags, len(name))
-    return (fixed + name + padding + system_use).ljust(length, b"\0")
+def record(name: bytes, flags: int, size: int, recorded: bytes, system_use: bytes = b"") -> bytes:
+    """A directory record (9.1) without its extent. `system_use` has an even length, as records have."""
+    padded = name if len(name) & 1 else name + b"\0"
+    fixed = (_FIXED + len(padded) + len(system_use), _NO_EXTENT, both(size), recorded, flags, len(name))
+    return b"%c\0%b%b%b%c\0\0\1\0\0\1%c%b%b" % (*fixed, padded, system_use)
 
 
 def system_use_at(name: bytes) -> int:
-    """Where the system use begins in a record with that identifier."""
-    return RECORD_FIXED + (len(name) | 1)
+    """Where in a record with that identifier the system use begins."""
+    return _FIXED + (len(name) | 1)
 
 
-def system_use_room(name: bytes) -> int:
-    """How many bytes of system use a record with that identifier has room for."""
-    return RECORD_MAX - system_use_at(name)
+def place(content: bytearray, at: int, extent: int) -> None:
+    """Fills the extent in the record that begins at `at`."""
+    content[at + _EXTENT : at + _SIZE] = both(extent)
+
+
+def place_directory(content: bytearray, at: int, extent: int, size: int) -> None:
+    """Fills extent and size in the record that begins at `at`."""
+    content[at + _EXTENT : at + _DATE] = both(extent) + both(size)
 
 
 def path_table_size(names: Iterable[bytes]) -> int:
@@ -91,10 +97,10 @@ def path_table(directories: Iterable[tuple[bytes, int, int]], order: str) -> byt
 
 
 def primary_descriptor(
-    volume_id: str, created_ns: int, space: int, table_size: int, first_table: int, root: bytes
+    volume_id: str, created_ns: int, space: int, table_size: int, first_table: int, root: bytes | bytearray
 ) -> bytes:
-    """The primary volume descriptor (8.4). `space` is in blocks; the path tables are at block `first_table`, the one in
-    little-endian order first; `root` is the root's record."""
+    """The primary volume descriptor (8.4). `space` is in blocks; the path tables begin at block `first_table`, that
+    in little-endian order first; `root` is the root's record."""
     created = _long_date(created_ns)
     parts = [
         b"\1CD001\1\0",

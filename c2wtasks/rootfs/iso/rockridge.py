@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from c2wtasks.rootfs.iso.records import BLOCK, both
+from c2wtasks.rootfs.iso.records import BLOCK, SYSTEM_USE_ROOM, both
 
 SHARING_PROTOCOL = b"SP\x07\x01\xbe\xef\x00"
 _IDENTIFIER = b"IEEE_P1282"
@@ -18,29 +18,24 @@ EXTENSION_REFERENCE = (
     + _SOURCE
 )
 
-CONTINUATION_SIZE = 28
+_CONTINUATION_SIZE = 28
 _ENTRY_MAX = 255
 _CONTINUE = 0x01
 _CURRENT, _PARENT, _ROOT = 0x02, 0x04, 0x08
-_MODIFIED = 0x02
 _NAME_PART = _ENTRY_MAX - 5
 _LINUX_NAME_MAX = 253
 _SPECIAL = {b".": _CURRENT, b"..": _PARENT}
 
 
-def attributes(mode: int, links: int, uid: int, gid: int, serial: int) -> bytes:
-    """PX (4.1.1). `mode` with the type; names of one file have the same `serial`."""
-    return _owned(mode, links, uid, gid) + both(serial)
+def attributes(mode: int, links: int, uid: int, gid: int, serial: int, modified: bytes) -> bytes:
+    """PX (4.1.1), `mode` with the type, names of one file having the same `serial`; and TF (4.1.6) with the time of
+    modification. Linux takes the other times from the record's date."""
+    return b"%b%bTF\x0c\x01\x02%b" % (_owned(mode, links, uid, gid), both(serial), modified)
 
 
 @lru_cache(4096)
 def _owned(mode: int, links: int, uid: int, gid: int) -> bytes:
     return b"PX\x2c\x01" + both(mode) + both(links) + both(uid) + both(gid)
-
-
-def times(modified: bytes) -> bytes:
-    """TF (4.1.6) with the time of modification. Linux takes the others from the record's date."""
-    return b"TF\x0c\x01%c" % _MODIFIED + modified
 
 
 def name(text: bytes) -> list[bytes]:
@@ -104,13 +99,16 @@ class Areas:
         self.content.clear()
         self.references.clear()
 
-    def spread(self, entries: list[bytes], room: int) -> tuple[bytes, bool]:
-        """What of `entries` stands in a record with `room` bytes: all; or as many as fit and, at the end, a CE (SUSP
-        5.1) that leads to the rest, which is put here. Says whether there is a CE."""
-        if sum(map(len, entries)) <= room:
-            return b"".join(entries), False
-        here, rest = _fitting(entries, room - CONTINUATION_SIZE)
-        return here + self._continued(rest), True
+    def spread(self, entries: list[bytes]) -> tuple[bytes, int]:
+        """What of `entries` stands in a record: all, or as many as fit and then a CE (SUSP 5.1) that leads to the
+        rest, which is put here. It has an even length. The number is where in it the CE begins, or -1.
+        """
+        here, at = b"".join(entries), -1
+        if len(here) > SYSTEM_USE_ROOM:
+            here, rest = _fitting(entries, SYSTEM_USE_ROOM - _CONTINUATION_SIZE)
+            at = len(here)
+            here += self._continued(rest)
+        return here + b"\0" if len(here) & 1 else here, at
 
     def _continued(self, entries: list[bytes]) -> bytes:
         """Puts `entries` here; gives the CE that leads to them."""
@@ -122,8 +120,8 @@ class Areas:
         if size <= BLOCK:
             content += b"".join(entries)
         else:
-            here, rest = _fitting(entries, BLOCK - CONTINUATION_SIZE)
-            size = len(here) + CONTINUATION_SIZE
+            here, rest = _fitting(entries, BLOCK - _CONTINUATION_SIZE)
+            size = len(here) + _CONTINUATION_SIZE
             content += here.ljust(BLOCK, b"\0")
             content[start + len(here) : start + size] = self._continued(rest)
             self.references.append(start + len(here))

@@ -1,4 +1,4 @@
-"""Writes the image."""
+"""Writes a tree as an image: plans all of it but the contents, and goes through it once."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from c2wtasks.rootfs.iso.layout import Layout, layout
 from c2wtasks.rootfs.iso.records import BLOCK
 from c2wtasks.tree.treefile import ROOT, TreeFile
 
-DEFAULT_VOLUME_ID = "ROOTFS"
-
 _VOLUME_ID_MAX = 32
 _D_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
 _SMALL = 1 << 16
@@ -21,15 +19,20 @@ _BATCH = 1 << 20
 _UNSUPPORTED = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
-def write(tree: TreeFile, tars: Tars, path: str, *, volume_id: str = DEFAULT_VOLUME_ID, created_ns: int = 0) -> None:
-    """Makes the file `path` the image of the tree, 0644. `volume_id` is up to 32 of A-Z, 0-9, _; `created_ns` is the
-    time of creation that the volume tells.
+def write(tree: TreeFile, tars: Tars, path: str, *, volume_id: str = "ROOTFS", created_ns: int = 0) -> None:
+    """Makes the file `path`, 0644, an image of the tree. The same arguments give the same bytes, whoever calls and
+    when.
 
-    Raises OutputError, and what `tars` raises.
+    `volume_id` is 1 to 32 of A-Z, 0-9 and _; `created_ns` the time at which the volume says it was made.
+
+    Raises OutputError, which names what in the tree cannot be held; and what `tars` raises.
     """
     if not 0 < len(volume_id) <= _VOLUME_ID_MAX or not _D_CHARACTERS.issuperset(volume_id):
-        raise OutputError(f"{volume_id!r} is no volume id: it takes 1 to {_VOLUME_ID_MAX} of A-Z, 0-9, _")
-    made = layout(tree, volume_id, created_ns)
+        raise OutputError(f"{path}: {volume_id!r} is no volume id: that is 1 to {_VOLUME_ID_MAX} of A-Z, 0-9 and _")
+    try:
+        made = layout(tree, volume_id, created_ns)
+    except OutputError as error:
+        raise OutputError(f"{path}: {error.message}", hint=error.hint) from None
     writer = _Writer(tars)
     try:
         writer.image(tree, made, path)
@@ -71,6 +74,7 @@ class _Writer:
         return descriptor
 
     def image(self, tree: TreeFile, made: Layout, path: str) -> None:
+        """Raises OSError and OutputError."""
         self.target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         os.fchmod(self.target, 0o644)
         os.ftruncate(self.target, made.size)

@@ -1,0 +1,725 @@
+"""The form `ext4`: e2fsck finds nothing to mend, and what Linux mounts, or debugfs reads, is the tree."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import shutil
+import struct
+import subprocess
+import tempfile
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from c2wtasks.errors import OutputError, TreeError
+from c2wtasks.rootfs import ext4
+from c2wtasks.rootfs.ext4 import extents, folders, geometry, inodes, superblock, xattrs
+from c2wtasks.rootfs.ext4.geometry import BLOCK, Geometry, Space, TooLarge, TooSmall
+from c2wtasks.rootfs.ext4.hashing import name_hashes
+from c2wtasks.tree import treefile
+from c2wtasks.tree.model import BLOCK as BLOCK_DEVICE
+from c2wtasks.tree.model import CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK, Content, Inode
+from c2wtasks.tree.treefile import Node, TreeFile
+from tests.rootfs.making import Made, Making
+from tests.support import child, roots
+from tests.support.headers import archive, file, folder, symlink
+from tests.support.nasty import CAPABILITY, nasty
+from tests.support.random_layers import encoded, layers
+
+KEY = b"key"
+TIME = 1_500_000_000_987_654_321
+MIB = 1 << 20
+KINDS = {"regular": FILE, "directory": DIRECTORY, "symlink": SYMLINK, "character special": CHARACTER}
+KINDS |= {"block special": BLOCK_DEVICE, "FIFO": FIFO}
+
+
+# Making images and looking at them.
+
+
+def tool(*command: object, folder: Path | None = None) -> str:
+    """What a program of e2fsprogs says; an AssertionError if it fails."""
+    if shutil.which(str(command[0])) is None:
+        pytest.skip(f"needs {command[0]}: Debian package e2fsprogs")
+    done = subprocess.run(list(map(str, command)), cwd=folder, capture_output=True, text=True, errors="replace")
+    assert done.returncode == 0, done.stdout[:2000] + done.stderr[:2000]
+    return done.stdout
+
+
+def check(image: Path) -> None:
+    """e2fsck looks at all and says nothing but that it looks."""
+    said = tool("e2fsck", "-fn", image).splitlines()
+    assert [line for line in said if not line.startswith(("Pass ", f"{image}: "))] == []
+
+
+def written(tree: TreeFile, tars: list[str] | tuple[str, ...], image: Path, **options: object) -> Path:
+    """The image, checked."""
+    ext4.write(tree, tars.__getitem__, str(image), **{"key": KEY, **options})  # type: ignore[arg-type]
+    check(image)
+    return image
+
+
+@contextmanager
+def mounted(image: Path, options: str = "ro") -> Iterator[Path]:
+    if os.geteuid() != 0:
+        pytest.skip("needs root: mounts an image")
+    with tempfile.TemporaryDirectory() as place:
+        done = subprocess.run(
+            ["mount", "-t", "ext4", "-o", f"loop,{options}", str(image), place], capture_output=True, check=False
+        )
+        if done.returncode != 0 and b"failed to setup loop device" in done.stderr:
+            pytest.skip(f"needs loop devices: {done.stderr.decode()}")
+        assert done.returncode == 0, done.stderr
+        try:
+            yield Path(place)
+        finally:
+            subprocess.run(["umount", place], check=True)
+
+
+def lines_of(place: Path, tree: TreeFile) -> list[str]:
+    """What is mounted there, without a lost+found that the tree does not have."""
+    lines = roots.of_folder(place)
+    if any(node.parent == treefile.ROOT and node.name == b"lost+found" for node in tree.nodes):
+        return lines
+    ours = [line for line in lines if line.startswith("lost+found")]
+    root_time = tree.nodes[treefile.ROOT].mtime_ns
+    assert ours == [f"lost+found d 0700 0:0 {root_time}"]
+    return [line for line in lines if line not in ours]
+
+
+def as_linux_has_it(tree: TreeFile) -> TreeFile:
+    """Without the xattrs that it does not take."""
+
+    def taken(node: Node, name: bytes) -> bool:
+        return name.startswith((b"trusted.", b"security.")) or (name.startswith(b"user.") and node.kind in "fd")
+
+    return TreeFile(
+        tree.layers,
+        [
+            msgspec.structs.replace(node, xattrs=tuple(pair for pair in node.xattrs if taken(node, pair[0])))
+            for node in tree.nodes
+        ],
+    )
+
+
+def flat(children: dict[bytes, Inode], **root: object) -> TreeFile:
+    top = Inode(DIRECTORY, 0o755, children=children, mtime_ns=TIME, **root)  # type: ignore[arg-type]
+    return treefile.flatten(top, [], default_mtime_ns=TIME)
+
+
+def empty(**fields: object) -> Inode:
+    return Inode(FILE, 0o644, mtime_ns=TIME, **fields)  # type: ignore[arg-type]
+
+
+def subfolder(children: dict[bytes, Inode] | None = None) -> Inode:
+    return Inode(DIRECTORY, 0o755, children=children or {})
+
+
+# Whole trees.
+
+
+@pytest.mark.parametrize("journal", [False, True])
+def test_nasty_tree(tmp_path: Path, journal: bool) -> None:
+    tree, tars = nasty(tmp_path)
+    image = written(tree, tars, tmp_path / "image", journal=journal)
+    with mounted(image) as place:
+        assert lines_of(place, tree) == roots.of_tree(tree, [Path(tar).read_bytes() for tar in tars])
+
+
+def with_copies(tree: TreeFile, most: int) -> TreeFile:
+    """With what is a copy where a file has too many names."""
+    nodes: list[Node] = []
+    names: Counter[int] = Counter()
+    current: dict[int, int] = {}
+    for index, node in enumerate(tree.nodes):
+        if node.link >= 0:
+            link = current.get(node.link, node.link)
+            names[link] += 1
+            node = msgspec.structs.replace(node, link=link)
+            if names[link] == most:
+                current[tree.nodes[index].link] = index
+                first = tree.nodes[tree.nodes[index].link]
+                node = msgspec.structs.replace(first, parent=node.parent, name=node.name)
+        nodes.append(node)
+    return TreeFile(tree.layers, nodes)
+
+
+def test_large_nasty_tree(tmp_path: Path) -> None:
+    tree, tars = nasty(tmp_path, files=40_000, links=66_000)
+    image = written(tree, tars, tmp_path / "image")
+    with mounted(image) as place:
+        want = roots.of_tree(with_copies(tree, 65_000), [Path(tar).read_bytes() for tar in tars])
+        assert lines_of(place, tree) == want
+        names = place / "links"
+        assert [(names / name).stat().st_nlink for name in ("000000", "065999")] == [65_000, 1_000]
+
+
+@given(layers)
+def test_random_trees(made: list[list[dict[str, object]]]) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            root = Making(Path(scratch))(*(archive(*map(encoded, layer)) for layer in made))
+        except TreeError:
+            return
+        image = written(root.tree, root.tars, Path(scratch, "image"))
+        with mounted(image) as place:
+            assert lines_of(place, root.tree) == roots.of_tree(as_linux_has_it(root.tree), root.contents)
+
+
+SIMPLE = archive(
+    folder(b"./", 0o755, mtime_ns=TIME),
+    folder(b"d/", 0o2750, uid=70_000, gid=5, mtime_ns=TIME),
+    file(b"d/f", b"content", mode=0o4755, uid=2**32 - 2, gid=70_001, xattrs={b"security.capability": CAPABILITY}),
+    file(b"big", b"0123456789" * 20_000, mtime_ns=2**33 * 10**9 + 5),
+    file(b"xattr", xattrs={b"user.large": b"l" * 3000, b"user.a": b"1"}, mtime_ns=-1),
+    symlink(b"short", b"d/f", mtime_ns=TIME),
+    symlink(b"long", b"t" * 300),
+)
+
+
+def test_debugfs_reads_it(make: Making, tmp_path: Path) -> None:
+    """Needs no root: the other reader where nothing can be mounted."""
+    made = make(SIMPLE)
+    image = written(made.tree, made.tars, tmp_path / "image")
+    for line in made.lines():
+        path, kind, mode, owner, mtime = line.split(" ")[:5]
+        said = tool("debugfs", "-R", f"stat /{path}", image)
+        uid, gid = (re.search(rf"{who}: +(-?\d+)", said) for who in ("User", "Group"))
+        found = re.search(r"Type: (.+?) +Mode: +(\d+)", said)
+        assert found and uid and gid
+        assert (KINDS[found[1]], int(found[2], 8), f"{int(uid[1]) % 2**32}:{gid[1]}") == (kind, int(mode, 8), owner)
+        time = re.search(r"mtime: 0x(\w+):(\w+)", said)
+        assert time and [int(part, 16) for part in time.groups()] == list(inodes.time(int(mtime)))
+        if kind == SYMLINK:
+            assert line.endswith(tool("debugfs", "-R", f"cat /{path}", image) or re.findall(r'"(.*)"', said)[0])
+    assert tool("debugfs", "-R", "cat /big", image) == "0123456789" * 20_000
+    assert "user.large (3000)" in tool("debugfs", "-R", "ea_list /xattr", image)
+    assert "security.capability (20)" in tool("debugfs", "-R", "ea_list /d/f", image)
+
+
+def test_debugfs_dumps_it(tmp_path: Path) -> None:
+    """Names, kinds, contents and targets; debugfs gives no devices, and a file for each of its names."""
+    tree, tars = nasty(tmp_path)
+    nodes = [
+        msgspec.structs.replace(
+            tree.nodes[node.link] if node.link >= 0 else node,
+            parent=node.parent,
+            name=node.name,
+            mode=0o777 if node.kind == SYMLINK else 0o755,
+            xattrs=(),
+        )
+        for node in tree.nodes
+    ]
+    legible = TreeFile(tree.layers, nodes)
+    image = written(legible, tars, tmp_path / "image")
+    (tmp_path / "out").mkdir()
+    tool("debugfs", "-R", f"rdump / {tmp_path}/out", image)
+    owner_and_time = re.compile(r"(?<= [fdl] [0-7]{4}) \d+:\d+ -?\d+")
+    have = [owner_and_time.sub("", line, 1) for line in roots.of_folder(tmp_path / "out")]
+    want = roots.of_tree(legible, [Path(tar).read_bytes() for tar in tars])
+    assert (
+        have[1:]
+        == [
+            owner_and_time.sub("", line, 1)
+            for line, node in zip(want, nodes, strict=True)
+            if node.kind in (FILE, DIRECTORY, SYMLINK)
+        ][1:]
+    )
+
+
+def test_same_bytes_whoever_writes(make: Making, tmp_path: Path) -> None:
+    made = make(SIMPLE)
+    images = [written(made.tree, made.tars, tmp_path / "1").read_bytes()]
+    home = tmp_path / "home"
+    home.mkdir()
+    for tar in made.tars:
+        shutil.copy(tar, home)
+
+    def write() -> None:
+        os.umask(0o077)
+        near = made.nearby()
+        ext4.write(near.tree, near.tars.__getitem__, "image", key=KEY)
+        assert os.stat("image").st_mode & 0o777 == 0o644
+
+    if os.geteuid() == 0:
+        child.as_user(write, home)
+    else:
+        os.chdir(home)
+        child.in_child(lambda: write())
+    (tmp_path / "1").write_bytes(b"x" * (20 * MIB))  # what was there before shows nowhere
+    images += [(home / "image").read_bytes(), written(made.tree, made.tars, tmp_path / "1").read_bytes()]
+    assert images[0] == images[1] == images[2]
+
+
+def test_key_gives_uuid(make: Making, tmp_path: Path) -> None:
+    made = make(SIMPLE)
+    said = [
+        tool("dumpe2fs", "-h", written(made.tree, made.tars, tmp_path / "image", key=key)) for key in (b"1", b"2")
+    ]
+    for pattern in (r"Filesystem UUID: +(\S+)", r"Directory Hash Seed: +(\S+)"):
+        found = [uuid.UUID(re.findall(pattern, text)[0]) for text in said]
+        assert found[0] != found[1]
+        assert all(one.variant == uuid.RFC_4122 for one in found)
+    assert "Filesystem state:         clean" in said[0]
+
+
+# Writing into it.
+
+
+@pytest.mark.parametrize("journal", [False, True])
+@pytest.mark.parametrize("many", [20, 40_000])  # the second has groups of less than the full size
+def test_writing_into_it(tmp_path: Path, many: int, journal: bool) -> None:
+    names = {b"%d" % number: empty() for number in range(many)}
+    tree = flat({b"many": subfolder(names), b"few": subfolder({b"f": empty()})})
+    image = written(tree, [], tmp_path / "image", journal=journal)
+    assert ("has_journal" in tool("dumpe2fs", "-h", image)) == journal
+    with mounted(image, "rw") as place:
+        (place / "new").mkdir()
+        (place / "new/big").write_bytes(bytes(range(256)) * 2048)
+        os.setxattr(place / "few/f", "user.new", b"n" * 2000)
+        for number in range(50):
+            (place / "many" / ("n" * 200 + str(number))).write_text(str(number))
+        for number in range(0, many, 2):
+            (place / "many" / str(number)).unlink()
+        (place / "few").rename(place / "new/few")
+        want = roots.of_folder(place)
+    check(image)
+    with mounted(image) as place:
+        assert roots.of_folder(place) == want
+
+
+def test_there_is_room(tmp_path: Path) -> None:
+    image = written(flat({}), [], tmp_path / "image")
+    with mounted(image) as place:
+        left = os.statvfs(place)
+    assert left.f_bfree * left.f_frsize >= MIB
+    assert left.f_ffree >= 64
+    assert image.stat().st_size < 2 * MIB
+
+
+# What takes more than a block, a group, a number.
+
+
+def test_folder_of_many_blocks_of_blocks(tmp_path: Path) -> None:
+    """Lookups go by the hash, which the kernel makes of the name; more than 508 leaves take a level more."""
+    numbers = random.Random(1)
+    names = [
+        b"%05d" % number + numbers.randbytes(250).translate(bytes(b or 1 for b in range(256)))
+        for number in range(9000)
+    ]
+    names = [name.replace(b"/", b"_") for name in names]
+    tree = flat({b"large": subfolder({name: empty() for name in names})})
+    image = written(tree, [], tmp_path / "image")
+    with mounted(image) as place:
+        inside = os.fsencode(place / "large")
+        assert sorted(os.listdir(inside)) == sorted(names)
+        assert all(os.path.lexists(inside + b"/" + name) for name in names)
+        assert not any(os.path.lexists(inside + b"/" + name[:-1]) for name in names[:1000])
+
+
+def test_names_of_one_hash_in_two_leaves(tmp_path: Path) -> None:
+    """The second leaf is marked as going on with the hash: else its name would not be found."""
+    seed = superblock.Identity.of(KEY).hash_seed
+    names = [b"%032d" % number for number in range(200_000)]
+    hashes = name_hashes(names, seed)
+    order = sorted(range(len(names)), key=hashes.__getitem__)
+    in_a_leaf = BLOCK // folders.SIZES[32]
+    pair = next(at for at in range(in_a_leaf, len(order) - in_a_leaf) if hashes[order[at]] == hashes[order[at + 1]])
+    chosen = [names[index] for index in order[pair + 1 - in_a_leaf : pair + in_a_leaf]]
+    assert folders.plan(chosen, seed).hashes[1] == hashes[order[pair]] + 1
+    tree = flat({b"d": subfolder({name: empty() for name in chosen})})
+    image = written(tree, [], tmp_path / "image")
+    with mounted(image, "rw") as place:
+        for name in chosen:
+            (place / "d" / name.decode()).unlink()
+    check(image)
+
+
+@pytest.mark.parametrize("count", [1, 2, 100, *range(336, 344), 1000])
+def test_folders_around_a_block(tmp_path: Path, count: int) -> None:
+    tree = flat({b"%d" % number: empty() for number in range(count)})
+    image = written(tree, [], tmp_path / "image")
+    with mounted(image) as place:
+        assert lines_of(place, tree) == roots.of_tree(tree, [])
+
+
+def test_more_folders_than_links(tmp_path: Path) -> None:
+    tree = flat({b"many": subfolder({b"%d" % number: subfolder() for number in range(65_100)})})
+    image = written(tree, [], tmp_path / "image")
+    with mounted(image) as place:
+        assert (place / "many").stat().st_nlink == 1
+        assert place.stat().st_nlink == 4
+        assert len(os.listdir(place / "many")) == 65_100
+
+
+def test_file_of_many_fragments(tmp_path: Path) -> None:
+    sparse = [(number * 3 * BLOCK + number % 5000, 100 + number) for number in range(3000)]
+    content = random.Random(2).randbytes(sum(length for _, length in sparse))
+    tree = flat({b"f": empty(size=3000 * 3 * BLOCK + 7, content=Content(0, 0, sparse))})
+    (tmp_path / "tar").write_bytes(content)
+    image = written(tree, [str(tmp_path / "tar")], tmp_path / "image")
+    with mounted(image) as place:
+        assert lines_of(place, tree) == roots.of_tree(tree, [content])
+        assert (place / "f").stat().st_blocks * 512 < 3000 * 3 * BLOCK
+
+
+def test_file_over_many_groups(tmp_path: Path) -> None:
+    """From a tar that is nearly all hole; what is written is not."""
+    size = 700 * MIB
+    marks = {at: b"mark at %d" % at for at in range(0, size, 9_999_991)}
+    with (tmp_path / "tar").open("wb") as tar:
+        for at, mark in marks.items():
+            tar.seek(at)
+            tar.write(mark)
+        tar.truncate(size)
+    tree = flat({b"f": empty(size=size, content=Content(0, 0, None)), b"g": empty()})
+    image = written(tree, [str(tmp_path / "tar")], tmp_path / "image")
+    try:
+        with mounted(image) as place, (place / "f").open("rb") as stream:
+            assert (place / "f").stat().st_size == size
+            for at, mark in marks.items():
+                assert os.pread(stream.fileno(), len(mark) + 1, at) == mark + b"\0"
+    finally:
+        image.unlink()
+
+
+def test_largest_file(tmp_path: Path) -> None:
+    size = inodes.MAX_SIZE
+    (tmp_path / "tar").write_bytes(b"startend")
+    tree = flat({b"f": empty(size=size, content=Content(0, 0, [(0, 5), (5 << 30, 0), (size - 3, 3)]))})
+    image = written(tree, [str(tmp_path / "tar")], tmp_path / "image")
+    with mounted(image) as place, (place / "f").open("rb") as stream:
+        assert (place / "f").stat().st_size == size
+        assert os.lseek(stream.fileno(), BLOCK, os.SEEK_DATA) == size - BLOCK
+        assert os.pread(stream.fileno(), 9, size - 3) == b"end"
+        assert os.pread(stream.fileno(), 6, 0) == b"start\0"
+
+
+def test_tars_on_another_file_system(tmp_path: Path) -> None:
+    """There the kernel may refuse to copy."""
+    if not os.path.isdir("/dev/shm") or os.stat("/dev/shm").st_dev == tmp_path.stat().st_dev:
+        pytest.skip("needs a second file system at /dev/shm")
+    content = random.Random(3).randbytes(3 * MIB + 5)
+    with tempfile.NamedTemporaryFile(dir="/dev/shm") as tar:
+        tar.write(content)
+        tar.flush()
+        tree = flat({b"f": empty(size=len(content), content=Content(0, 0, None))})
+        image = written(tree, [tar.name], tmp_path / "image")
+    with mounted(image) as place:
+        assert (place / "f").read_bytes() == content
+
+
+# Xattrs.
+
+_ACL = [
+    (1, 7, 2**32 - 1),
+    (2, 6, 1000),
+    (4, 5, 2**32 - 1),
+    (8, 4, 70_000),
+    (0x10, 7, 2**32 - 1),
+    (0x20, 1, 2**32 - 1),
+]
+ACL = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in _ACL)
+
+
+def test_acls(tmp_path: Path) -> None:
+    access, default = (b"system.posix_acl_access", ACL), (b"system.posix_acl_default", ACL)
+    children = {
+        b"f": empty(xattrs=dict([access])),
+        b"d": Inode(DIRECTORY, 0o775, children={}, xattrs=dict([access, default])),
+        b"has none": empty(xattrs=dict([default])),
+        b"l": Inode(SYMLINK, 0o777, target=b"f", xattrs=dict([access])),
+    }
+    image = written(flat(children), [], tmp_path / "image")
+    with mounted(image) as place:
+        have = {
+            os.fsencode(path.name): {
+                os.fsencode(name): os.getxattr(path, name, follow_symlinks=False)
+                for name in os.listxattr(path, follow_symlinks=False)
+            }
+            for path in place.iterdir()
+            if path.name != "lost+found"
+        }
+    assert have == {b"f": dict([access]), b"d": dict([access, default]), b"has none": {}, b"l": {}}
+
+
+XATTRS: dict[str, dict[bytes, bytes]] = {
+    "just inline": {b"user.a": b"v" * 68},
+    "just too large for it": {b"user.a": b"v" * 69},
+    "as much as a block takes": {b"user.a": b"v" * 4040},
+    "both full": {b"user.a": b"v" * 4040, b"user.b": b"v" * 68},
+    "small ones and a large one": {b"user.%d" % number: b"v" * number**3 for number in range(11)},
+    "odd names in a block": {b"user.\xff\xfe\x80" * 10: b"v" * 3000, b"security.x": b"\xff" * 101},
+    "other namespaces": {b"trusted.t": b"1" * 200, b"security.s": b"2" * 200, b"user.u": b"3" * 200},
+    "empty ones": {b"user.%d" % number: b"" for number in range(30)},
+    "long names": {b"user." + b"n" * 250: b"1", b"user." + b"m" * 250: b""},
+}
+
+
+def test_xattrs(tmp_path: Path) -> None:
+    tree = flat({name.encode(): empty(xattrs=pairs) for name, pairs in XATTRS.items()})
+    image = written(tree, [], tmp_path / "image")
+    with mounted(image) as place:
+        assert lines_of(place, tree) == roots.of_tree(tree, [])
+
+
+def test_xattrs_are_shared(tmp_path: Path) -> None:
+    """Not by more inodes than the kernel lets share."""
+    large = {b"user.large": b"l" * 4000}
+    shared = flat({b"%d" % number: empty(xattrs=large) for number in range(2100)})
+    image = written(shared, [], tmp_path / "image")
+    with mounted(image, "rw") as place:
+        assert lines_of(place, shared) == roots.of_tree(shared, [])
+        os.setxattr(place / "5", "user.large", b"m")
+        os.setxattr(place / "6", "user.large", large[b"user.large"])
+        (place / "7").unlink()
+    check(image)
+    bare = written(flat({b"%d" % number: empty() for number in range(2100)}), [], tmp_path / "bare")
+    assert image.stat().st_size - bare.stat().st_size <= 4 * BLOCK
+
+
+# Sizes.
+
+
+@pytest.mark.parametrize("journal", [False, True])
+@pytest.mark.parametrize("count", [0, 3000, 40_000])
+def test_size(tmp_path: Path, count: int, journal: bool) -> None:
+    tree, image = flat({b"%d" % number: empty() for number in range(count)}), tmp_path / "image"
+    with pytest.raises(OutputError) as caught:
+        written(tree, [], image, size=5000, journal=journal)
+    found = re.fullmatch(
+        rf"{image}: 5000 bytes are too few for this root, which takes at least (\d+)", str(caught.value)
+    )
+    assert found
+    needed = int(found[1])
+    for size in (needed, needed + 4095, 2 * needed + 77, 300 * MIB):
+        written(tree, [], image, size=size, journal=journal)
+        assert image.stat().st_size == size
+    with pytest.raises(OutputError, match=f"takes at least {needed}$"):
+        written(tree, [], image, size=needed - 1, journal=journal)
+
+
+def test_inodes_of_a_larger_image(tmp_path: Path) -> None:
+    said = tool("dumpe2fs", "-h", written(flat({}), [], tmp_path / "image", size=1 << 30))
+    count = int(re.findall(r"Inode count: +(\d+)", said)[0])
+    assert (1 << 30) / 16_384 * 0.99 < count < (1 << 30) / 16_384 * 1.01
+
+
+@given(
+    st.one_of(st.integers(1, 200), st.integers(1, 3 * 10**5), st.integers(1, 10**8)),
+    st.one_of(st.integers(11, 200), st.integers(11, 3 * 10**6)),
+    st.one_of(st.none(), st.integers(0, 10**6), st.integers(0, 2**42)),
+)
+def test_fit(wanted: int, count: int, size: int | None) -> None:
+    try:
+        found = geometry.fit(wanted, count, size)
+    except TooSmall as error:
+        assert size is not None and size < error.needed
+        found = geometry.fit(wanted, count, size := error.needed)
+    assert found.inodes >= count
+    assert found.inodes_per_group <= geometry.PER_GROUP
+    assert found.blocks_per_group <= geometry.PER_GROUP
+    assert found.blocks_per_group % 8 == 0
+    assert found.holds(wanted)
+    assert size is None or found.blocks * BLOCK <= size
+    assert all(found.size(group) > found.overhead(group) for group in (0, found.groups // 2, found.groups - 1))
+
+
+def test_too_large() -> None:
+    with pytest.raises(TooLarge):
+        geometry.fit(geometry.MAX_BLOCKS, 11, None)
+
+
+def test_copies() -> None:
+    copies = [group for group in range(3000) if geometry.has_copy(group)]
+    assert copies == [0, 1, 3, 5, 7, 9, 25, 27, 49, 81, 125, 243, 343, 625, 729, 2187, 2401]
+    for groups in (1, 2, 3, 4, 10, 2187, 2188):
+        assert geometry.groups_with_copy(groups) == [group for group in copies if group < groups]
+
+
+@given(st.lists(st.integers(0, 5000), max_size=30), st.integers(0, 8))
+def test_space(counts: list[int], table: int) -> None:
+    """Every block is handed out once, and none that is a group's own."""
+    shape = Geometry(20_000, 2048, 16 * table)
+    space = Space(shape)
+    own = [
+        block for group in range(shape.groups) for block in range(group * 2048, group * 2048 + shape.overhead(group))
+    ]
+    free = sorted(set(range(20_000)) - set(own))
+    assert shape.room == len(free)
+    taken: list[int] = []
+    for count in counts:
+        if count > len(free) - len(taken):
+            break
+        taken += [block for start, length in space.take(count) for block in range(start, start + length)]
+    assert taken == free[: len(taken)]
+    used = set(own) | set(taken)
+    for group in range(shape.groups):
+        blocks = range(group * 2048, group * 2048 + shape.size(group))
+        assert space.used(group) == sum(block in used for block in blocks)
+
+
+# What goes wrong.
+
+REFUSED: dict[str, tuple[Inode, str]] = {
+    "empty target": (Inode(SYMLINK, 0o777), "d/x: a target of 0 bytes: ext4 takes 1 to 4095"),
+    "long target": (Inode(SYMLINK, 0o777, target=b"t" * 4096), "d/x: a target of 4096 bytes: ext4 takes 1 to 4095"),
+    "large file": (
+        empty(size=inodes.MAX_SIZE + 1),
+        f"d/x: {inodes.MAX_SIZE + 1} bytes are more than a file in ext4 can have",
+    ),
+    "large xattr": (
+        empty(xattrs={b"user.a": b"v" * 4043}),
+        "d/x: its xattrs take 4064 bytes, which is more than ext4 can hold; leave them out of the image",
+    ),
+    "malformed ACL": (
+        empty(xattrs={b"system.posix_acl_access": b"x"}),
+        "d/x: its xattr system.posix_acl_access is malformed; leave them out of the image",
+    ),
+    "odd entry of an ACL": (
+        empty(xattrs={b"system.posix_acl_access": struct.pack("<IHHI", 2, 3, 0, 0)}),
+        "d/x: its xattr system.posix_acl_access is malformed; leave them out of the image",
+    ),
+}
+
+
+@pytest.mark.parametrize(("inode", "wrong"), REFUSED.values(), ids=REFUSED)
+def test_refused(tmp_path: Path, inode: Inode, wrong: str) -> None:
+    with pytest.raises(OutputError) as caught:
+        written(flat({b"d": subfolder({b"x": inode})}), [], tmp_path / "image")
+    assert str(caught.value) == f"{tmp_path}/image: {wrong}"
+    assert not (tmp_path / "image").exists()
+
+
+def test_long_name(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"n: its name has 256 bytes, and ext4 takes 255$"):
+        written(flat({b"n" * 256: empty()}), [], tmp_path / "image")
+
+
+def error_of(made: Made, image: Path) -> str:
+    with pytest.raises(OutputError) as caught:
+        ext4.write(made.tree, made.tars.__getitem__, str(image), key=KEY)
+    return str(caught.value)
+
+
+def test_tar_is_gone(make: Making, tmp_path: Path) -> None:
+    made = make(archive(file(b"f", b"x")))
+    os.unlink(made.tars[0])
+    wrong = f"{made.tars[0]}: cannot be read: No such file or directory; run again"
+    assert error_of(made, tmp_path / "image") == wrong
+
+
+@pytest.mark.parametrize("size", [10, 1 << 20])
+def test_tar_is_too_short(make: Making, tmp_path: Path, size: int) -> None:
+    made = make(archive(file(b"d/f\n", b"x" * size), end=b""))
+    os.truncate(made.tars[0], 512 + size - 5)
+    wrong = f"{tmp_path}/image: d/f\\n: the layer's tar in the cache is too short; delete it and run again"
+    assert error_of(made, tmp_path / "image") == wrong
+
+
+def test_no_such_folder(make: Making, tmp_path: Path) -> None:
+    wrong = f"{tmp_path}/no/image: /: No such file or directory"
+    assert error_of(make(SIMPLE), tmp_path / "no/image") == wrong
+
+
+@pytest.mark.parametrize("content", [b"x" * (1 << 20), b"x" * 60_000], ids=["one big", "many small"])
+def test_disk_is_full(make: Making, tmp_path: Path, content: bytes) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root: mounts a file system")
+    count = (1 << 20) // len(content)
+    made = make(archive(*(file(b"d/%02d" % number, content) for number in range(count))))
+    place = tmp_path / "tiny"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tiny", str(place)], check=True)
+    try:
+        error = error_of(made, place / "image")
+        size = (place / "image").stat().st_size
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+    assert re.fullmatch(rf"{place}/image: \S+: No space left on device \(the whole image takes {size} bytes\)", error)
+
+
+# Parts of it.
+
+
+@pytest.mark.parametrize(
+    ("ns", "want"),
+    [
+        (0, (0, 0)),
+        (1, (0, 1 << 2)),
+        (-1, (2**32 - 1, 999_999_999 << 2)),
+        (-(2**31) * 10**9, (2**31, 0)),
+        (-(2**31) * 10**9 - 1, (2**31, 0)),
+        ((2**31 - 1) * 10**9 + 5, (2**31 - 1, 5 << 2)),
+        (2**31 * 10**9 + 5, (2**31, 5 << 2 | 1)),
+        (2**32 * 10**9, (0, 1)),
+        ((2**32 + 2**31) * 10**9, (2**31, 2)),
+        ((2**34 - 2**31 - 1) * 10**9 + 999_999_999, (2**31 - 1, 999_999_999 << 2 | 3)),
+        ((2**34 - 2**31) * 10**9 + 7, (2**31 - 1, 3)),
+        (2**62, (2**62 // 10**9 - 2**32, 2**62 % 10**9 << 2 | 1)),
+    ],
+)
+def test_time(ns: int, want: tuple[int, int]) -> None:
+    assert inodes.time(ns) == want
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 5, 15, 16, 31, 32, 33, 36, 64, 65, 100, 254, 255])
+def test_hash(length: int) -> None:
+    """Against e2fsprogs, in one call with names of any other length."""
+    seed = superblock.Identity.of(KEY).hash_seed
+    names = ["abcdefghijklmnopqrstuvwxyz0123456789"[n % 36] * n for n in range(1, 256)]
+    said = tool("debugfs", "-R", f"dx_hash -h half_md4 -s {uuid.UUID(bytes=seed)} {names[length - 1]}")
+    have = name_hashes([name.encode() for name in names], seed)[length - 1]
+    assert f" is {have:#x} " in said
+
+
+fragments = st.lists(st.tuples(st.integers(0, 9000), st.integers(0, 9000)), max_size=20).map(
+    lambda pairs: [
+        (sum(gap + length for gap, length in pairs[:number]) + gap, length)
+        for number, (gap, length) in enumerate(pairs)
+    ]
+)
+
+
+@given(fragments, st.integers(1, 3))
+def test_fragments(sparse: list[tuple[int, int]], most: int) -> None:
+    """Each byte of a file is put where its block lies, and no block is taken for a hole."""
+    runs = extents.data_runs(sum(sparse[-1]) if sparse else 0, sparse)
+    blocks = [block for first, length in runs for block in range(first, first + length)]
+    assert blocks == sorted({at // BLOCK for start, length in sparse for at in range(start, start + length, 1)})
+    made = []
+    start = 1000
+    for first, length in runs:
+        for at in range(first, first + length, most):
+            made.append(extents.Extent(at, min(most, first + length - at), start))
+            start += most + 1
+    where = {extent.block + n: extent.start + n for extent in made for n in range(extent.length)}
+    have = [at for position, length in extents.placed(made, sparse) for at in range(position, position + length)]
+    want = [
+        where[at // BLOCK] * BLOCK + at % BLOCK for start, length in sparse for at in range(start, start + length)
+    ]
+    assert have == want
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 4, 5, 340, 341, 1360, 1361, 340 * 340 * 4 + 1])
+def test_extent_tree_takes_what_was_planned(count: int) -> None:
+    numbers = iter(range(10**6))
+    made = extents.tree([extents.Extent(2 * n, 1, n) for n in range(count)], numbers.__next__)
+    assert len(made.root) == extents.ROOT_SIZE
+    assert len(made.nodes) == extents.node_count(count)
+    assert all(len(content) <= BLOCK for _, content in made.nodes)
+
+
+def test_order_of_xattrs_in_a_block() -> None:
+    """The kernel looks no further than where it should have found one."""
+    names = [b"user.b", b"user.aa", b"user.a", b"trusted.a", b"security.a"]
+    found = xattrs.pack(FILE, [(name, b"v" * 100) for name in names]).block
+    assert [(one.prefix, one.name) for one in found] == [(1, b"a"), (1, b"b"), (1, b"aa"), (4, b"a"), (6, b"a")]
