@@ -177,7 +177,7 @@ class Graph:
             if not work.has_folder:
                 continue
             yield {
-                "name": f"{work.bundle}:dir",
+                "name": f"{work.bundle}:{'9p' if work.copies else 'dir'}",
                 "doc": f"writes the rootfs folder of {work.bundle}",
                 "actions": [work.make_rootfs],
                 "meta": {"heavy": work.blobs_size},
@@ -185,7 +185,7 @@ class Graph:
                 "targets": [work.places.rootfs_stamp],
                 "uptodate": [
                     Inputs(output_version=OUTPUT_VERSION, builder=work.builder),
-                    Exists(work.places.part(ROOTFS), work.places.output(ROOTFS)),
+                    Exists(work.places.part(ROOTFS), work.places.output(work.places.rootfs)),
                 ],
             }
 
@@ -258,7 +258,7 @@ class Graph:
                 "doc": f"publishes {work.bundle} in {work.places.published}",
                 "meta": {"heavy": work.blobs_size, "staged": True},
                 "file_dep": [*(work.places.part(name) for name in work.part_names), *stamps],
-                "targets": [work.places.output(name) for name in (*work.part_names, RECORD)],
+                "targets": [work.places.output(name) for name in (*work.part_names, *work.copies, RECORD)],
                 "uptodate": [Inputs(output_version=OUTPUT_VERSION, **work.facts()), Published(work.places.published)],
             }
         for bundle, error in self.broken:

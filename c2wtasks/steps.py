@@ -17,7 +17,7 @@ import msgspec
 from c2wtasks import files, fingerprint
 from c2wtasks.bundlefile.model import Bundle, Form
 from c2wtasks.catalog import publish, record, standing
-from c2wtasks.catalog.places import FORM_PREFIX, IMAGE, INITCONFIG, RECORD, ROOTFS, SPEC, Places
+from c2wtasks.catalog.places import COPIES, FORM_PREFIX, IMAGE, INITCONFIG, RECORD, ROOTFS, SPEC, Places
 from c2wtasks.catalog.record import FormFacts, Record, RootfsFacts
 from c2wtasks.errors import OutputError, SpecError, TreeError, os_reason
 from c2wtasks.layers import sameness
@@ -27,7 +27,7 @@ from c2wtasks.oci.image import ImageConfig
 from c2wtasks.rootfs import directory
 from c2wtasks.rootfs.builder import Builder
 from c2wtasks.rootfs.directory import Previous
-from c2wtasks.rootfs.forms import DIR, MAKERS, Making, is_here
+from c2wtasks.rootfs.forms import FOLDERS, MAKERS, NINE_P, Making, is_here
 from c2wtasks.sources.model import BlobPlace, Image, Layer
 from c2wtasks.tree import difference, model, treefile
 from c2wtasks.tree.apply import apply
@@ -66,11 +66,11 @@ class Work:
     @property
     def has_folder(self) -> bool:
         """Whether the root is written as a folder."""
-        return any(form.kind == DIR for form in self.bundle.forms)
+        return any(form.kind in FOLDERS for form in self.bundle.forms)
 
     @property
     def file_forms(self) -> list[Form]:
-        return [form for form in self.bundle.forms if form.kind != DIR]
+        return [form for form in self.bundle.forms if form.kind not in FOLDERS]
 
     def script_facts(self, form: Form) -> dict[str, str]:
         """What the form says of how container2wasm is to be run, beside what is in the bundle's JSON files."""
@@ -192,7 +192,7 @@ class Work:
                 one, other = (old_tars[old.layer], old.offset), (tars[new.layer], new.offset)
                 return one == other or layers.same(*one, *other, length)
 
-            return Previous(self.places.output(ROOTFS), difference.kept(stands[0], tree, same))
+            return Previous(self.places.output(self.places.rootfs), difference.kept(stands[0], tree, same))
 
     def _tar(self, number: int) -> str:
         """The tar of a layer, made again if it was evicted from the store since the layer was read."""
@@ -306,12 +306,18 @@ class Work:
         """The files of the bundle, but for its record."""
         return (IMAGE, SPEC, INITCONFIG) if self.has_rootfs else (INITCONFIG,)
 
+    @property
+    def copies(self) -> dict[str, str]:
+        """What the bundle has under a second name, for the form `9p`: that name -> the file's usual one."""
+        return COPIES if any(form.kind == NINE_P for form in self.bundle.forms) else {}
+
     def stage(self) -> None:
         """Makes the bundle ready to be published.
 
         Raises LayerError, OutputError.
         """
         contents = {name: self._read_part(name) for name in self.part_names}
+        contents |= {name: contents[part] for name, part in self.copies.items()}
         facts = self._read_stamp() if self.has_folder else None
         forms = {form.name: self._read_form(form) for form in self.file_forms}
         outputs = {name: fingerprint.of_bytes(content) for name, content in contents.items()}
@@ -324,7 +330,9 @@ class Work:
             for name, form in forms.items():
                 publish.link(self.places.form(name), form.files, new, self.default_mtime_ns)
             if self.has_folder:
-                self._put_rootfs(f"{new}/{ROOTFS}")
+                root = f"{new}/{self.places.rootfs}"
+                files.make_folders(os.path.dirname(root))
+                self._put_rootfs(root)
             self._drop_other_forms()
 
         publish.stage(self.places, {**contents, RECORD: text}, self.default_mtime_ns, put_rootfs)
@@ -423,6 +431,10 @@ class Work:
                 for place in (self.places.output, self.places.part)
             )
             outputs = {name: fingerprint.of_bytes(content) for name, content in published.items()}
+            for name, part in self.copies.items():
+                if _content(self.places.output(name)) != published[part]:
+                    return False
+                outputs[name] = outputs[part]
             for form in self.file_forms:
                 made = self._read_form(form).files
                 if made != {name: fingerprint.of_file(self.places.output(name)) for name in made}:

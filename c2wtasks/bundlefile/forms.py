@@ -97,6 +97,8 @@ def _forms(report: Report, node: Node, path: str) -> tuple[Form, ...] | None:
             else:
                 report.add(item, where, f"form '{one.name}' is given twice")
         kept.setdefault(one.name, one)
+    if "dir" in kept and "9p" in kept:
+        report.add(node, path, "'9p' has the folder of 'dir' in it", "name one of them")
     return tuple(kept.values())
 
 

@@ -13,7 +13,8 @@ import msgspec
 from c2wtasks import fingerprint
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.catalog import record
-from c2wtasks.catalog.places import IMAGE, RECORD, ROOTFS, Places
+from c2wtasks.catalog.places import IMAGE, RECORD, Places
+from c2wtasks.catalog.publish import folders_of
 from c2wtasks.catalog.record import Record, RootfsFacts
 from c2wtasks.errors import os_reason
 from c2wtasks.finding import Finding, missing, shown
@@ -102,7 +103,7 @@ class _Audit:
             return self.result
         mtime_ns = self.known.mtime_ns if have.config_digest == self.known.config_digest else found.st_mtime_ns
         self.metadata(folder, found, _FOLDER_MODE, (found.st_uid, found.st_gid), mtime_ns)
-        wanted = {RECORD, *have.outputs, *([ROOTFS] if have.rootfs is not None else [])}
+        wanted = {RECORD, *have.outputs, *([self.places.rootfs] if have.rootfs is not None else [])}
         for name in _extra(folder, wanted):
             self.find(self.places.output(name), "entry", "none", "an extra one")
         for name in sorted({RECORD, *have.outputs}):
@@ -195,7 +196,7 @@ class _Audit:
             msgspec.to_builtins(facts) | {"layers": [layer.diff_id for layer in have.layers]},
         ):
             self.find(self.places.record, key if key.startswith("layers") else f"rootfs.{key}", want, is_now)
-        path = self.places.output(ROOTFS)
+        path = self.places.output(self.places.rootfs)
         as_image = facts.owners == "image"
         group = folder.st_gid
         if not as_image:
@@ -238,7 +239,7 @@ class _Audit:
 
 def _extra(folder: str, wanted: set[str]) -> list[str]:
     """What lies in the folder beside the paths `wanted`, and the folders that these are in."""
-    folders = {path[:at] for path in wanted for at, sign in enumerate(path) if sign == "/"}
+    folders = set(folders_of(wanted))
     found = []
     todo = [""]
     while todo:

@@ -2,7 +2,7 @@
 
 <output>/catalog.json
 <output>/<name>/<platform>/          published: what consumers read, replaced whole by one rename
-    rootfs/  image.json  spec.json  initconfig.json  bundle.json
+    rootfs/  image.json  spec.json  initconfig.json  bundle.json  and the files of other forms
 <output>/.parts/<name>/<platform>/   private: what the tasks of the bundle made, for the next run and for publishing
     tree  rootfs/  rootfs.json  image.json  spec.json  initconfig.json
     form-NAME/  form-NAME.json       a form that is files: those that are published, as hard links; and what they are
@@ -19,6 +19,9 @@ from c2wtasks.bundlefile.model import Bundle
 PARTS = ".parts"
 FORM_PREFIX = "form-"
 IMAGE, SPEC, INITCONFIG, RECORD, ROOTFS = "image.json", "spec.json", "initconfig.json", "bundle.json", "rootfs"
+IN_9P = f"9p/{ROOTFS}"
+COPIES = {"9p/config/config.json": SPEC, "9p/config/imageconfig.json": IMAGE}
+"""What the form `9p` has of the bundle's other files, by its own names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +30,13 @@ class Places:
 
     published: str
     parts: str
+    rootfs: str = ROOTFS  # where the root lies in the published folder
 
     @classmethod
     def of(cls, output: str, bundle: Bundle) -> Places:
         inside = f"{bundle.name}/{bundle.platform.folder}"
-        return cls(f"{output}/{inside}", f"{output}/{PARTS}/{inside}")
+        rootfs = IN_9P if any(form.kind == "9p" for form in bundle.forms) else ROOTFS
+        return cls(f"{output}/{inside}", f"{output}/{PARTS}/{inside}", rootfs)
 
     @property
     def tree(self) -> str:

@@ -10,7 +10,7 @@ import msgspec
 
 from c2wtasks import files
 from c2wtasks.catalog import record
-from c2wtasks.catalog.places import PARTS, RECORD, ROOTFS, Places
+from c2wtasks.catalog.places import IN_9P, PARTS, RECORD, ROOTFS, Places
 from c2wtasks.errors import OutputError, os_reason
 
 _AT_FDCWD = -100
@@ -36,9 +36,14 @@ def stage(places: Places, contents: Mapping[str, bytes], mtime_ns: int, put_root
             files.make_folders(os.path.dirname(places.published))
             os.makedirs(new)
             for name, content in contents.items():
-                files.write_unpublished(f"{new}/{name}", content, mtime_ns)
+                path = f"{new}/{name}"
+                files.make_folders(os.path.dirname(path))
+                files.write_unpublished(path, content, mtime_ns)
             put_rootfs(new)  # last: a root that was moved here is told by the record beside it, if we are killed
             os.chmod(new, 0o755)
+            for folder in folders_of([*contents, places.rootfs]):
+                if os.path.isdir(f"{new}/{folder}"):
+                    os.utime(f"{new}/{folder}", ns=(mtime_ns, mtime_ns))
             os.utime(new, ns=(mtime_ns, mtime_ns))
     except OSError as error:
         size = sum(map(len, contents.values()))
@@ -52,18 +57,18 @@ def link(folder: str, paths: Iterable[str], new: str, mtime_ns: int) -> None:
 
     Raises OSError.
     """
-    made: dict[str, None] = {}
-    for path in sorted(paths):
-        above = os.path.dirname(path)
-        while above and above not in made:
-            made[above] = None
-            above = os.path.dirname(above)
-    for above in sorted(made):
+    folders = folders_of(paths)
+    for above in folders:
         files.make_folders(f"{new}/{above}")
     for path in paths:
         os.link(f"{folder}/{path}", f"{new}/{path}")
-    for above in made:
+    for above in folders:
         os.utime(f"{new}/{above}", ns=(mtime_ns, mtime_ns))
+
+
+def folders_of(paths: Iterable[str]) -> list[str]:
+    """The folders that the paths lie in, each after the one above it."""
+    return sorted({path[:at] for path in paths for at, sign in enumerate(path) if sign == "/"})
 
 
 def publish(staged: Sequence[Places], output: str) -> dict[Places, OutputError]:
@@ -187,8 +192,9 @@ def _take_back_root(places: Places) -> None:
             wanted = record.decode_rootfs(stream.read())
         ready = record.read(f"{new}/{RECORD}")
         if ready is not None and ready.rootfs == wanted and not os.path.lexists(waiting):
-            os.rename(f"{new}/{ROOTFS}", waiting)
-    except (OSError, msgspec.MsgspecError):  # there is none, or not such a one: it is written again
+            root = next(path for path in (f"{new}/{ROOTFS}", f"{new}/{IN_9P}") if os.path.isdir(path))
+            os.rename(root, waiting)
+    except (OSError, StopIteration, msgspec.MsgspecError):  # there is none, or not such a one: it is written again
         pass
 
 

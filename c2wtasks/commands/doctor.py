@@ -10,7 +10,7 @@ import msgspec
 from c2wtasks.commands.ours import FINE, NOT_FINE, OurCommand
 from c2wtasks.commands.why import JSON
 from c2wtasks.rootfs.builder import builder
-from c2wtasks.rootfs.forms import DIR, MAKERS
+from c2wtasks.rootfs.forms import FOLDERS, MAKERS
 
 
 class Health(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -37,7 +37,10 @@ class Doctor(OurCommand):
     def _execute(self, as_json: bool) -> int:
         self.no_words()
         used = {form.kind for bundle in self.graph.file.bundles for form in bundle.forms}
-        forms = [_dir(DIR in used), *(_health(kind, kind in used) for kind in MAKERS)]
+        forms = [
+            *(_folder(kind, kind in used) for kind in FOLDERS),
+            *(_health(kind, kind in used) for kind in MAKERS),
+        ]
         works = all(one.works for one in forms if one.used)
         if as_json:
             self.show_json({"works": works, "forms": forms})
@@ -46,9 +49,9 @@ class Doctor(OurCommand):
         return FINE if works else NOT_FINE
 
 
-def _dir(used: bool) -> Health:
+def _folder(kind: str, used: bool) -> Health:
     note = "" if builder().complete else "of this user's own files and without devices, as it may not chown or mknod"
-    return Health(DIR, True, used, note=note)
+    return Health(kind, True, used, note=note)
 
 
 def _health(kind: str, used: bool) -> Health:

@@ -10,13 +10,16 @@ from functools import cache
 from typing import cast
 
 from c2wtasks.bundlefile.model import Bundle, Form
-from c2wtasks.rootfs import context, ext4, imagemounter, iso, tar
+from c2wtasks.rootfs import context, cpio, ext4, imagemounter, iso, tar
 from c2wtasks.rootfs.compressing import Compression
 from c2wtasks.rootfs.directory import Tars
 from c2wtasks.tree.graft import AddedFile, grafted
 from c2wtasks.tree.treefile import TreeFile
 
-DIR = "dir"
+DIR, NINE_P = "dir", "9p"
+FOLDERS = (DIR, NINE_P)
+"""The forms whose root is a folder of real files: `rootfs/`, or `9p/rootfs/` beside the files of the runtime bundle,
+as container2wasm mounts them where the bundle is external."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,10 @@ def _tar(making: Making, form: Form, folder: str) -> None:
     tar.write(making.tree, making.tars, f"{folder}/rootfs.tar{suffix}", compression=compression, level=level)
 
 
+def _cpio(making: Making, _form: Form, folder: str) -> None:
+    cpio.write(making.tree, making.tars, f"{folder}/rootfs.cpio")
+
+
 def _context(making: Making, _form: Form, folder: str) -> None:
     os.mkdir(f"{folder}/context")
     context.write(*making.whole("out/"), f"{folder}/context", making.bundle)
@@ -117,6 +124,7 @@ def _always(_form: Form) -> bool:
 
 MAKERS: dict[str, Maker] = {
     "tar": Maker(_tar),
+    "cpio": Maker(_cpio),
     "iso": Maker(_iso, _is_whole),
     "ext4": Maker(_ext4),
     "context": Maker(_context, _always),
