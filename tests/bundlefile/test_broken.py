@@ -205,15 +205,33 @@ ONE_FILE: list[tuple[str, str, list[str]]] = [
         "3:23: defaults.platforms: 'platforms' is also set at bundle.yaml:2:12; keep one of them"
     ]),
     # -- forms
-    ("later form", "images:\n  web:\n    source: oci:a\n    rootfs: [dir, iso]\n", [
-        "4:19: images.web.rootfs[1]: form 'iso' is not supported yet (dir is)"
-    ]),
     ("unknown form", IMAGES + "defaults: {rootfs: [dri, qcow2]}\n", [
         "2:21: defaults.rootfs[0]: unknown form 'dri'; did you mean 'dir'?",
-        "2:26: defaults.rootfs[1]: unknown form 'qcow2'; known: dir",
+        "2:26: defaults.rootfs[1]: unknown form 'qcow2'; known: dir, tar, cpio, iso, ext4, squashfs, erofs, context, "
+        "imagemounter, 9p",
     ]),
-    ("form with options", IMAGES + "defaults: {rootfs: [{form: iso}]}\n", [
-        "2:21: defaults.rootfs[0]: a form written as a mapping is not supported yet; write its name alone: dir"
+    ("form with an unknown option", IMAGES + "defaults: {rootfs: [{form: iso, tre: vm}, {form: cpio, size: 1G}]}\n", [
+        "2:33: defaults.rootfs[0].tre: form 'iso' has no such option; did you mean 'tree'?",
+        "2:54: defaults.rootfs[1].size: form 'cpio' has no such option; it has none",
+    ]),
+    ("form without a name", IMAGES + "defaults: {rootfs: [{size: 1G}]}\n", [
+        "2:21: defaults.rootfs[0]: 'form' is missing; write e.g. {form: iso, tree: vm}"
+    ]),
+    ("options of forms", IMAGES + "defaults: {rootfs: [{form: iso, tree: VM}, {form: ext4, size: big, journal: yes}]}\n", [
+        "2:39: defaults.rootfs[0].tree: 'VM' is not one of rootfs, vm; did you mean 'vm'?",
+        "2:76: defaults.rootfs[1].journal: expected true or false, found the string 'yes'; write true, without quotes",
+        "2:63: defaults.rootfs[1].size: expected a size, found the string 'big'; write e.g. 500M, 20G or 1.5T",
+    ]),
+    ("levels", IMAGES + "defaults: {rootfs: [{form: tar, level: 1}, {form: tar, compression: gzip, level: 9}]}\n", [
+        "2:39: defaults.rootfs[0].level: there is no compression; add compression: zstd",
+        "2:81: defaults.rootfs[1].level: gzip has the levels 1 to 3",
+    ]),
+    ("folder twice", IMAGES + "defaults: {rootfs: [9p, dir]}\n", [
+        "2:20: defaults.rootfs: '9p' has the folder of 'dir' in it; name one of them"
+    ]),
+    ("form twice, with options", IMAGES + "defaults: {rootfs: [tar, {form: tar}, {form: iso, tree: vm}, {form: iso, tree: vm}]}\n", [
+        "2:26: defaults.rootfs[1]: form 'tar' is given twice",
+        "2:62: defaults.rootfs[3]: form 'iso-vm' is given twice",
     ]),
     ("form twice", IMAGES + "defaults: {rootfs: [dir, dir]}\n", ["2:26: defaults.rootfs[1]: 'dir' is given twice"]),
     # -- booleans

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from c2wtasks.bundlefile.load import load
-from c2wtasks.bundlefile.model import Boot, BundleFile, Position, Process
+from c2wtasks.bundlefile.model import Boot, Form, BundleFile, Position, Process
 from c2wtasks.oci.platform import Platform
 
 OWN = replace(Platform.own(), os="linux")
@@ -29,7 +29,7 @@ def test_defaults(catalog):
     (bundle,) = loaded.bundles
     assert str(bundle) == f"hello@{OWN}"
     assert (bundle.source.text, bundle.path) == ("oci:examples/hello", "examples/hello")
-    assert (bundle.profile, bundle.forms, bundle.same_owner) == ("v0.8", ("dir",), True)
+    assert (bundle.profile, bundle.forms, bundle.same_owner) == ("v0.8", (Form("dir"),), True)
     assert (bundle.boot, bundle.process) == (Boot(), Process())
     assert bundle.position == Position("bundle.yaml", 2, 3)
 

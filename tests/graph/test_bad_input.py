@@ -471,7 +471,7 @@ YAML: list[tuple[str, str, list[str]]] = [
     ("wrong type", GOOD + "platforms: linux/amd64\n", ["bundle.yaml:2:12: platforms: expected a list of platforms, found the string 'linux/amd64'; write [linux/amd64]"]),
     ("platform twice", GOOD + "platforms: [linux/arm64, linux/aarch64]\n", ["bundle.yaml:2:26: platforms[1]: 'linux/aarch64' is given twice (it is linux/arm64)"]),
     ("name", "images: {'a=b': 'oci:good'}\n", ["bundle.yaml:1:10: images: 'a=b' is not a name for an image; use letters, digits, '.', '_' and '-', the first a letter or digit"]),
-    ("later form", "images:\n  good:\n    source: oci:good\n    rootfs: [dir, iso]\n", ["bundle.yaml:4:19: images.good.rootfs[1]: form 'iso' is not supported yet (dir is)"]),
+    ("unknown form", "images:\n  good:\n    source: oci:good\n    rootfs: [dir, isp]\n", ["bundle.yaml:4:19: images.good.rootfs[1]: unknown form 'isp'; did you mean 'iso'?"]),
     ("no such file to include", GOOD + "include: [teams/*.yaml]\n", ["bundle.yaml:2:11: include[0]: 'teams/*.yaml' matches no file"]),
     ("alias bomb", "x:\n- &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(f"- &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10)), ["bundle.yaml:6:43: alias '*a3': aliases repeat more than 100000 nodes"]),
     ("several mistakes", "profil: v0.3\nimages: {good: 'oci:good', bad: }\noutput: .\n", [
