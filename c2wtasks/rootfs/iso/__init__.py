@@ -15,8 +15,9 @@ What is not:
   0 with a minor number above 255. So are images of 8 TiB or more.
 
 What Linux shows in another way than the image has it, whoever wrote that: the names of one file are files of their
-own, though each says how many names there are; a name of 254 or 255 bytes is its first 253; a name of a single byte
-above 0x7f, or 0x01, is listed but cannot be opened; up to 6.1 at least, times outside 1901 to 2038 are others within.
+own, though each says how many names there are; a name of 254 or 255 bytes is its first 253; a name of the single byte
+0x01 is listed but cannot be opened, nor can, up to Linux 6.1 on x86, one of a single byte above 0x7f; up to 6.1 at
+least, times outside 1901 to 2038 are others within.
 """
 
 from c2wtasks.rootfs.iso.writer import write

@@ -20,7 +20,8 @@ SECTION = 2**32 - BLOCK
 MAX_SECTIONS = 100
 """How many extents of a file Linux reads."""
 
-_SYSTEM_AREA = bytes(16 * BLOCK)
+_DESCRIPTORS = 16  # the block after the system area, which nothing is in
+_FIRST_TABLE = _DESCRIPTORS + 2
 _TYPES = {
     DIRECTORY: stat.S_IFDIR,
     FILE: stat.S_IFREG,
@@ -50,8 +51,14 @@ def layout(tree: TreeFile, volume_id: str, created_ns: int) -> Layout:
     """Raises OutputError for what neither the format nor Linux's reading of it can hold."""
     _check(tree.nodes)
     extents, content_blocks = _contents(tree.nodes)
-    head = _Directories(tree.nodes, extents).image(volume_id, created_ns, content_blocks)
-    return Layout(head, extents, len(head) + content_blocks * BLOCK)
+    head = _Head(tree.nodes, extents)
+    space = blocks(len(head.content)) + content_blocks
+    if space >= 2**32:
+        raise OutputError(
+            f"it would take {space * BLOCK} bytes, more than an ISO 9660 image can have", hint=_OTHER_FORM
+        )
+    head.complete(volume_id, created_ns, space)
+    return Layout(head.content, extents, space * BLOCK)
 
 
 def _check(nodes: list[Node]) -> None:
@@ -89,29 +96,30 @@ def _link_counts(nodes: list[Node]) -> list[int]:
     return counts
 
 
-class _Directories:
-    """The directories in the order of the path table: of each its records and, at once after them, the areas that
-    continue these. (bsdtar, which reads an image as a stream, finds them nowhere else.)
+class _Head:
+    """All of an image that comes before the contents of files, as `content`: descriptors and path tables, then the
+    directories in the order of these tables, of each the records and at once after them the areas that continue these
+    (bsdtar, which reads an image as a stream, finds them nowhere else).
 
-    What is where in the image is filled in last of all, when it is known how much there is in front of it.
+    Where a directory or a content lies is filled in last of all, when all of that is known.
     """
 
     def __init__(self, nodes: list[Node], extents: Sequence[int]) -> None:
         self.nodes = nodes
         self.extents = extents
         self.links = _link_counts(nodes)
-        self.order = [ROOT]
-        self.number = {ROOT: 1}  # in the path table, by the index of the node
+        self.order = [ROOT]  # of the path table
+        self.number = {ROOT: 1}  # in it, by the index of the node
         self.identifiers = {ROOT: _SELF}
         self.entries = self._sorted_entries()
-        self.content = bytearray()
-        self.start: dict[int, int] = {}  # of a directory, the block from the first directory's on
-        self.size: dict[int, int] = {}  # in bytes, without the areas
+        self.table_size = records.path_table_size(self.identifiers[index] for index in self.order)
+        self.content = bytearray((_FIRST_TABLE + 2 * blocks(self.table_size)) * BLOCK)
+        self.extent: dict[int, int] = {}  # of a directory
+        self.size: dict[int, int] = {}  # of a directory's records, in bytes
         self.areas = rockridge.Areas()  # of the directory at work
         self.continued: list[int] = []  # where the CEs in its records begin
         self.of_directories: list[tuple[int, int]] = []  # where a record begins, and the directory it is of
         self.of_contents = array("Q"), array("Q")  # where a record begins, and its content's block as in `extents`
-        self.of_areas: list[tuple[int, int]] = []  # where a CE begins, and the block that it counts from
         for directory in self.order:
             self._add_directory(directory)
 
@@ -137,7 +145,7 @@ class _Directories:
 
     def _add_directory(self, directory: int) -> None:
         content, nodes = self.content, self.nodes
-        self.start[directory] = len(content) // BLOCK
+        start = len(content)
         self._add_reference(_SELF, directory, first=directory == ROOT)
         self._add_reference(_PARENT, nodes[directory].parent)
         for index in self.entries.pop(directory):
@@ -146,13 +154,18 @@ class _Directories:
             else:
                 self._add_leaf(index)
         records.fill(content)
-        areas_at = len(content)
-        self.size[directory] = areas_at - self.start[directory] * BLOCK
-        self.continued += [areas_at + at for at in self.areas.references]
-        self.of_areas += [(at, areas_at // BLOCK) for at in self.continued]
-        content += self.areas.content
+        self.extent[directory] = start // BLOCK
+        self.size[directory] = len(content) - start
+        self._add_areas()
+
+    def _add_areas(self) -> None:
+        content, areas = self.content, self.areas
+        start = len(content)
+        content += areas.content
         records.fill(content)
-        self.areas.clear()
+        for at in (*self.continued, *(start + at for at in areas.references)):
+            rockridge.place_continuation(content, at, start // BLOCK)
+        areas.clear()
         self.continued.clear()
 
     def _add_reference(self, name: bytes, directory: int, *, first: bool = False) -> None:
@@ -208,39 +221,27 @@ class _Directories:
             self.continued.append(at + records.system_use_at(name) + continued_at)
         return at
 
-    def image(self, volume_id: str, created_ns: int, content_blocks: int) -> bytearray:
-        """All of the image up to the first content, of `content_blocks`."""
-        table_size = records.path_table_size(self.identifiers[index] for index in self.order)
-        table_blocks = blocks(table_size)
-        first_table = blocks(len(_SYSTEM_AREA)) + 2
-        first_directory = first_table + 2 * table_blocks
-        first_content = first_directory + blocks(len(self.content))
-        space = first_content + content_blocks
-        if space >= 2**32:
-            raise OutputError(
-                f"it would take {space * BLOCK} bytes, more than an ISO 9660 image can have", hint=_OTHER_FORM
-            )
-        self._fill_in(first_directory, first_content)
-        table = [
-            (self.identifiers[index], first_directory + self.start[index], self.number[self.nodes[index].parent])
-            for index in self.order
-        ]
-        root = bytearray(record(_SELF, DIRECTORY_FLAG, 0, self._recorded(ROOT)))
-        records.place_directory(root, 0, first_directory, self.size[ROOT])
-        head = bytearray(_SYSTEM_AREA)
-        head += records.primary_descriptor(volume_id, created_ns, space, table_size, first_table, root)
-        head += records.TERMINATOR
-        for order in "<>":
-            head += records.path_table(table, order)
-            records.fill(head)
-        head += self.content
-        return head
-
-    def _fill_in(self, first_directory: int, first_content: int) -> None:
+    def complete(self, volume_id: str, created_ns: int, space: int) -> None:
+        """Fills in what could not be known before. `space` are the blocks of the whole image."""
         content = self.content
+        first_content = blocks(len(content))
         for at, directory in self.of_directories:
-            records.place_directory(content, at, first_directory + self.start[directory], self.size[directory])
+            records.place_directory(content, at, self.extent[directory], self.size[directory])
         for at, block in zip(*self.of_contents, strict=True):
             records.place(content, at, first_content + block)
-        for at, block in self.of_areas:
-            rockridge.place_continuation(content, at, first_directory + block)
+        root = bytearray(record(_SELF, DIRECTORY_FLAG, 0, self._recorded(ROOT)))
+        records.place_directory(root, 0, self.extent[ROOT], self.size[ROOT])
+        self._put(
+            _DESCRIPTORS,
+            records.primary_descriptor(volume_id, created_ns, space, self.table_size, _FIRST_TABLE, root),
+        )
+        self._put(_DESCRIPTORS + 1, records.TERMINATOR)
+        table = [
+            (self.identifiers[index], self.extent[index], self.number[self.nodes[index].parent])
+            for index in self.order
+        ]
+        self._put(_FIRST_TABLE, records.path_table(table, "<"))
+        self._put(_FIRST_TABLE + blocks(self.table_size), records.path_table(table, ">"))
+
+    def _put(self, block: int, part: bytes) -> None:
+        self.content[block * BLOCK : block * BLOCK + len(part)] = part
