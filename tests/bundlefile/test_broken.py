@@ -212,19 +212,19 @@ ONE_FILE: list[tuple[str, str, list[str]]] = [
     ]),
     ("form with an unknown option", IMAGES + "defaults: {rootfs: [{form: iso, tre: vm}, {form: cpio, size: 1G}]}\n", [
         "2:33: defaults.rootfs[0].tre: form 'iso' has no such option; did you mean 'tree'?",
-        "2:54: defaults.rootfs[1].size: form 'cpio' has no such option; it has none",
+        "2:56: defaults.rootfs[1].size: form 'cpio' has no such option; it has none",
     ]),
     ("form without a name", IMAGES + "defaults: {rootfs: [{size: 1G}]}\n", [
         "2:21: defaults.rootfs[0]: 'form' is missing; write e.g. {form: iso, tree: vm}"
     ]),
     ("options of forms", IMAGES + "defaults: {rootfs: [{form: iso, tree: VM}, {form: ext4, size: big, journal: yes}]}\n", [
         "2:39: defaults.rootfs[0].tree: 'VM' is not one of rootfs, vm; did you mean 'vm'?",
-        "2:76: defaults.rootfs[1].journal: expected true or false, found the string 'yes'; write true, without quotes",
         "2:63: defaults.rootfs[1].size: expected a size, found the string 'big'; write e.g. 500M, 20G or 1.5T",
+        "2:77: defaults.rootfs[1].journal: expected true or false, found the string 'yes'; write true, without quotes",
     ]),
     ("levels", IMAGES + "defaults: {rootfs: [{form: tar, level: 1}, {form: tar, compression: gzip, level: 9}]}\n", [
-        "2:39: defaults.rootfs[0].level: there is no compression; add compression: zstd",
-        "2:81: defaults.rootfs[1].level: gzip has the levels 1 to 3",
+        "2:40: defaults.rootfs[0].level: there is no compression; add compression: zstd",
+        "2:82: defaults.rootfs[1].level: gzip has the levels 1 to 3",
     ]),
     ("folder twice", IMAGES + "defaults: {rootfs: [9p, dir]}\n", [
         "2:20: defaults.rootfs: '9p' has the folder of 'dir' in it; name one of them"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from c2wtasks.bundlefile.load import load
-from c2wtasks.bundlefile.model import Boot, Form, BundleFile, Position, Process
+from c2wtasks.bundlefile.model import Boot, BundleFile, Form, Position, Process
 from c2wtasks.oci.platform import Platform
 
 OWN = replace(Platform.own(), os="linux")
