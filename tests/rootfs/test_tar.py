@@ -349,10 +349,6 @@ def test_hundreds_of_thousands_of_names_in_little_memory_and_time(tmp_path: Path
     kilobytes, seconds = done.stdout.split()
     assert int(kilobytes) < 20_000
     assert float(seconds) < 20
-    with tarfile.open(tmp_path / "out") as archive:
-        names = links = 0
-        for member in archive:
-            archive.members = []  # else it keeps them all
-            names += 1
-            links += member.islnk() and member.linkname == "links/000000"
-    assert (names, links) == (170_500, 69_999)
+    content = (tmp_path / "out").read_bytes()
+    links = sum(entry.target == b"links/000000" for entry in read_entries(content))
+    assert (sum(1 for _ in read_entries(content)), links) == (170_500, 69_999)
