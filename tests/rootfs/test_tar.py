@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from c2wtasks.errors import OutputError
 from c2wtasks.layers.decompress import plain_chunks
@@ -100,6 +100,20 @@ def test_random_trees(made: RandomTree) -> None:
         file.write(content)
         file.flush()
         assert reading.by_python(Path(file.name)) == lines
+
+
+@needs_root
+@settings(max_examples=25)
+@given(trees())
+def test_random_trees_by_tools(made: RandomTree) -> None:
+    lines = roots.of_tree(made.tree, [made.tar])
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "a").write_bytes(write(made.tree, made.tar))
+        command = ["tar", "--xattrs", "--xattrs-include=*", "--numeric-owner", "-xpf", folder / "a"]
+        assert reading.by_tool(folder / "gnu", "tar", command) == lines
+        command = ["bsdtar", "--numeric-owner", "-xpf", folder / "a"]
+        assert reading.by_tool(folder / "bsd", "libarchive-tools", command)[1:] == lines[1:]
 
 
 def write(tree: TreeFile, content: bytes) -> bytes:
