@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from c2wtasks.errors import OutputError
 from c2wtasks.rootfs import cpio
 from c2wtasks.rootfs.pieces import size
+from c2wtasks.tree import treefile
 from c2wtasks.tree.model import CHARACTER, FIFO, SYMLINK, Inode
 from c2wtasks.tree.treefile import Node, TreeFile
 from tests.rootfs import initramfs, reading
@@ -80,7 +81,7 @@ def of_symlinks(tree: TreeFile) -> dict[str, str]:
     """The lines of further names of symlinks, and those they have where each name is a symlink of its own."""
     held = as_held(tree)
     apart = without_symlinks_of_more_names(held)
-    joined, alone = (roots.treefile.dump(one) for one in (held, apart))
+    joined, alone = (treefile.dump(one) for one in (held, apart))
     return {one: other for one, other in zip(joined, alone, strict=True) if one != other}
 
 

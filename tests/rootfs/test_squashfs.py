@@ -55,7 +55,7 @@ def test_a_kernel_reads_it(tmp_path: Path, compression: Compression) -> None:
     tree, tars = nasty.nasty(tmp_path)
     squashfs.write(tree, tars.__getitem__, str(tmp_path / "out"), compression=compression)
     with mounted(tmp_path / "out", tmp_path / "mount") as folder:
-        read = roots.of_folder(folder)
+        read = roots.of_folder(str(folder))
     lines = roots.of_tree(tree, [Path(path).read_bytes() for path in tars])
     assert [as_held(line) for line in read] == [as_held(line) for line in lines]
 

@@ -56,7 +56,7 @@ def test_python_reads_it(written: Written) -> None:
 
 @needs_root
 def test_gnu_tar_reads_it(written: Written, tmp_path: Path) -> None:
-    command = ["tar", "--xattrs", "--xattrs-include=*", "--numeric-owner", "-xpf", written.archive]
+    command = ["tar", "--xattrs", "--xattrs-include=*", "--numeric-owner", "-xpf", str(written.archive)]
     read = reading.by_tool(tmp_path / "root", "tar", command)
     assert read == without(written.lines, lambda line: line.replace(" user.%3D=", " user.=="))
 
@@ -64,7 +64,7 @@ def test_gnu_tar_reads_it(written: Written, tmp_path: Path) -> None:
 @needs_root
 def test_bsdtar_reads_it(written: Written, tmp_path: Path) -> None:
     read = reading.by_tool(
-        tmp_path / "root", "libarchive-tools", ["bsdtar", "--numeric-owner", "-xpf", written.archive]
+        tmp_path / "root", "libarchive-tools", ["bsdtar", "--numeric-owner", "-xpf", str(written.archive)]
     )
 
     def fractions_before_1970(line: str) -> str:
@@ -110,9 +110,9 @@ def test_random_trees_by_tools(made: RandomTree) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "a").write_bytes(write(made.tree, made.tar))
-        command = ["tar", "--xattrs", "--xattrs-include=*", "--numeric-owner", "-xpf", folder / "a"]
+        command = ["tar", "--xattrs", "--xattrs-include=*", "--numeric-owner", "-xpf", str(folder / "a")]
         assert reading.by_tool(folder / "gnu", "tar", command) == lines
-        command = ["bsdtar", "--numeric-owner", "-xpf", folder / "a"]
+        command = ["bsdtar", "--numeric-owner", "-xpf", str(folder / "a")]
         assert reading.by_tool(folder / "bsd", "libarchive-tools", command)[1:] == lines[1:]
 
 
