@@ -13,19 +13,20 @@ sys.path.insert(0, str(PROJECT))
 from tests.support.images import Layer, Layout  # noqa: E402
 
 
-class _Quiet(Layout):
-    """A layout that writes its index once, not for each image."""
+class QuietLayout(Layout):
+    """A layout that writes its index once, in `finish`, not for each image."""
 
     def write_index(self) -> None:
-        if getattr(self, "done", True):
-            super().write_index()
+        pass
+
+    def finish(self) -> None:
+        super().write_index()
 
 
 def generate(folder: Path, bundles: int) -> None:
     """A catalog of that many bundles (1.5 x as many distinct layers, and one), with the project's dodo.py."""
     folder.mkdir(parents=True)
-    layout = _Quiet(folder / "layout")
-    layout.done = False  # type: ignore[attr-defined]
+    layout = QuietLayout(folder / "layout")
     base = Layer.of({"etc/passwd": "root:x:0:0::/:/bin/sh\n", "bin/sh": "x"}, "gzip")
     images = {}
     for number in range(bundles):
@@ -33,7 +34,6 @@ def generate(folder: Path, bundles: int) -> None:
         top = Layer.of({f"top/{number}": "t"}, "gzip")
         layout.image(base, middle, top, tag=f"t{number}", cmd=["sh"])
         images[f"image{number}"] = f"oci:layout:t{number}"
-    layout.done = True  # type: ignore[attr-defined]
-    layout.write_index()
+    layout.finish()
     (folder / "bundle.yaml").write_text(json.dumps({"platforms": ["linux/amd64"], "images": images}))
     shutil.copy(PROJECT / "dodo.py", folder)

@@ -34,7 +34,8 @@ def size(piece: Piece) -> int:
 def paths(nodes: list[Node]) -> Iterator[bytes]:
     """The path of each node in turn, relative to the root, whose own is b"".
 
-    One prefix grows and shrinks, as all paths of a deep tree would take too much memory.
+    One prefix grows and shrinks, as all paths of a deep tree would take too much memory: what is in a directory comes
+    right after it, as `treefile.flatten` has it.
     """
     prefix = bytearray()
     open_folders = [(ROOT, 0)]  # (index of the directory's node, how much of the prefix names what is in it)

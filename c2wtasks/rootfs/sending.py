@@ -48,11 +48,15 @@ def to_file(path: str, pieces: Pieces, tree: TreeFile, tars: Tars, compressor: C
 def to_descriptor(descriptor: int, pieces: Pieces, tree: TreeFile, tars: Tars) -> None:
     """Writes the pieces of the tree where `descriptor` stands: a pipe, or a file.
 
-    Raises OSError (BrokenPipeError where nobody reads on), and what `pieces` and `tars` raise.
+    Raises BrokenPipeError where nobody reads on, OutputError, and what `pieces` and `tars` raise.
     """
     sender = _Sender(tars)
     try:
         sender.send(pieces(tree), _Plain(descriptor))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"{sender.where(tree)}: {os_reason(error)}") from error
     finally:
         sender.close()
 

@@ -57,7 +57,7 @@ def write(
 def stream(tree: TreeFile, tars: Tars, descriptor: int) -> None:
     """Writes the tar of the tree where `descriptor` stands: a pipe, or a file.
 
-    Raises OSError (BrokenPipeError where nobody reads on), OutputError, and what `tars` raises.
+    Raises BrokenPipeError where nobody reads on, OutputError, and what `tars` raises.
     """
     sending.to_descriptor(descriptor, pieces, tree, tars)
 

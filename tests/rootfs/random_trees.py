@@ -70,7 +70,7 @@ def trees(draw: st.DrawFn) -> RandomTree:
 
     modes = st.integers(0, 0o7777)
     root = Inode(DIRECTORY, 0o755, mtime_ns=draw(times), children={})
-    folders, leaves = [root], []
+    folders, leaves = [root], list[Inode]()
     for name in draw(st.lists(parts, max_size=12)):
         folder = draw(st.sampled_from(folders))
         if name in folder.names():

@@ -77,7 +77,7 @@ def by_ourselves(content: bytes) -> list[str]:
     return roots.of_tree(treefile.flatten(root, [], default_mtime_ns=-1), [content])
 
 
-def by_tool(folder: Path, package: str, command: Iterable[str | Path], archive: Path | None = None) -> list[str]:
+def by_tool(folder: Path, package: str, command: Iterable[str], archive: Path | None = None) -> list[str]:
     """With a command that unpacks an archive, its input if it is given, to where it is run."""
     folder.mkdir()
     try:
@@ -86,7 +86,7 @@ def by_tool(folder: Path, package: str, command: Iterable[str | Path], archive: 
     except FileNotFoundError as error:
         pytest.skip(f"{error.filename} is not installed: apt-get install {package}")
     assert done.returncode == 0, done.stderr.decode("utf-8", "backslashreplace")
-    return roots.of_folder(folder)
+    return roots.of_folder(str(folder))
 
 
 def without(lines: Iterable[str], *changes: Callable[[str], str]) -> list[str]:

@@ -11,11 +11,12 @@ from typing import NamedTuple
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from c2wtasks.errors import OutputError
 from c2wtasks.rootfs import cpio
 from c2wtasks.rootfs.pieces import size
+from c2wtasks.tree import treefile
 from c2wtasks.tree.model import CHARACTER, FIFO, SYMLINK, Inode
 from c2wtasks.tree.treefile import Node, TreeFile
 from tests.rootfs import initramfs, reading
@@ -63,23 +64,24 @@ def without_symlinks_of_more_names(tree: TreeFile) -> TreeFile:
     return TreeFile(tree.layers, nodes)
 
 
+def mtimes_that_gnu_cpio_leaves_alone(line: str) -> str:
+    return re.sub(r"( [dl] \d{4} \d+:\d+) \d+", r"\1", line)
+
+
 @needs_root
 def test_gnu_cpio_reads_it(written: Written, tmp_path: Path) -> None:
     read = reading.by_tool(tmp_path / "root", "cpio", ["cpio", "-idm", "--quiet"], written.archive)
 
-    def mtimes_that_it_leaves_alone(line: str) -> str:
-        return re.sub(r"( [dl] \d{4} \d+:\d+) \d+", r"\1", line)
-
     symlinks = of_symlinks(written.tree)
     want = [symlinks.get(line, line) for line in written.lines]
-    assert without(read, mtimes_that_it_leaves_alone) == without(want, mtimes_that_it_leaves_alone)
+    assert without(read, mtimes_that_gnu_cpio_leaves_alone) == without(want, mtimes_that_gnu_cpio_leaves_alone)
 
 
 def of_symlinks(tree: TreeFile) -> dict[str, str]:
     """The lines of further names of symlinks, and those they have where each name is a symlink of its own."""
     held = as_held(tree)
     apart = without_symlinks_of_more_names(held)
-    joined, alone = (roots.treefile.dump(one) for one in (held, apart))
+    joined, alone = (treefile.dump(one) for one in (held, apart))
     return {one: other for one, other in zip(joined, alone, strict=True) if one != other}
 
 
@@ -108,6 +110,21 @@ def write(tree: TreeFile, content: bytes = b"") -> bytes:
 def test_random_trees(made: RandomTree) -> None:
     want = roots.of_tree(without_symlinks_of_more_names(as_held(made.tree)), [made.tar])
     assert initramfs.unpacked(write(made.tree, made.tar)) == want
+
+
+@needs_root
+@settings(max_examples=25)
+@given(trees())
+def test_random_trees_by_tools(made: RandomTree) -> None:
+    held = as_held(made.tree)
+    joined, apart = (roots.of_tree(tree, [made.tar]) for tree in (held, without_symlinks_of_more_names(held)))
+    with tempfile.TemporaryDirectory() as name:
+        folder, archive = Path(name), Path(name, "a")
+        archive.write_bytes(write(made.tree, made.tar))
+        read = reading.by_tool(folder / "bsd", "libarchive-tools", ["bsdcpio", "-idm", "--quiet"], archive)
+        assert read[1:] == joined[1:]
+        read = reading.by_tool(folder / "gnu", "cpio", ["cpio", "-idm", "--quiet"], archive)
+        assert without(read, mtimes_that_gnu_cpio_leaves_alone) == without(apart, mtimes_that_gnu_cpio_leaves_alone)
 
 
 def test_an_entry_byte_by_byte() -> None:

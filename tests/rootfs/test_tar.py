@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from c2wtasks.errors import OutputError
 from c2wtasks.layers.decompress import plain_chunks
@@ -56,7 +56,7 @@ def test_python_reads_it(written: Written) -> None:
 
 @needs_root
 def test_gnu_tar_reads_it(written: Written, tmp_path: Path) -> None:
-    command = ["tar", "--xattrs", "--xattrs-include=*", "--numeric-owner", "-xpf", written.archive]
+    command = ["tar", "--xattrs", "--xattrs-include=*", "--numeric-owner", "-xpf", str(written.archive)]
     read = reading.by_tool(tmp_path / "root", "tar", command)
     assert read == without(written.lines, lambda line: line.replace(" user.%3D=", " user.=="))
 
@@ -64,7 +64,7 @@ def test_gnu_tar_reads_it(written: Written, tmp_path: Path) -> None:
 @needs_root
 def test_bsdtar_reads_it(written: Written, tmp_path: Path) -> None:
     read = reading.by_tool(
-        tmp_path / "root", "libarchive-tools", ["bsdtar", "--numeric-owner", "-xpf", written.archive]
+        tmp_path / "root", "libarchive-tools", ["bsdtar", "--numeric-owner", "-xpf", str(written.archive)]
     )
 
     def fractions_before_1970(line: str) -> str:
@@ -100,6 +100,20 @@ def test_random_trees(made: RandomTree) -> None:
         file.write(content)
         file.flush()
         assert reading.by_python(Path(file.name)) == lines
+
+
+@needs_root
+@settings(max_examples=25)
+@given(trees())
+def test_random_trees_by_tools(made: RandomTree) -> None:
+    lines = roots.of_tree(made.tree, [made.tar])
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "a").write_bytes(write(made.tree, made.tar))
+        command = ["tar", "--xattrs", "--xattrs-include=*", "--numeric-owner", "-xpf", str(folder / "a")]
+        assert reading.by_tool(folder / "gnu", "tar", command) == lines
+        command = ["bsdtar", "--numeric-owner", "-xpf", str(folder / "a")]
+        assert reading.by_tool(folder / "bsd", "libarchive-tools", command)[1:] == lines[1:]
 
 
 def write(tree: TreeFile, content: bytes) -> bytes:
@@ -349,10 +363,6 @@ def test_hundreds_of_thousands_of_names_in_little_memory_and_time(tmp_path: Path
     kilobytes, seconds = done.stdout.split()
     assert int(kilobytes) < 20_000
     assert float(seconds) < 20
-    with tarfile.open(tmp_path / "out") as archive:
-        names = links = 0
-        for member in archive:
-            archive.members = []  # else it keeps them all
-            names += 1
-            links += member.islnk() and member.linkname == "links/000000"
-    assert (names, links) == (170_500, 69_999)
+    content = (tmp_path / "out").read_bytes()
+    links = sum(entry.target == b"links/000000" for entry in read_entries(content))
+    assert (sum(1 for _ in read_entries(content)), links) == (170_500, 69_999)

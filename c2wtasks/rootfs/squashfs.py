@@ -1,0 +1,102 @@
+"""The form `squashfs`: a SquashFS 4.0 image, made by `tar2sqfs` (Debian's package squashfs-tools-ng) from the form
+`tar`, which is piped into it.
+
+Its bytes depend on the tree, the compression and the versions of tar2sqfs and its compressor: the image's own time is
+0, and any number of processors gives the same. tar2sqfs takes time that grows with the square of the names in one
+directory, or of one file: 10 s for 20,000. Holes are read out to it, and stay holes.
+
+What a SquashFS cannot hold: times are whole seconds from 1970 to 2106, those before or after become the first or the
+last one. Xattrs other than `user.`, `trusted.`, `security.` (ACLs, then) are left out, as by all its tools. More than
+65,535 different owners and groups are refused.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from typing import IO, Literal
+
+import msgspec
+
+from c2wtasks.errors import OutputError, os_reason
+from c2wtasks.rootfs import tar
+from c2wtasks.rootfs.directory import Tars
+from c2wtasks.tree.treefile import TreeFile
+
+Compression = Literal["gzip", "lz4", "xz", "zstd"]
+_TOOL = "tar2sqfs"
+_HELD = (b"user.", b"trusted.", b"security.")
+_MOST_IDS = 2**16 - 1
+
+
+def write(tree: TreeFile, tars: Tars, path: str, *, compression: Compression = "gzip") -> None:
+    """Makes the file `path`, 0644, hold the tree. All kernels with SquashFS read gzip; most read the others.
+
+    Raises OutputError, also where tar2sqfs is not there or fails, and what `tars` raises.
+    """
+    ids = {node.uid for node in tree.nodes} | {node.gid for node in tree.nodes}
+    if len(ids) > _MOST_IDS:
+        raise OutputError(
+            f"{path}: a SquashFS holds {_MOST_IDS} different owners and groups, and this root has {len(ids)}",
+            hint="write another form of the root",
+        )
+    options = ["--quiet", "--force", "--no-skip", "--compressor", compression]
+    with tempfile.TemporaryFile() as messages:  # not a pipe: it could fill while we fill the other one
+        try:
+            tool = subprocess.Popen(
+                [_TOOL, *options, "--", path],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=messages,
+                env={**os.environ, "LC_ALL": "C", "SOURCE_DATE_EPOCH": "0"},
+            )
+        except OSError as error:
+            raise OutputError(
+                f"{path}: {_TOOL}, which makes it, cannot be run: {os_reason(error)}",
+                hint="install it (Debian's package squashfs-tools-ng)",
+            ) from error
+        if not _fed(tool, tree, tars):
+            raise OutputError(f"{path}: {_TOOL} failed: {_why(messages, tool.returncode, tree)}")
+    try:
+        os.chmod(path, 0o644)
+    except OSError as error:
+        raise OutputError(f"{path}: {os_reason(error)}") from error
+
+
+def _fed(tool: subprocess.Popen[bytes], tree: TreeFile, tars: Tars) -> bool:
+    """Whether the tool took the whole tar and was content. It takes a tar that ends early for a whole one, so it is
+    killed where we fail."""
+    assert tool.stdin is not None
+    took_all = True
+    try:
+        tar.stream(_as_held(tree), tars, tool.stdin.fileno())
+    except BrokenPipeError:  # it gave up, and says why
+        took_all = False
+    except BaseException:
+        tool.kill()
+        raise
+    finally:
+        tool.stdin.close()
+        tool.wait()
+    return took_all and tool.returncode == 0
+
+
+def _as_held(tree: TreeFile) -> TreeFile:
+    """Without the xattrs that a SquashFS has no place for, over which the tool would fail."""
+    nodes = [
+        msgspec.structs.replace(node, xattrs=tuple(pair for pair in node.xattrs if pair[0].startswith(_HELD)))
+        if any(not name.startswith(_HELD) for name, _ in node.xattrs)
+        else node
+        for node in tree.nodes
+    ]
+    return TreeFile(tree.layers, nodes)
+
+
+def _why(messages: IO[bytes], code: int, tree: TreeFile) -> str:
+    messages.seek(0)
+    lines = messages.read().decode("utf-8", "backslashreplace").split("\n")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), f"it ended with {code}")
+    # All that it says of a full disk; and the disk is not full any more, since it has removed its output.
+    may_be_full = last.endswith("I/O error.")
+    return last + (f" (is there room? The root takes {tree.size} bytes before compression)" if may_be_full else "")
