@@ -274,8 +274,9 @@ def test_key_gives_uuid(make: Making, tmp_path: Path) -> None:
 # Writing into it.
 
 
-@pytest.mark.parametrize("journal", [False, True])
-@pytest.mark.parametrize("many", [20, 40_000])  # the second has groups of less than the full size
+@pytest.mark.parametrize(
+    ("many", "journal"), [(20, False), (20, True), (40_000, False)]
+)  # the last has groups of less than the full size
 def test_writing_into_it(tmp_path: Path, many: int, journal: bool) -> None:
     names = {b"%d" % number: empty() for number in range(many)}
     tree = flat({b"many": subfolder(names), b"few": subfolder({b"f": empty()})})

@@ -1,7 +1,7 @@
 """The form `ext4`: the tree as an image of an ext4 file system, made without root and without e2fsprogs.
 
-Linux 3.x and later mount it, for reading and for writing, and `e2fsck -f` finds nothing to mend. Blocks are 4 KiB,
-inodes 256 bytes, directories of more than a block hash trees. There are no checksums of metadata: each inode would
+Linux mounts it, for reading and for writing, and `e2fsck -f` finds nothing to mend. Blocks are 4 KiB, inodes 256
+bytes, directories of more than a block hash trees. There are no checksums of metadata: each inode would
 need a CRC32C, which Python does not have. There is always a directory lost+found, which e2fsck wants: the tree's own
 where it has one.
 
