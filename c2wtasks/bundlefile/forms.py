@@ -26,13 +26,17 @@ OPTIONS: dict[str, dict[str, Kind]] = {
     "cpio": {},
     "iso": {"tree": choice("rootfs", "vm")},
     "ext4": {"size": SIZE, "journal": BOOLEAN},
-    "squashfs": {},
+    "squashfs": {"compression": choice("gzip", "lz4", "xz", "zstd")},
     "erofs": {},
     "context": {},
     "imagemounter": {"compression": choice("gzip")},
     "9p": {},
 }
-_DEFAULTS: dict[str, str | bool] = {"tree": "rootfs", "journal": False}
+_DEFAULTS: dict[tuple[str, str], str | bool] = {
+    ("iso", "tree"): "rootfs",
+    ("ext4", "journal"): False,
+    ("squashfs", "compression"): "gzip",
+}
 _LEVELS = {"gzip": 3, "zstd": 19}
 
 
@@ -57,7 +61,7 @@ def form(report: Report, node: Node, path: str) -> Form | None:
         parse = known[name].parse
         assert parse is not None
         option = parse(report, value, f"{path}.{name}")
-        if option is not None and option != _DEFAULTS.get(name):
+        if option is not None and option != _DEFAULTS.get((kind, name)):
             options.append((name, option))
     made = Form(kind, tuple(options))
     if "level" in given:

@@ -40,6 +40,9 @@ class Process:
     terminal: bool = True
 
 
+_TOLD_APART = {"iso": "tree", "tar": "compression"}
+
+
 @dataclass(frozen=True, slots=True)
 class Form:
     """One form of the root. `options` are (name, value), sorted, without those that have their default."""
@@ -52,9 +55,9 @@ class Form:
 
     @property
     def name(self) -> str:
-        """What tells the forms of a bundle apart: `iso`, `iso-vm`, `tar-zstd`."""
-        parts = (self.kind, self.option("tree"), self.option("compression"))
-        return "-".join(str(part) for part in parts if part)
+        """What tells the forms of a bundle apart, and their files: `iso`, `iso-vm`, `tar-zstd`."""
+        told_apart = self.option(_TOLD_APART[self.kind]) if self.kind in _TOLD_APART else None
+        return f"{self.kind}-{told_apart}" if told_apart else self.kind
 
 
 @dataclass(frozen=True, slots=True)

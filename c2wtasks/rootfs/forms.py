@@ -10,7 +10,7 @@ from functools import cache
 from typing import cast
 
 from c2wtasks.bundlefile.model import Bundle, Form
-from c2wtasks.rootfs import context, cpio, ext4, imagemounter, iso, tar
+from c2wtasks.rootfs import context, cpio, ext4, imagemounter, iso, squashfs, tar
 from c2wtasks.rootfs.compressing import Compression
 from c2wtasks.rootfs.directory import Tars
 from c2wtasks.tree.graft import AddedFile, grafted
@@ -101,6 +101,11 @@ def _cpio(making: Making, _form: Form, folder: str) -> None:
     cpio.write(making.tree, making.tars, f"{folder}/rootfs.cpio")
 
 
+def _squashfs(making: Making, form: Form, folder: str) -> None:
+    compression = cast(squashfs.Compression, form.option("compression") or "gzip")
+    squashfs.write(making.tree, making.tars, f"{folder}/rootfs.squashfs", compression=compression)
+
+
 def _context(making: Making, _form: Form, folder: str) -> None:
     os.mkdir(f"{folder}/context")
     context.write(*making.whole("out/"), f"{folder}/context", making.bundle)
@@ -127,6 +132,7 @@ MAKERS: dict[str, Maker] = {
     "cpio": Maker(_cpio),
     "iso": Maker(_iso, _is_whole),
     "ext4": Maker(_ext4),
+    "squashfs": Maker(_squashfs, tool="tar2sqfs", package="squashfs-tools-ng"),
     "context": Maker(_context, _always),
     "imagemounter": Maker(_imagemounter, _always),
 }
