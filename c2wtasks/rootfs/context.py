@@ -14,7 +14,7 @@ from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.oci.digest import Digest
 from c2wtasks.rootfs import imagelayout, tar
-from c2wtasks.rootfs.directory import Tars
+from c2wtasks.rootfs.copying import Tars
 from c2wtasks.tree.treefile import TreeFile
 
 SCRIPT = "build.sh"

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 
 from c2wtasks.errors import OutputError
 from c2wtasks.rootfs import sending
-from c2wtasks.rootfs.directory import Tars
+from c2wtasks.rootfs.copying import Tars
 from c2wtasks.rootfs.pieces import Piece, expanded, paths
 from c2wtasks.tree.model import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK
 from c2wtasks.tree.treefile import Node, TreeFile

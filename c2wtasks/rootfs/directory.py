@@ -6,28 +6,26 @@ import errno
 import os
 import resource
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import msgspec
 
 from c2wtasks.errors import OutputError, os_reason
-from c2wtasks.layers.store import TOO_SHORT
 from c2wtasks.rootfs.builder import Builder
+from c2wtasks.rootfs.copying import OpenTars, Tars, copy
 from c2wtasks.tree.model import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK
 from c2wtasks.tree.treefile import ROOT, Node, TreeFile
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_SMALL = 1 << 16
 _PATH_MAX = 4096
 _SEARCH_AND_WRITE = 0o700
 _ACLS = ("system.posix_acl_default", "system.posix_acl_access")
 _DEVICE_TYPE = {CHARACTER: stat.S_IFCHR, BLOCK: stat.S_IFBLK}
 _TYPE = {FILE: stat.S_IFREG, SYMLINK: stat.S_IFLNK, FIFO: stat.S_IFIFO, **_DEVICE_TYPE}
 _NOT_OF_THE_OLD_ONE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-_UNSUPPORTED = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +34,6 @@ class Previous:
 
     folder: str
     kept: Sequence[bool]
-
-
-Tars = Callable[[int], str]
-"""Gives the path of the tar of layer number N (0 is the lowest). It is asked only for what is needed."""
 
 
 def write(tree: TreeFile, tars: Tars, folder: str, builder: Builder, previous: Previous | None = None) -> None:
@@ -73,8 +67,7 @@ class _Writer:
 
     def __init__(self, builder: Builder, tars: Tars, previous: Previous | None) -> None:
         self.builder = builder
-        self.tars = tars
-        self.open_tars: dict[int, int] = {}
+        self.tars = OpenTars(tars)
         self.kept = previous.kept if previous is not None else ()
         self.old = [_opened(previous.folder)] if previous is not None else []  # as `open`, -1 where it has none
         self.root = -1
@@ -86,19 +79,10 @@ class _Writer:
 
     def close(self) -> None:
         folders = (self.root, *self.old, *(descriptor for _, descriptor in self.open))
-        for descriptor in (*self.open_tars.values(), *folders):
+        self.tars.close()
+        for descriptor in folders:
             if descriptor >= 0:
                 os.close(descriptor)
-
-    def tar(self, layer: int) -> int:
-        descriptor = self.open_tars.get(layer)
-        if descriptor is None:
-            path = self.tars(layer)
-            try:
-                descriptor = self.open_tars[layer] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            except OSError as error:
-                raise OutputError(f"{path}: cannot be read: {os_reason(error)}", hint="run again") from error
-        return descriptor
 
     def where(self, tree: TreeFile) -> str:
         """The path of the node at work, for messages."""
@@ -237,15 +221,15 @@ class _Writer:
     def content(self, node: Node, descriptor: int) -> None:
         assert node.content is not None
         layer, offset, sparse = node.content
-        tar = self.tar(layer)
+        tar = self.tars.descriptor(layer)
         if sparse is not None:
             os.ftruncate(descriptor, node.size)
             for at, length in sparse:
                 os.lseek(descriptor, at, os.SEEK_SET)
-                _copy(tar, offset, descriptor, length)
+                copy(tar, offset, descriptor, length)
                 offset += length
         else:
-            _copy(tar, offset, descriptor, node.size)
+            copy(tar, offset, descriptor, node.size)
 
     def special(self, node: Node, parent: int) -> None:
         if node.kind == SYMLINK:
@@ -321,30 +305,3 @@ def _allow_descriptors(nodes: list[Node]) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < needed:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed if hard < 0 else min(needed, hard), hard))
-
-
-def _copy(source: int, offset: int, target: int, length: int) -> None:
-    """Copies `length` bytes from `offset` of `source` to where `target` stands.
-
-    A small file is cheapest through a buffer; a larger one stays in the kernel, or is shared by the file system.
-    """
-    if length > _SMALL:
-        try:
-            while length:
-                count = os.copy_file_range(source, target, length, offset_src=offset)
-                if count == 0:
-                    raise OSError(errno.EIO, TOO_SHORT)
-                offset += count
-                length -= count
-            return
-        except OSError as error:
-            if error.errno not in _UNSUPPORTED:
-                raise
-    while length:
-        content = os.pread(source, min(length, 1 << 20), offset)
-        if not content:
-            raise OSError(errno.EIO, TOO_SHORT)
-        offset += len(content)
-        length -= len(content)
-        while content:
-            content = content[os.write(target, content) :]

@@ -12,7 +12,7 @@ from typing import cast
 from c2wtasks.bundlefile.model import Bundle, Form
 from c2wtasks.rootfs import context, cpio, ext4, imagemounter, iso, squashfs, tar
 from c2wtasks.rootfs.compressing import Compression
-from c2wtasks.rootfs.directory import Tars
+from c2wtasks.rootfs.copying import Tars
 from c2wtasks.tree.graft import AddedFile, grafted
 from c2wtasks.tree.treefile import TreeFile
 

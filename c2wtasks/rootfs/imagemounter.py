@@ -13,7 +13,7 @@ from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.platform import Platform
 from c2wtasks.rootfs import imagelayout, tar
 from c2wtasks.rootfs.compressing import compressor
-from c2wtasks.rootfs.directory import Tars
+from c2wtasks.rootfs.copying import Tars
 from c2wtasks.tree.treefile import TreeFile
 
 _CHUNK = 1 << 20

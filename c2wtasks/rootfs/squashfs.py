@@ -21,7 +21,7 @@ import msgspec
 
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.rootfs import tar
-from c2wtasks.rootfs.directory import Tars
+from c2wtasks.rootfs.copying import Tars
 from c2wtasks.tree.treefile import TreeFile
 
 Compression = Literal["gzip", "lz4", "xz", "zstd"]

@@ -25,7 +25,8 @@ from zlib import adler32
 from c2wtasks.errors import OutputError
 from c2wtasks.rootfs import sending
 from c2wtasks.rootfs.compressing import Compression, compressor
-from c2wtasks.rootfs.directory import Tars, node_path
+from c2wtasks.rootfs.copying import Tars
+from c2wtasks.rootfs.directory import node_path
 from c2wtasks.rootfs.pieces import Extent, Piece, Zeros, expanded, fragments, paths
 from c2wtasks.tree.model import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK
 from c2wtasks.tree.treefile import Node, TreeFile

@@ -1,19 +1,11 @@
-"""Moving bytes into an image: small pieces gathered into large writes, files straight from the tars of layers."""
+"""Moving bytes into an image: small pieces gathered into large writes."""
 
 from __future__ import annotations
 
-import errno
-import os
-
-from c2wtasks.errors import OutputError, os_reason
-from c2wtasks.layers.store import TOO_SHORT
-from c2wtasks.rootfs.directory import Tars
+from c2wtasks.rootfs import copying
 from c2wtasks.rootfs.ext4.geometry import BLOCK
 
-SMALL = 1 << 16
-"""Up to so many bytes are cheapest through a buffer."""
 _FULL = 1 << 20
-_UNSUPPORTED = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 class Gathered:
@@ -37,68 +29,6 @@ class Gathered:
         pending += content
 
     def flush(self) -> None:
-        write_at(self.descriptor, self.start, self.pending)
+        copying.write(self.descriptor, self.pending, self.start)
         self.start += len(self.pending)
         self.pending.clear()
-
-
-class Layers:
-    """The tars of the layers, each opened when it is first needed."""
-
-    def __init__(self, tars: Tars) -> None:
-        self.tars = tars
-        self.open: dict[int, int] = {}
-
-    def close(self) -> None:
-        for descriptor in self.open.values():
-            os.close(descriptor)
-
-    def tar(self, layer: int) -> int:
-        descriptor = self.open.get(layer)
-        if descriptor is None:
-            path = self.tars(layer)
-            try:
-                descriptor = self.open[layer] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            except OSError as error:
-                raise OutputError(f"{path}: cannot be read: {os_reason(error)}", hint="run again") from error
-        return descriptor
-
-
-def read(source: int, offset: int, length: int) -> bytes:
-    """`length` bytes, or OSError with TOO_SHORT."""
-    content = os.pread(source, length, offset)
-    while len(content) < length:
-        more = os.pread(source, length - len(content), offset + len(content))
-        if not more:
-            raise OSError(errno.EIO, TOO_SHORT)
-        content += more
-    return content
-
-
-def write_at(target: int, position: int, content: bytes | bytearray) -> None:
-    done = os.pwrite(target, content, position) if content else 0
-    while done < len(content):
-        done += os.pwrite(target, content[done:], position + done)
-
-
-def copy(source: int, offset: int, target: int, position: int, length: int) -> None:
-    """Copies `length` bytes from `offset` of one file to `position` of another, within the kernel where it can."""
-    if length > SMALL:
-        try:
-            while length:
-                count = os.copy_file_range(source, target, length, offset, position)
-                if count == 0:
-                    raise OSError(errno.EIO, TOO_SHORT)
-                offset += count
-                position += count
-                length -= count
-            return
-        except OSError as error:
-            if error.errno not in _UNSUPPORTED:
-                raise
-    while length:
-        content = read(source, offset, min(length, _FULL))
-        write_at(target, position, content)
-        offset += len(content)
-        position += len(content)
-        length -= len(content)

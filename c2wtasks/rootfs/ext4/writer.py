@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Iterable
 
 from c2wtasks.errors import OutputError, os_reason
-from c2wtasks.rootfs.directory import Tars
+from c2wtasks.rootfs.copying import SMALL, OpenTars, Tars, copy, read
 from c2wtasks.rootfs.ext4 import folders, inodes, xattrs
-from c2wtasks.rootfs.ext4.contents import SMALL, Gathered, Layers, copy, read
+from c2wtasks.rootfs.ext4.contents import Gathered
 from c2wtasks.rootfs.ext4.extents import Extent, placed
 from c2wtasks.rootfs.ext4.extents import tree as extent_tree
 from c2wtasks.rootfs.ext4.geometry import (
@@ -104,7 +104,7 @@ class _Writer:
         self.geometry = geometry
         self.identity = identity
         self.descriptor = descriptor
-        self.layers = Layers(tars)
+        self.layers = OpenTars(tars)
         self.at = ROOT  # the node at work, for messages
         self.space = Space(geometry)
         self.data = Gathered(descriptor)
@@ -210,12 +210,12 @@ class _Writer:
         extents = self.place(file_runs(node))
         if node.content is not None and extents:
             layer, offset, sparse = node.content
-            tar = self.layers.tar(layer)
+            tar = self.layers.descriptor(layer)
             if sparse is None and node.size <= SMALL and len(extents) == 1:
                 self.data.put(extents[0].start * BLOCK, read(tar, offset, node.size))
             else:
                 for position, length in placed(extents, [(0, node.size)] if sparse is None else sparse):
-                    copy(tar, offset, self.descriptor, position, length)
+                    copy(tar, offset, self.descriptor, length, position)
                     offset += length
         return self.mapped(extents, node.size)
 
