@@ -6,7 +6,7 @@ inodes extended ones: 32-bit owners, times in nanoseconds, any number of names o
 a directory and a symlink's target lie beside the inode. The format is described in the kernel's
 Documentation/filesystems/erofs.rst.
 
-EROFS holds all that Linux has, times before 1970 and after 2446 too. What it cannot hold, or Linux would not show:
+EROFS holds all that Linux has; times are 64-bit and signed. What it cannot hold, or Linux would not show:
 - xattrs that Linux does not have of such a file (in another namespace than user, trusted, security and the ACLs;
   `user.` of what is neither file nor directory): left out;
 - an xattr of 64 KiB or more or with a name of more than 255 bytes, xattrs of one file that take more than 256 KiB, a

@@ -1,7 +1,7 @@
 """Sparse files in EROFS: cut into chunks of equal size, of which those that are all hole take no blocks.
 
-Behind the inode lies the first block of each chunk, or a number that means a hole ("Chunk-based files" in the kernel's
-Documentation/filesystems/erofs.rst). Large chunks make this list short and the holes few.
+Behind the inode lies the first block of each chunk, or a number that means a hole ("Chunk-based files" in the
+kernel's Documentation/filesystems/erofs.rst). Large chunks make this list short and the holes few.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from c2wtasks.rootfs.erofs.records import BLOCK, MAX_BLOCKS
 _ENTRY_SIZE = 4
 _HOLE = MAX_BLOCKS.to_bytes(_ENTRY_SIZE, "little")
 _MAX_BITS = 31
+_MAX_LIST = 1 << 22  # holes are only numbers, but the list is bytes, and is made in memory
 
 
 class Chunks(NamedTuple):
@@ -73,7 +74,7 @@ def cut(size: int, fragments: list[tuple[int, int]]) -> Chunks | None:
     for bits in range(_MAX_BITS + 1):
         chunks = Chunks(bits, blocks, runs)
         cost = chunks.list_size + chunks.taken * BLOCK
-        if cost < least:
+        if cost < least and chunks.list_size <= _MAX_LIST:
             best, least = chunks, cost
         runs = _merged((first >> 1, first + length - 1 >> 1) for first, length in runs)
     return best

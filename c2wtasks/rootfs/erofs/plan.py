@@ -19,6 +19,7 @@ from c2wtasks.tree.treefile import ROOT, Node, TreeFile
 
 SMALL = 1 << 16
 """Of larger files the last block is whole: to save a part of it is not worth a write of its own."""
+_SPARE = 1  # block behind all inodes: fsck.erofs 1.5 looks for xattrs even behind the last one that has none
 _MAX_NAME = 255
 _MAX_TARGET = BLOCK - 1
 
@@ -179,7 +180,7 @@ def _place(made: Plan, first: int, counts: array[int]) -> None:
                 at += count
                 if at > MAX_BLOCKS:
                     raise _refusal(made, index, f"up to here an image takes more than {MAX_BLOCKS * BLOCK} bytes")
-    made.blocks = at
+    made.blocks = max(at, first + _SPARE)
 
 
 def _refusal(made: Plan, index: int, wrong: str) -> OutputError:

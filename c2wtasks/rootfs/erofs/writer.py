@@ -112,11 +112,10 @@ class _Writer:
 
     def entries(self, index: int) -> list[Entry]:
         nodes, inodes = self.plan.nodes, self.plan.inodes
-        made = [
-            Entry(nodes[child].name, inodes[child], TYPES[nodes[child].kind]) for child in self.plan.children[index]
-        ]
-        insort(made, Entry(b".", inodes[index], TYPES[DIRECTORY]))
-        insort(made, Entry(b"..", inodes[nodes[index].parent], TYPES[DIRECTORY]))
+        children = self.plan.children[index]
+        made: list[Entry] = [(nodes[child].name, inodes[child], TYPES[nodes[child].kind]) for child in children]
+        insort(made, (b".", inodes[index], TYPES[DIRECTORY]))
+        insort(made, (b"..", inodes[nodes[index].parent], TYPES[DIRECTORY]))
         return made
 
     def directory(self, out: Gathered, index: int) -> None:

@@ -1,5 +1,5 @@
-"""Extended attributes as EROFS keeps them behind an inode: a head, then name and value of each ("Xattrs" in the
-kernel's Documentation/filesystems/erofs.rst). POSIX ACLs have the form of the system call."""
+"""Extended attributes as EROFS keeps them behind an inode: a head, then name and value of each (the kernel's
+Documentation/filesystems/erofs.rst, "On-disk details"). POSIX ACLs have the form of the system call."""
 
 from __future__ import annotations
 
