@@ -59,7 +59,6 @@ class Plan:
     children: dict[int, list[int]]
     parts: dict[int, dirents.Parts] = field(default_factory=dict)
     """How the directories are cut into blocks."""
-    xattrs: dict[int, bytes] = field(default_factory=dict)
     chunks: dict[int, Chunks] = field(default_factory=dict)
     """Of the files that are laid out in chunks."""
     links: array[int] = field(default_factory=lambda: array("I"))
@@ -136,31 +135,36 @@ def _laid_out(made: Plan, index: int, node: Node) -> tuple[int, int, int]:
 
     Raises ValueError: EROFS cannot hold it.
     """
-    behind = 0
-    if node.xattrs and (packed := xattrs.pack(node.kind, node.xattrs)):
-        made.xattrs[index] = packed
-        behind = len(packed)
+    before = len(xattrs.pack(node.kind, node.xattrs)) if node.xattrs else 0
+    if node.kind == FILE and node.size:
+        return _file(made, index, node, before)
     if node.kind == DIRECTORY:
         parts = made.parts[index] = dirents.cut([made.nodes[child].name for child in made.children[index]])
-        size = parts.size
-    elif node.kind == SYMLINK:
-        size = len(node.target)
-        if not 0 < size <= _MAX_TARGET:
-            raise ValueError(f"a target of {size} bytes: EROFS takes 1 to {_MAX_TARGET}")
-    elif node.kind == FILE and node.size:
-        size = node.size
-        assert node.content is not None
-        if (sparse := node.content.sparse) is not None and (cut := chunks.cut(size, sparse)) is not None:
-            made.chunks[index] = cut
-            return CHUNKED, behind + cut.list_size, _allowed(size, cut.taken)
-        if sparse is not None or size > SMALL:
-            return PLAIN, behind, _allowed(size, -(-size // BLOCK))
-    else:
-        return PLAIN, behind, 0
+        return _with_tail(parts.size, before)
+    if node.kind == SYMLINK:
+        if not 0 < len(node.target) <= _MAX_TARGET:
+            raise ValueError(f"a target of {len(node.target)} bytes: EROFS takes 1 to {_MAX_TARGET}")
+        return _with_tail(len(node.target), before)
+    return PLAIN, before, 0
+
+
+def _file(made: Plan, index: int, node: Node, before: int) -> tuple[int, int, int]:
+    assert node.content is not None
+    sparse = node.content.sparse
+    if sparse is not None and (cut := chunks.cut(node.size, sparse)) is not None:
+        made.chunks[index] = cut
+        return CHUNKED, before + cut.list_size, _allowed(node.size, cut.taken)
+    if sparse is not None or node.size > SMALL:
+        return PLAIN, before, _allowed(node.size, -(-node.size // BLOCK))
+    return _with_tail(node.size, before)
+
+
+def _with_tail(size: int, before: int) -> tuple[int, int, int]:
+    """The last, partial block behind the inode, where both fit in a block with the `before` bytes between them."""
     whole, rest = divmod(size, BLOCK)
-    if rest and INODE + behind + rest <= BLOCK:
-        return INLINE, behind + rest, whole
-    return PLAIN, behind, whole + 1 if rest else whole
+    if rest and INODE + before + rest <= BLOCK:
+        return INLINE, before + rest, whole
+    return PLAIN, before, whole + 1 if rest else whole
 
 
 def _allowed(size: int, blocks: int) -> int:

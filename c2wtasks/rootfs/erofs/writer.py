@@ -8,7 +8,7 @@ from bisect import insort
 
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.rootfs.directory import Tars
-from c2wtasks.rootfs.erofs import dirents, records
+from c2wtasks.rootfs.erofs import dirents, records, xattrs
 from c2wtasks.rootfs.erofs.contents import Gathered, Layers, copy, read
 from c2wtasks.rootfs.erofs.dirents import Entry
 from c2wtasks.rootfs.erofs.plan import SMALL, Plan, plan
@@ -87,7 +87,7 @@ class _Writer:
         what = self.plan
         node = what.nodes[index]
         layout, size = what.layouts[index], what.size(index)
-        xattrs = what.xattrs.get(index, b"")
+        packed = xattrs.pack(node.kind, node.xattrs) if node.xattrs else b""
         leads_to, rest = what.starts[index], b""
         if layout == CHUNKED:
             chunks = what.chunks[index]
@@ -96,7 +96,7 @@ class _Writer:
             rest = self.tail(index, size % BLOCK)
         elif node.kind not in (FILE, DIRECTORY, SYMLINK, FIFO):
             leads_to = records.device(node.device)
-        return records.inode(node, number, what.links[index], layout, size, leads_to, len(xattrs)) + xattrs + rest
+        return records.inode(node, number, what.links[index], layout, size, leads_to, len(packed)) + packed + rest
 
     def tail(self, index: int, length: int) -> bytes:
         """The last bytes of the content."""
