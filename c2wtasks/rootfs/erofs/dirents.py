@@ -1,0 +1,64 @@
+"""The blocks of an EROFS directory ("Directories" in the kernel's Documentation/filesystems/erofs.rst).
+
+Names with "." and ".." among them lie in byte order, so that a reader finds one by bisection: first of the blocks,
+then in one. A block is its entries and behind them their names, each of which ends where the next begins; zeros after
+the last, if there is room.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import insort
+from collections.abc import Iterable, Sequence
+from struct import Struct
+from typing import NamedTuple
+
+from c2wtasks.rootfs.erofs.records import BLOCK
+
+_ENTRY = Struct("<QHBx")  # inode, where the name begins, type
+
+
+Entry = tuple[bytes, int, int]
+"""Name, number of the inode, type. (Not a NamedTuple: those of a large directory take four times as long to make.)"""
+
+
+class Parts(NamedTuple):
+    """How a directory is cut into blocks: number N ends before entry `ends[N]`; `last` is how many bytes the last
+    one takes."""
+
+    ends: array[int]
+    last: int
+
+    @property
+    def size(self) -> int:
+        return (len(self.ends) - 1) * BLOCK + self.last
+
+    def slice(self, number: int) -> slice:
+        return slice(self.ends[number - 1] if number else 0, self.ends[number])
+
+
+def cut(names: Iterable[bytes]) -> Parts:
+    """`names` are in byte order, without "." and ".."."""
+    every = list(names)
+    insort(every, b".")
+    insort(every, b"..")
+    ends = array("I")
+    used = 0
+    for index, name in enumerate(every):
+        size = _ENTRY.size + len(name)
+        if used + size > BLOCK:
+            ends.append(index)
+            used = 0
+        used += size
+    ends.append(len(every))
+    return Parts(ends, used)
+
+
+def block(entries: Sequence[Entry]) -> bytes:
+    """One block, without the zeros at its end."""
+    at = len(entries) * _ENTRY.size
+    heads = []
+    for name, inode, kind in entries:
+        heads.append(_ENTRY.pack(inode, at, kind))
+        at += len(name)
+    return b"".join(heads) + b"".join([name for name, _, _ in entries])

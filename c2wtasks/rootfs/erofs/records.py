@@ -1,0 +1,109 @@
+"""The superblock and the inodes of an EROFS image, as bytes (the kernel's Documentation/filesystems/erofs.rst)."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from struct import Struct
+
+from c2wtasks.tree.model import BLOCK as BLOCK_DEVICE
+from c2wtasks.tree.model import CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK
+from c2wtasks.tree.treefile import Node
+
+BLOCK_BITS = 12
+BLOCK = 1 << BLOCK_BITS
+SLOT = 32
+"""Inodes lie at multiples of so many bytes; the number of an inode is that of its first slot."""
+SLOTS = BLOCK // SLOT
+"""In a block."""
+INODE = 64
+MAX_BLOCKS = 2**32 - 1
+"""The last number of all stands for a hole."""
+
+PLAIN, INLINE, CHUNKED = 0, 2, 4
+"""Where the content of an inode lies: in blocks one after the other; the last, partial one instead behind the inode;
+in chunks that a list behind the inode tells."""
+
+TYPES = {FILE: 1, DIRECTORY: 2, CHARACTER: 3, BLOCK_DEVICE: 4, FIFO: 5, SYMLINK: 7}
+"""What the names of a file say of it."""
+_MODES = {
+    FILE: 0o100000,
+    DIRECTORY: 0o40000,
+    CHARACTER: 0o20000,
+    BLOCK_DEVICE: 0o60000,
+    FIFO: 0o10000,
+    SYMLINK: 0o120000,
+}
+_EXTENDED = 1
+
+# format, length of the xattrs, mode; size; what it leads to, number for 32-bit stat, uid, gid; mtime; names.
+_INODE = Struct("<HHH2xQIIIIqII16x")
+assert _INODE.size == INODE
+
+_OFFSET = 1024
+_MAGIC = 0xE0F5E1E2
+_HAS_CHECKSUM, _HAS_MTIME = 1, 2
+_HAS_CHUNKS = 4
+# magic, checksum, features, bits of a block, more slots, root; inodes, created; blocks, start of metadata and of
+# shared xattrs, UUID, volume name; features that a reader must know.
+_SUPERBLOCK = Struct("<IIIBBHQqIIII16s16xI44x")
+assert _SUPERBLOCK.size == 128
+_CHECKSUM_OFFSET = _OFFSET + 4
+
+
+def inode(node: Node, number: int, links: int, layout: int, size: int, leads_to: int, xattrs: int) -> bytes:
+    """`leads_to` is the first block of the content, the shape of its chunks, or the numbers of a device; `xattrs` how
+    many bytes they take. `number` is only for programs that know no 64-bit ones."""
+    seconds, nanoseconds = divmod(node.mtime_ns, 10**9)
+    return _INODE.pack(
+        layout << 1 | _EXTENDED,
+        (xattrs - 12) // 4 + 1 if xattrs else 0,
+        _MODES[node.kind] | node.mode,
+        size,
+        leads_to,
+        number & 0xFFFF_FFFF,
+        node.uid,
+        node.gid,
+        seconds,
+        nanoseconds,
+        links,
+    )
+
+
+def device(numbers: tuple[int, int]) -> int:
+    major, minor = numbers
+    return minor & 0xFF | major << 8 | (minor & ~0xFF) << 12
+
+
+def first_block(*, root: int, inodes: int, blocks: int, chunked: bool, key: bytes, created_ns: int) -> bytes:
+    """The block with the superblock, which has nothing else in it. The UUID follows from `key`."""
+    seconds, nanoseconds = divmod(created_ns, 10**9)
+    superblock = _SUPERBLOCK.pack(
+        _MAGIC,
+        0,
+        _HAS_CHECKSUM | _HAS_MTIME,
+        BLOCK_BITS,
+        0,
+        root,
+        inodes,
+        seconds,
+        nanoseconds,
+        blocks,
+        0,
+        0,
+        uuid.UUID(bytes=hashlib.sha256(key).digest()[:16], version=4).bytes,
+        _HAS_CHUNKS if chunked else 0,
+    )
+    block = bytearray(_OFFSET) + superblock.ljust(BLOCK - _OFFSET, b"\0")
+    block[_CHECKSUM_OFFSET : _CHECKSUM_OFFSET + 4] = _checksum(block[_OFFSET:]).to_bytes(4, "little")
+    return bytes(block)
+
+
+def _checksum(content: bytes | bytearray) -> int:
+    """CRC32C as the kernel takes it: without the last inversion."""
+    crc = 0xFFFF_FFFF
+    for byte in content:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F6_3B78 if crc & 1 else 0)
+    return crc

@@ -1,0 +1,154 @@
+"""Writes a tree as an EROFS image: plans it, then goes through it once, from the first block to the last."""
+
+from __future__ import annotations
+
+import errno
+import os
+from bisect import insort
+
+from c2wtasks.errors import OutputError, os_reason
+from c2wtasks.rootfs.directory import Tars
+from c2wtasks.rootfs.erofs import dirents, records, xattrs
+from c2wtasks.rootfs.erofs.contents import Gathered, Layers, copy, read
+from c2wtasks.rootfs.erofs.dirents import Entry
+from c2wtasks.rootfs.erofs.plan import SMALL, Plan, plan
+from c2wtasks.rootfs.erofs.records import BLOCK, CHUNKED, INLINE, SLOT, TYPES
+from c2wtasks.tree.model import DIRECTORY, FIFO, FILE, SYMLINK
+from c2wtasks.tree.treefile import ROOT, TreeFile
+
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+
+
+def write(tree: TreeFile, tars: Tars, path: str, *, key: bytes, created_ns: int = 0) -> None:
+    """Makes the file `path`, 0644, the image of the tree. The same arguments give the same bytes, whoever calls and
+    when.
+
+    The UUID follows from `key`; `created_ns` is the time of creation that the superblock tells.
+
+    Raises OutputError, which names what in the tree EROFS cannot hold, and what `tars` raises.
+    """
+    try:
+        what = plan(tree)
+    except OutputError as error:
+        raise OutputError(f"{path}: {error.message}", hint=error.hint) from None
+    writer = _Writer(what, tars)
+    try:
+        writer.image(path, key, created_ns)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        need = f" (the whole image takes {what.blocks * BLOCK} bytes)" if full else ""
+        raise OutputError(f"{path}: {what.where(writer.at)}: {os_reason(error)}{need}") from error
+    finally:
+        writer.close()
+
+
+class _Writer:
+    def __init__(self, what: Plan, tars: Tars) -> None:
+        self.plan = what
+        self.layers = Layers(tars)
+        self.at = ROOT  # the node at work, for messages
+        self.descriptor = -1
+
+    def close(self) -> None:
+        self.layers.close()
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+
+    def image(self, path: str, key: bytes, created_ns: int) -> None:
+        what = self.plan
+        self.descriptor = os.open(path, _CREATE, 0o644)
+        os.fchmod(self.descriptor, 0o644)
+        os.ftruncate(self.descriptor, what.blocks * BLOCK)
+        order = what.order()
+        out = Gathered(self.descriptor)
+        first_block = records.first_block(
+            root=what.inodes[ROOT],
+            inodes=len(order),
+            blocks=what.blocks,
+            chunked=bool(what.chunks),
+            key=key,
+            created_ns=created_ns,
+        )
+        out.put(0, first_block)
+        for number, index in enumerate(order, 1):
+            self.at = index
+            out.put(what.inodes[index] * SLOT, self.inode(index, number))
+        for index in what.parts:
+            self.at = index
+            self.directory(out, index)
+        for index, node in enumerate(what.nodes):
+            if node.link < 0 and node.kind in (FILE, SYMLINK):
+                self.at = index
+                self.content(out, index)
+        out.flush()
+
+    def inode(self, index: int, number: int) -> bytes:
+        """With what lies behind it."""
+        what = self.plan
+        node = what.nodes[index]
+        layout, size = what.layouts[index], what.size(index)
+        packed = xattrs.pack(node.kind, node.xattrs) if node.xattrs else b""
+        leads_to, rest = what.starts[index], b""
+        if layout == CHUNKED:
+            chunks = what.chunks[index]
+            leads_to, rest = chunks.bits, chunks.listed(leads_to)
+        elif layout == INLINE:
+            rest = self.tail(index, size % BLOCK)
+        elif node.kind not in (FILE, DIRECTORY, SYMLINK, FIFO):
+            leads_to = records.device(node.device)
+        return records.inode(node, number, what.links[index], layout, size, leads_to, len(packed)) + packed + rest
+
+    def tail(self, index: int, length: int) -> bytes:
+        """The last bytes of the content."""
+        node = self.plan.nodes[index]
+        if node.kind == DIRECTORY:
+            parts = self.plan.parts[index]
+            return dirents.block(self.entries(index)[parts.slice(len(parts.ends) - 1)])
+        if node.kind == SYMLINK:
+            return node.target
+        assert node.content is not None
+        layer, offset, _ = node.content
+        return read(self.layers.tar(layer), offset + node.size - length, length)
+
+    def entries(self, index: int) -> list[Entry]:
+        nodes, inodes = self.plan.nodes, self.plan.inodes
+        children = self.plan.children[index]
+        made: list[Entry] = [(nodes[child].name, inodes[child], TYPES[nodes[child].kind]) for child in children]
+        insort(made, (b".", inodes[index], TYPES[DIRECTORY]))
+        insort(made, (b"..", inodes[nodes[index].parent], TYPES[DIRECTORY]))
+        return made
+
+    def directory(self, out: Gathered, index: int) -> None:
+        """The blocks that do not lie behind the inode."""
+        parts = self.plan.parts[index]
+        count = len(parts.ends) - (self.plan.layouts[index] == INLINE)
+        if not count:
+            return
+        entries = self.entries(index)
+        for number in range(count):
+            out.put((self.plan.starts[index] + number) * BLOCK, dirents.block(entries[parts.slice(number)]))
+
+    def content(self, out: Gathered, index: int) -> None:
+        """What does not lie behind the inode."""
+        node = self.plan.nodes[index]
+        position = self.plan.starts[index] * BLOCK
+        layout = self.plan.layouts[index]
+        size = self.plan.size(index)
+        whole = size - size % BLOCK if layout == INLINE else size
+        if not whole:
+            return
+        if node.kind == SYMLINK:
+            out.put(position, node.target)
+            return
+        assert node.content is not None
+        layer, offset, sparse = node.content
+        tar = self.layers.tar(layer)
+        if sparse is None:
+            if whole <= SMALL:
+                out.put(position, read(tar, offset, whole))
+            else:
+                copy(tar, offset, self.descriptor, position, whole)
+            return
+        for at, length in self.plan.chunks[index].placed(sparse) if layout == CHUNKED else sparse:
+            copy(tar, offset, self.descriptor, position + at, length)
+            offset += length
