@@ -10,7 +10,7 @@ from functools import cache
 from typing import cast
 
 from c2wtasks.bundlefile.model import Bundle, Form
-from c2wtasks.rootfs import context, cpio, ext4, imagemounter, iso, squashfs, tar
+from c2wtasks.rootfs import context, cpio, erofs, ext4, imagemounter, iso, squashfs, tar
 from c2wtasks.rootfs.compressing import Compression
 from c2wtasks.rootfs.copying import Tars
 from c2wtasks.tree.graft import AddedFile, grafted
@@ -106,6 +106,11 @@ def _squashfs(making: Making, form: Form, folder: str) -> None:
     squashfs.write(making.tree, making.tars, f"{folder}/rootfs.squashfs", compression=compression)
 
 
+def _erofs(making: Making, _form: Form, folder: str) -> None:
+    created_ns = making.created_ns
+    erofs.write(making.tree, making.tars, f"{folder}/rootfs.erofs", key=making.key, created_ns=created_ns)
+
+
 def _context(making: Making, _form: Form, folder: str) -> None:
     os.mkdir(f"{folder}/context")
     context.write(*making.whole("out/"), f"{folder}/context", making.bundle)
@@ -132,6 +137,7 @@ MAKERS: dict[str, Maker] = {
     "cpio": Maker(_cpio),
     "iso": Maker(_iso, _is_whole),
     "ext4": Maker(_ext4),
+    "erofs": Maker(_erofs),
     "squashfs": Maker(_squashfs, tool="tar2sqfs", package="squashfs-tools-ng"),
     "context": Maker(_context, _always),
     "imagemounter": Maker(_imagemounter, _always),

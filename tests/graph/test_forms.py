@@ -25,13 +25,14 @@ FORMS: list[Any] = [
     {"form": "iso", "tree": "vm"},
     {"form": "ext4", "journal": True},
     "squashfs",
+    "erofs",
     "context",
     {"form": "imagemounter", "compression": "gzip"},
 ]
 HOLD_JSON = {"iso-vm", "context", "imagemounter"}
 FILES = {
     *("rootfs.tar", "rootfs.tar.gz", "rootfs.tar.zst", "rootfs.cpio", "rootfs.iso", "vm.iso", "rootfs.ext4"),
-    *("rootfs.squashfs", "context", "imagemounter"),
+    *("rootfs.squashfs", "rootfs.erofs", "context", "imagemounter"),
 }
 PUBLISHED = Path("bundles/web/linux-amd64")
 

@@ -7,12 +7,12 @@ import os
 from bisect import insort
 
 from c2wtasks.errors import OutputError, os_reason
-from c2wtasks.rootfs.directory import Tars
+from c2wtasks.rootfs.copying import OpenTars, Tars, copy, read
 from c2wtasks.rootfs.erofs import dirents, records, xattrs
-from c2wtasks.rootfs.erofs.contents import Gathered, Layers, copy, read
 from c2wtasks.rootfs.erofs.dirents import Entry
 from c2wtasks.rootfs.erofs.plan import SMALL, Plan, plan
 from c2wtasks.rootfs.erofs.records import BLOCK, CHUNKED, INLINE, SLOT, TYPES
+from c2wtasks.rootfs.gathering import Gathered
 from c2wtasks.tree.model import DIRECTORY, FIFO, FILE, SYMLINK
 from c2wtasks.tree.treefile import ROOT, TreeFile
 
@@ -45,7 +45,7 @@ def write(tree: TreeFile, tars: Tars, path: str, *, key: bytes, created_ns: int 
 class _Writer:
     def __init__(self, what: Plan, tars: Tars) -> None:
         self.plan = what
-        self.layers = Layers(tars)
+        self.layers = OpenTars(tars)
         self.at = ROOT  # the node at work, for messages
         self.descriptor = -1
 
@@ -108,7 +108,7 @@ class _Writer:
             return node.target
         assert node.content is not None
         layer, offset, _ = node.content
-        return read(self.layers.tar(layer), offset + node.size - length, length)
+        return read(self.layers.descriptor(layer), offset + node.size - length, length)
 
     def entries(self, index: int) -> list[Entry]:
         nodes, inodes = self.plan.nodes, self.plan.inodes
@@ -142,13 +142,13 @@ class _Writer:
             return
         assert node.content is not None
         layer, offset, sparse = node.content
-        tar = self.layers.tar(layer)
+        tar = self.layers.descriptor(layer)
         if sparse is None:
             if whole <= SMALL:
                 out.put(position, read(tar, offset, whole))
             else:
-                copy(tar, offset, self.descriptor, position, whole)
+                copy(tar, offset, self.descriptor, whole, position)
             return
         for at, length in self.plan.chunks[index].placed(sparse) if layout == CHUNKED else sparse:
-            copy(tar, offset, self.descriptor, position + at, length)
+            copy(tar, offset, self.descriptor, length, position + at)
             offset += length

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.rootfs.copying import SMALL, OpenTars, Tars, copy, read
 from c2wtasks.rootfs.ext4 import folders, inodes, xattrs
-from c2wtasks.rootfs.ext4.contents import Gathered
 from c2wtasks.rootfs.ext4.extents import Extent, placed
 from c2wtasks.rootfs.ext4.extents import tree as extent_tree
 from c2wtasks.rootfs.ext4.geometry import (
@@ -36,6 +35,7 @@ from c2wtasks.rootfs.ext4.superblock import (
     journal_superblock,
     superblock,
 )
+from c2wtasks.rootfs.gathering import Gathered
 from c2wtasks.tree.model import DIRECTORY, FIFO, FILE, SYMLINK
 from c2wtasks.tree.treefile import ROOT, Node, TreeFile
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from c2wtasks.rootfs import copying
-from c2wtasks.rootfs.ext4.geometry import BLOCK
 
 _FULL = 1 << 20
+_GAP = 1 << 12
 
 
 class Gathered:
-    """Writes to a file what is put at ascending offsets, in large pieces. Less than a block between two is filled
+    """Writes to a file what is put at ascending offsets, in large pieces. Less than 4 KiB between two is filled
     with zeros; more stays as it is in the file."""
 
     def __init__(self, descriptor: int) -> None:
@@ -20,7 +20,7 @@ class Gathered:
     def put(self, offset: int, content: bytes) -> None:
         pending = self.pending
         gap = offset - self.start - len(pending)
-        if 0 <= gap < BLOCK and len(pending) < _FULL:
+        if 0 <= gap < _GAP and len(pending) < _FULL:
             if gap:
                 pending += bytes(gap)
         else:
