@@ -1,8 +1,9 @@
-"""How long the property tests look: HYPOTHESIS_PROFILE=long for a night, else as long as one waits."""
+"""How long the property tests look: HYPOTHESIS_PROFILE=long for a night, else as long as one waits. And signals."""
 
 from __future__ import annotations
 
 import os
+import signal
 
 from hypothesis import HealthCheck, settings
 
@@ -10,3 +11,7 @@ _ALL = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, Health
 settings.register_profile("short", max_examples=100, **_ALL)
 settings.register_profile("long", max_examples=10_000, **_ALL)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
+
+# What is started in the background by a script ignores Ctrl-C, and so would all that the tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
