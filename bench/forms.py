@@ -10,16 +10,13 @@ memory. `tar` and `context` are held against `cp` of a file of the same bytes.
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from measuring import machine
+from measuring import child, machine
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -47,19 +44,6 @@ TOOLS = {
     "squashfs": "mksquashfs {root} {out} -quiet -no-progress -comp gzip",
     "erofs": "mkfs.erofs --quiet {out} {root}",
 }
-
-
-def child(function: Callable[[], None]) -> tuple[float, float]:
-    """Wall time and peak memory (MB) of a call in a process of its own."""
-    os.sync()
-    began = time.perf_counter()
-    pid = os.fork()
-    if pid == 0:
-        function()
-        os._exit(0)
-    _, status, used = os.wait4(pid, 0)
-    assert status == 0
-    return time.perf_counter() - began, used.ru_maxrss / 1024
 
 
 def shell(command: str) -> None:

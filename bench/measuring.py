@@ -54,6 +54,20 @@ def run(commands: Commands, folder: Path, *, at_once: int = 1) -> Reading:
     return Reading(time.perf_counter() - begun, cpu, peak)
 
 
+def child(function: Callable[[], object]) -> tuple[float, float]:
+    """Wall seconds and peak memory in MB of a call, in a process of its own."""
+    os.sync()
+    begun = time.perf_counter()
+    pid = os.fork()
+    if pid == 0:
+        function()
+        os._exit(0)
+    _, status, usage = os.wait4(pid, 0)
+    if status:
+        sys.exit(f"a measured call ended with status {os.waitstatus_to_exitcode(status)}")
+    return time.perf_counter() - begun, usage.ru_maxrss / 1024
+
+
 def rounds(contenders: Mapping[str, Callable[[Path], Reading]], work: Path, count: int) -> dict[str, Reading]:
     """The median of each contender, each of which gets an empty folder in each round."""
     readings: dict[str, list[Reading]] = {name: [] for name in contenders}

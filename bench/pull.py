@@ -13,16 +13,16 @@ Prints wall times in seconds, and our peak memory in MB:
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
+
+from measuring import child
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -55,18 +55,6 @@ def store(source: str, cache: Path) -> None:
     image = resolver.resolve(reference, reference.place, Platform("linux", "amd64"))
     for layer in image.layers:
         Store(str(cache / "layers")).ensure([layer])
-
-
-def child(function: Callable[[], None]) -> tuple[float, float]:
-    """Wall time and peak memory (MB) of a call in a process of its own."""
-    began = time.monotonic()
-    pid = os.fork()
-    if pid == 0:
-        function()
-        os._exit(0)
-    _, status, used = os.wait4(pid, 0)
-    assert status == 0
-    return time.monotonic() - began, used.ru_maxrss / 1024
 
 
 def command(*words: str) -> Callable[[], None]:

@@ -12,7 +12,6 @@ import hashlib
 import io
 import json
 import mmap
-import os
 import subprocess
 import sys
 import tarfile
@@ -24,7 +23,7 @@ from statistics import median
 
 import isal.igzip
 import zstandard
-from measuring import machine
+from measuring import child, machine
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -53,28 +52,16 @@ def largest(layout: Path, tag: str) -> bytes:
     return content
 
 
-def child(function: Callable[[], None]) -> tuple[float, float]:
-    """Wall time and peak memory (MB) of a call in a process of its own."""
-    began = time.perf_counter()
-    pid = os.fork()
-    if pid == 0:
-        function()
-        os._exit(0)
-    _, status, used = os.wait4(pid, 0)
-    assert status == 0
-    return time.perf_counter() - began, used.ru_maxrss / 1024
-
-
 def shell(command: str) -> float:
     began = time.perf_counter()
     subprocess.run(command, shell=True, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - began
 
 
-def ensure(blob: Path, diff_id: Digest, cache: Path) -> Callable[[], None]:
+def ensure(blob: Path, diff_id: Digest, cache: Path) -> Callable[[], object]:
     digest = Digest("sha256", hashlib.sha256(blob.read_bytes()).hexdigest())
     layer = Layer(digest, diff_id, BlobPlace(str(blob), 0, blob.stat().st_size))
-    return lambda: Store(str(cache)).ensure([layer]) and None
+    return lambda: Store(str(cache)).ensure([layer])
 
 
 def in_turn(contenders: dict[str, Callable[[], float]]) -> dict[str, float]:
@@ -106,7 +93,6 @@ def main() -> None:
             def ours(blob: Path = blob, peaks: list[float] = peaks) -> float:
                 nonlocal number
                 number += 1
-                os.sync()
                 seconds, peak = child(ensure(blob, diff_id, work / f"cache{number}"))
                 peaks.append(peak)
                 return seconds

@@ -13,7 +13,6 @@ readers. A file that is called as the end of the archive is, `TRAILER!!!`, is wr
 
 from __future__ import annotations
 
-import stat
 from collections import Counter
 from collections.abc import Iterator
 
@@ -21,17 +20,9 @@ from c2wtasks.errors import OutputError
 from c2wtasks.rootfs import sending
 from c2wtasks.rootfs.copying import Tars
 from c2wtasks.rootfs.pieces import Piece, expanded, paths
-from c2wtasks.tree.model import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK
+from c2wtasks.tree.model import DIRECTORY, FILE, SYMLINK, TYPE_BITS
 from c2wtasks.tree.treefile import Node, TreeFile
 
-_TYPE = {
-    FILE: stat.S_IFREG,
-    DIRECTORY: stat.S_IFDIR,
-    SYMLINK: stat.S_IFLNK,
-    CHARACTER: stat.S_IFCHR,
-    BLOCK: stat.S_IFBLK,
-    FIFO: stat.S_IFIFO,
-}
 _LIMIT = 2**32
 _PATH_MAX = 4096  # with the 0 at its end
 _TRAILER = b"TRAILER!!!"
@@ -85,7 +76,7 @@ def _entry(node: Node, number: int, path: bytes, links: int, size: int) -> bytes
         links = 2
     elif node.kind == SYMLINK:
         size = len(node.target)
-    mode = _TYPE[node.kind] | node.mode
+    mode = TYPE_BITS[node.kind] | node.mode
     seconds = min(max(node.mtime_ns // 10**9, 0), _LIMIT - 1)
     header = _header(number, mode, node.uid, node.gid, links, seconds, size, node.device, path or b".")
     return header + node.target + bytes(-len(node.target) % _ALIGN)

@@ -15,7 +15,7 @@ import msgspec
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.rootfs.builder import Builder
 from c2wtasks.rootfs.copying import OpenTars, Tars, copy
-from c2wtasks.tree.model import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK
+from c2wtasks.tree.model import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK, TYPE_BITS
 from c2wtasks.tree.treefile import ROOT, Node, TreeFile
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -24,8 +24,7 @@ _PATH_MAX = 4096
 _SEARCH_AND_WRITE = 0o700
 _SET_ID = 0o7000
 _ACLS = ("system.posix_acl_default", "system.posix_acl_access")
-_DEVICE_TYPE = {CHARACTER: stat.S_IFCHR, BLOCK: stat.S_IFBLK}
-_TYPE = {FILE: stat.S_IFREG, SYMLINK: stat.S_IFLNK, FIFO: stat.S_IFIFO, **_DEVICE_TYPE}
+_DEVICES = (BLOCK, CHARACTER)
 _NOT_OF_THE_OLD_ONE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
@@ -170,7 +169,7 @@ class _Writer:
 
     def link(self, nodes: list[Node], index: int, parent: int) -> None:
         node = nodes[index]
-        if node.kind in _DEVICE_TYPE and not self.builder.mknod:
+        if node.kind in _DEVICES and not self.builder.mknod:
             return
         source = self.copies.get(node.link, node.link)
         try:
@@ -200,7 +199,7 @@ class _Writer:
         return (
             found.st_mtime_ns == node.mtime_ns
             and (node.kind != FILE or found.st_size == node.size)
-            and stat.S_IFMT(found.st_mode) == _TYPE[node.kind]
+            and stat.S_IFMT(found.st_mode) == TYPE_BITS[node.kind]
             and (node.kind == SYMLINK or stat.S_IMODE(found.st_mode) == node.mode)
             and (found.st_uid, found.st_gid) == ((node.uid, node.gid) if self.builder.chown else self.own)
         )
@@ -212,8 +211,8 @@ class _Writer:
             self.special(node, parent)
 
     def file(self, node: Node, parent: int) -> None:
-        # Most files are of an owner who is ours and have a mode that the umask takes nothing of: made so at once, they
-        # need no fchmod, which is one call of five.
+        # Most files are to be our own, with a mode that the umask takes nothing of: made so at once, they need no
+        # fchmod, which is one call of five.
         as_made = not (node.mode & self.not_at_once or node.xattrs) and (node.uid, node.gid) == self.own
         descriptor = os.open(node.name, _CREATE, node.mode if as_made else 0o600, dir_fd=parent)
         try:
@@ -247,7 +246,7 @@ class _Writer:
         elif not self.builder.mknod:
             return
         else:
-            mode = _DEVICE_TYPE[node.kind] | 0o600
+            mode = TYPE_BITS[node.kind] | 0o600
             os.mknod(node.name, mode, os.makedev(*node.device), dir_fd=parent)
         if self.builder.chown and (node.uid, node.gid) != self.own:
             os.chown(node.name, node.uid, node.gid, dir_fd=parent, follow_symlinks=False)

@@ -5,11 +5,22 @@ Names and targets are bytes, as a kernel has them.
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 DIRECTORY, FILE, SYMLINK, CHARACTER, BLOCK, FIFO = "d", "f", "l", "c", "b", "p"
+
+TYPE_BITS = {
+    DIRECTORY: stat.S_IFDIR,
+    FILE: stat.S_IFREG,
+    SYMLINK: stat.S_IFLNK,
+    CHARACTER: stat.S_IFCHR,
+    BLOCK: stat.S_IFBLK,
+    FIFO: stat.S_IFIFO,
+}
+"""The kind of a file as Linux has it in a mode (inode(7)), and file systems and archives after it."""
 
 
 class Content(NamedTuple):

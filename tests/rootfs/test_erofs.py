@@ -591,43 +591,6 @@ def error_of(made: Made, image: Path) -> str:
     return str(caught.value)
 
 
-def test_tar_is_gone(make: Making, tmp_path: Path) -> None:
-    made = make(archive(file(b"f", b"x")))
-    os.unlink(made.tars[0])
-    wrong = f"{made.tars[0]}: cannot be read: No such file or directory; run again"
-    assert error_of(made, tmp_path / "image") == wrong
-
-
-@pytest.mark.parametrize("size", [10, 5000, 1 << 20])
-def test_tar_is_too_short(make: Making, tmp_path: Path, size: int) -> None:
-    made = make(archive(file(b"d/f\n", b"x" * size), end=b""))
-    os.truncate(made.tars[0], 512 + size - 5)
-    wrong = f"{tmp_path}/image: d/f\\n: the layer's tar in the cache is too short; delete it and run again"
-    assert error_of(made, tmp_path / "image") == wrong
-
-
-def test_no_such_folder(make: Making, tmp_path: Path) -> None:
-    wrong = f"{tmp_path}/no/image: /: No such file or directory"
-    assert error_of(make(SIMPLE), tmp_path / "no/image") == wrong
-
-
-@pytest.mark.parametrize("content", [b"x" * (1 << 20), b"x" * 60_000], ids=["one big", "many small"])
-def test_disk_is_full(make: Making, tmp_path: Path, content: bytes) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("needs root: mounts a file system")
-    count = (1 << 20) // len(content)
-    made = make(archive(*(file(b"d/%02d" % number, content) for number in range(count))))
-    place = tmp_path / "tiny"
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tiny", str(place)], check=True)
-    try:
-        error = error_of(made, place / "image")
-        size = (place / "image").stat().st_size
-    finally:
-        subprocess.run(["umount", str(place)], check=True)
-    assert re.fullmatch(rf"{place}/image: \S+: No space left on device \(the whole image takes {size} bytes\)", error)
-
-
 # Parts of it.
 
 

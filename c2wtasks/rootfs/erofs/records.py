@@ -7,7 +7,7 @@ import uuid
 from struct import Struct
 
 from c2wtasks.tree.model import BLOCK as BLOCK_DEVICE
-from c2wtasks.tree.model import CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK
+from c2wtasks.tree.model import CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK, TYPE_BITS
 from c2wtasks.tree.treefile import Node
 
 BLOCK_BITS = 12
@@ -26,14 +26,6 @@ in chunks that a list behind the inode tells."""
 
 TYPES = {FILE: 1, DIRECTORY: 2, CHARACTER: 3, BLOCK_DEVICE: 4, FIFO: 5, SYMLINK: 7}
 """What the names of a file say of it."""
-_MODES = {
-    FILE: 0o100000,
-    DIRECTORY: 0o40000,
-    CHARACTER: 0o20000,
-    BLOCK_DEVICE: 0o60000,
-    FIFO: 0o10000,
-    SYMLINK: 0o120000,
-}
 _EXTENDED = 1
 
 # format, length of the xattrs, mode; size; what it leads to, number for 32-bit stat, uid, gid; mtime; names.
@@ -58,7 +50,7 @@ def inode(node: Node, number: int, links: int, layout: int, size: int, leads_to:
     return _INODE.pack(
         layout << 1 | _EXTENDED,
         (xattrs - 12) // 4 + 1 if xattrs else 0,
-        _MODES[node.kind] | node.mode,
+        TYPE_BITS[node.kind] | node.mode,
         size,
         leads_to,
         number & 0xFFFF_FFFF,

@@ -9,7 +9,7 @@ from c2wtasks.rootfs.ext4.extents import EMPTY, ROOT_SIZE
 from c2wtasks.rootfs.ext4.geometry import BLOCK, INODE
 from c2wtasks.rootfs.ext4.xattrs import IN_INODE
 from c2wtasks.tree.model import BLOCK as BLOCK_DEVICE
-from c2wtasks.tree.model import CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK
+from c2wtasks.tree.model import CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK, TYPE_BITS
 from c2wtasks.tree.treefile import Node
 
 ROOT = 2
@@ -27,14 +27,6 @@ HASH_TREE = 0x1000
 
 TYPES = {FILE: 1, DIRECTORY: 2, CHARACTER: 3, BLOCK_DEVICE: 4, FIFO: 5, SYMLINK: 7}
 """What the names of a file say of it."""
-_MODES = {
-    FILE: 0o100000,
-    DIRECTORY: 0o40000,
-    CHARACTER: 0o20000,
-    BLOCK_DEVICE: 0o60000,
-    FIFO: 0o10000,
-    SYMLINK: 0o120000,
-}
 _SECTORS = BLOCK // 512
 _FIRST_SECOND = -(2**31)
 _LAST_SECOND = 2**34 - 2**31 - 1
@@ -79,7 +71,7 @@ def record(node: Node, links: int, body: Body, inline: bytes = b"", xattr_block:
     sectors = (body.blocks + 1 if xattr_block else body.blocks) * _SECTORS
     uid, gid = node.uid, node.gid
     return _INODE.pack(
-        _MODES[node.kind] | node.mode,
+        TYPE_BITS[node.kind] | node.mode,
         uid & 0xFFFF,
         body.size & 0xFFFF_FFFF,
         seconds,

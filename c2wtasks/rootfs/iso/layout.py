@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 from array import array
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,7 +11,7 @@ from c2wtasks.rootfs.directory import node_path
 from c2wtasks.rootfs.iso import names, records, rockridge
 from c2wtasks.rootfs.iso.records import BLOCK, DIRECTORY_FLAG, MORE_EXTENTS_FLAG, blocks, record
 from c2wtasks.tree.model import BLOCK as BLOCK_DEVICE
-from c2wtasks.tree.model import CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK
+from c2wtasks.tree.model import CHARACTER, DIRECTORY, SYMLINK, TYPE_BITS
 from c2wtasks.tree.treefile import ROOT, Node, TreeFile
 
 SECTION = 2**32 - BLOCK
@@ -22,14 +21,6 @@ MAX_SECTIONS = 100
 
 _DESCRIPTORS = 16  # the block after the system area, which nothing is in
 _FIRST_TABLE = _DESCRIPTORS + 2
-_TYPES = {
-    DIRECTORY: stat.S_IFDIR,
-    FILE: stat.S_IFREG,
-    SYMLINK: stat.S_IFLNK,
-    CHARACTER: stat.S_IFCHR,
-    BLOCK_DEVICE: stat.S_IFBLK,
-    FIFO: stat.S_IFIFO,
-}
 _SELF, _PARENT = b"\0", b"\1"
 _OTHER_FORM = "write the root in another form"
 
@@ -206,7 +197,7 @@ class _Head:
 
     def _attributes(self, index: int, recorded: bytes) -> bytes:
         node = self.nodes[index]
-        mode = _TYPES[node.kind] | node.mode
+        mode = TYPE_BITS[node.kind] | node.mode
         return rockridge.attributes(mode, self.links[index], node.uid, node.gid, index + 1, recorded)
 
     def _add(self, name: bytes, flags: int, size: int, recorded: bytes, system_use: tuple[bytes, int]) -> int:
