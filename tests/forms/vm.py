@@ -11,14 +11,14 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 KERNEL = Path(__file__).parents[2] / ".venv/kernel"
-INIT = Path(__file__).with_name("init.c")
+PROGRAMS = sorted(Path(__file__).parent.glob("*.c"))
 _SECONDS = 120
 _PACKAGES = {"qemu-system-x86_64": "qemu-system-x86", "gcc": "gcc", "bsdtar": "libarchive-tools"}
 
@@ -28,22 +28,23 @@ class Drive:
     """A way of attaching a disk: an option of QEMU's `-drive`, the drivers that Linux needs, its device file."""
 
     option: str
-    modules: list[str]
+    modules: tuple[str, ...]
     device: str
 
 
-VIRTIO = Drive("if=virtio", ["virtio_pci", "virtio_blk"], "/vm/dev/vda")
-CDROM = Drive("media=cdrom", ["ata_piix", "sr_mod"], "/vm/dev/sr0")
+VIRTIO = Drive("if=virtio", ("virtio_pci", "virtio_blk"), "/vm/dev/vda")
+CDROM = Drive("media=cdrom", ("ata_piix", "sr_mod"), "/vm/dev/sr0")
 
 
 @dataclass(frozen=True)
 class Root:
-    """The file a root is in, and the folder in it that the program has as its root. Without a drive it is a cpio."""
+    """A file that holds a root, with the kernel modules for its file system, and the folder in it that a program has
+    as its root. Without a drive it is a cpio."""
 
     name: str
     drive: Drive | None = None
     type: str = ""
-    module: str = ""
+    modules: tuple[str, ...] = ()
     path: str = ""
 
 
@@ -60,31 +61,47 @@ def require_all() -> None:
         )
 
 
-def compiled_init(folder: Path) -> Path:
-    """init.c as a program that needs no other file."""
-    program = folder / "init"
-    command = ["gcc", "-static", "-O1", "-Wall", "-Wextra", "-Werror", "-o", program, INIT]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if "stdio.h: No such file" in done.stderr or "cannot find -lc" in done.stderr:
-        pytest.skip("needs a static C library: install Debian's package libc6-dev")
-    assert done.returncode == 0, done.stderr
-    return program
+def compile_programs(folder: Path) -> None:
+    """Makes the programs of this folder, which are for the VM and need no other file, in `folder`."""
+    for source in PROGRAMS:
+        command = [
+            "gcc",
+            "-static",
+            "-O1",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-o",
+            str(folder / source.stem),
+            str(source),
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if "stdio.h: No such file" in done.stderr or "cannot find -lc" in done.stderr:
+            pytest.skip("needs a static C library: install Debian's package libc6-dev")
+        assert done.returncode == 0, done.stderr
 
 
-def run(root: Root, image: Path, init: Path, cwd: str, args: Sequence[str], env: Sequence[str], folder: Path) -> str:
-    """What a program of the root, which is in the file `image`, prints when it is run as root in a VM. `folder` is
-    an empty one to work in."""
+def run(
+    root: Root,
+    image: Path,
+    programs: Path,
+    folder: Path,
+    args: Sequence[str],
+    cwd: str = "/",
+    env: Sequence[str] = (),
+) -> bytes:
+    """What a program of the root, which is in the file `image`, prints when it is run as root in a VM. `programs` are
+    those of `compile_programs`, which are in the VM's /vm; `folder` is an empty one to work in."""
     (kernel,) = KERNEL.glob("boot/vmlinuz-*")
     initramfs = folder / "initramfs"
     disk: list[str] = []
     if root.drive is None:
-        _pack(init, [], folder / "own")
+        own = _archive(programs, root.modules, folder)
         # The kernel unpacks archives that follow each other, one over the other.
-        initramfs.write_bytes(image.read_bytes() + (folder / "own.cpio").read_bytes())
+        initramfs.write_bytes(image.read_bytes() + own)
         place = ["none", "none", "/"]
     else:
-        _pack(init, [*root.drive.modules, root.module], folder / "own")
-        (folder / "own.cpio").rename(initramfs)
+        initramfs.write_bytes(_archive(programs, root.drive.modules + root.modules, folder))
         disk = ["-drive", f"file={image},format=raw,readonly=on,{root.drive.option}"]
         place = [root.drive.device, root.type, f"/vm/root{root.path}"]
     command_line = [
@@ -108,41 +125,43 @@ def _quoted(word: str) -> str:
     return f'"{word}"'
 
 
-def _serial_line(command: list[str]) -> str:
+def _serial_line(command: list[str]) -> bytes:
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False)
     except subprocess.TimeoutExpired as error:
-        raise AssertionError(f"the VM is still there after {_SECONDS} s, and said: {error.stdout!r}") from None
+        raise AssertionError(f"the VM still runs after {_SECONDS} s, and said: {error.stdout!r}") from None
     assert done.returncode == 0, done.stderr.decode()
-    return done.stdout.decode("utf-8", "backslashreplace").replace("\r\n", "\n")
+    return done.stdout.replace(b"\r\n", b"\n")
 
 
-def _between(said: str) -> str:
+def _between(said: bytes) -> bytes:
     """What the program printed, between the lines of init.c."""
-    found = re.search(r"^init: runs\n(.*)^init: status 0\n", said, re.MULTILINE | re.DOTALL)
-    assert found is not None, said
+    found = re.search(rb"^init: runs\n(.*)^init: status 0\n", said, re.MULTILINE | re.DOTALL)
+    assert found is not None, said.decode("utf-8", "backslashreplace")
     return found[1]
 
 
-def _pack(init: Path, modules: list[str], folder: Path) -> None:
-    """Makes FOLDER.cpio, an archive with /vm, as init.c wants it. `modules` are loaded in their order."""
+def _archive(programs: Path, modules: Iterable[str], folder: Path) -> bytes:
+    """A cpio of /vm as init.c wants it. `modules` are loaded in their order, each after those that it needs."""
+    shutil.copytree(programs, folder / "vm")
     for name in ("modules", "dev", "root"):
-        (folder / "vm" / name).mkdir(parents=True)
-    shutil.copy(init, folder / "vm/init")
+        (folder / "vm" / name).mkdir()
     files = dict.fromkeys(file for name in modules for file in _with_needed(name))
     for number, file in enumerate(files):
-        content = file.read_bytes()
-        module = lzma.decompress(content) if file.suffix == ".xz" else content
-        (folder / f"vm/modules/{number:02}").write_bytes(module)
-    command = ["bsdtar", "--format=newc", "-cf", folder.with_suffix(".cpio"), "-C", folder, "vm"]
-    subprocess.run(command, check=True)
+        (folder / f"vm/modules/{number:02}").write_bytes(_module(file))
+    command = ["bsdtar", "--format=newc", "-cf", "-", "-C", str(folder), "vm"]
+    return subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
+
+
+def _module(file: Path) -> bytes:
+    content = file.read_bytes()
+    return lzma.decompress(content) if file.suffix == ".xz" else content
 
 
 def _with_needed(module: str) -> Iterator[Path]:
     """The file of a module, after those of the modules that it needs. What has no file is built into the kernel."""
     for file in KERNEL.rglob(f"{module}.ko*"):
-        content = file.read_bytes()
-        found = re.search(rb"\0depends=([^\0]+)\0", lzma.decompress(content) if file.suffix == ".xz" else content)
+        found = re.search(rb"\0depends=([^\0]+)\0", _module(file))
         for needed in found[1].decode().split(",") if found else []:
             yield from _with_needed(needed)
         yield file
