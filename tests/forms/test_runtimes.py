@@ -136,7 +136,7 @@ def run(request: pytest.FixtureRequest, bundles: Path, tmp_path_factory: pytest.
     copy_root(bundles / "hello" / f"linux-{ARCHITECTURES[platform.machine()]}", simple)
     done = run(simple)
     if done.returncode != 0:
-        pytest.skip(f"{runtime} runs nothing on this machine, neither what asks for little: {done.stderr.strip()}")
+        pytest.skip(f"{runtime} runs not even a simple bundle on this machine: {done.stderr.strip()}")
     return run
 
 
@@ -152,7 +152,7 @@ def config_of(bundle: Path) -> Json:
     """What the VM's init makes of the bundle, changed as told at the top."""
     config: Json = json.loads((bundle / "spec.json").read_text())
     image = json.loads((bundle / "image.json").read_text())["config"]
-    config["process"]["args"] = [*image.get("Entrypoint", []), *image.get("Cmd", [])]
+    config["process"]["args"] = [*(image.get("Entrypoint") or []), *(image.get("Cmd") or [])]
     config["process"]["terminal"] = False
     config["root"] = {"path": "rootfs"}
     config["linux"]["cgroupsPath"] = f"/{CONTAINER}"

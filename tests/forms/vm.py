@@ -20,6 +20,7 @@ import pytest
 KERNEL = Path(__file__).parents[2] / ".venv/kernel"
 PROGRAMS = sorted(Path(__file__).parent.glob("*.c"))
 _SECONDS = 120
+_FLAGS = ["-static", "-O1", "-Wall", "-Wextra", "-Werror"]
 _PACKAGES = {"qemu-system-x86_64": "qemu-system-x86", "gcc": "gcc", "bsdtar": "libarchive-tools"}
 
 
@@ -64,17 +65,7 @@ def require_all() -> None:
 def compile_programs(folder: Path) -> None:
     """Makes the programs of this folder, which are for the VM and need no other file, in `folder`."""
     for source in PROGRAMS:
-        command = [
-            "gcc",
-            "-static",
-            "-O1",
-            "-Wall",
-            "-Wextra",
-            "-Werror",
-            "-o",
-            str(folder / source.stem),
-            str(source),
-        ]
+        command = ["gcc", *_FLAGS, "-o", str(folder / source.stem), str(source)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if "stdio.h: No such file" in done.stderr or "cannot find -lc" in done.stderr:
             pytest.skip("needs a static C library: install Debian's package libc6-dev")
@@ -160,7 +151,7 @@ def _module(file: Path) -> bytes:
 
 def _with_needed(module: str) -> Iterator[Path]:
     """The file of a module, after those of the modules that it needs. What has no file is built into the kernel."""
-    for file in KERNEL.rglob(f"{module}.ko*"):
+    for file in KERNEL.rglob(module.replace("_", "[_-]") + ".ko*"):  # the kernel itself knows only the one
         found = re.search(rb"\0depends=([^\0]+)\0", _module(file))
         for needed in found[1].decode().split(",") if found else []:
             yield from _with_needed(needed)
