@@ -48,7 +48,7 @@ def test_tar_is_gone(make: Making, write: Write, tmp_path: Path) -> None:
 def test_tar_is_too_short(make: Making, write: Write, tmp_path: Path, size: int) -> None:
     made = make(archive(file(b"d/f\n", b"x" * size), end=b""))
     os.truncate(made.tars[0], 512 + size - 5)
-    wrong = f"{tmp_path}/image: d/f\n: the layer's tar in the cache is too short; delete it and run again"
+    wrong = f"{tmp_path}/image: d/f\\n: the layer's tar in the cache is too short; delete it and run again"
     assert error_of(write, made, tmp_path / "image") == wrong
 
 
