@@ -3,6 +3,7 @@ what a tree says, so that the one can be held against the other."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import resource
@@ -83,10 +84,7 @@ class _Walk:
             return False
         self.first[found.st_ino] = shown
         at = f"/proc/self/fd/{folder}/".encode() + name
-        xattrs = {
-            os.fsencode(key): os.getxattr(at, key, follow_symlinks=False)
-            for key in os.listxattr(at, follow_symlinks=False)
-        }
+        xattrs = {os.fsencode(key): os.getxattr(at, key, follow_symlinks=False) for key in _keys(at)}
         mtime_ns = found.st_mtime_ns
         if kind == "d" and self.directory_mtimes is not None:
             key, default = self.directory_mtimes
@@ -115,3 +113,13 @@ def _names(folder: int) -> list[bytes]:
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _keys(path: bytes) -> list[str]:
+    """The names of a file's xattrs; none where the file system has none."""
+    try:
+        return os.listxattr(path, follow_symlinks=False)
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+        return []

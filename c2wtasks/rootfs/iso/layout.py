@@ -20,6 +20,7 @@ MAX_SECTIONS = 100
 """How many extents of a file Linux reads."""
 
 _DESCRIPTORS = 16  # the block after the system area, which nothing is in
+_LEAST = 24  # blocks; bsdtar takes what is smaller for no ISO 9660 image
 _FIRST_TABLE = _DESCRIPTORS + 2
 _SELF, _PARENT = b"\0", b"\1"
 _OTHER_FORM = "write the root in another form"
@@ -43,7 +44,7 @@ def layout(tree: TreeFile, volume_id: str, created_ns: int) -> Layout:
     _check(tree.nodes)
     extents, content_blocks = _contents(tree.nodes)
     head = _Head(tree.nodes, extents)
-    space = blocks(len(head.content)) + content_blocks
+    space = max(blocks(len(head.content)) + content_blocks, _LEAST)
     if space >= 2**32:
         raise OutputError(
             f"it would take {space * BLOCK} bytes, more than an ISO 9660 image can have", hint=_OTHER_FORM
