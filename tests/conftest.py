@@ -12,6 +12,8 @@ settings.register_profile("short", max_examples=100, **_ALL)
 settings.register_profile("long", max_examples=10_000, **_ALL)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
-# What is started in the background by a script ignores Ctrl-C, and so would all that the tests start and interrupt.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# What a script starts in the background ignores Ctrl-C, and with nohup SIGHUP; so would all that the tests start, and
+# interrupt.
+for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _usual)

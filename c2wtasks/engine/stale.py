@@ -45,7 +45,8 @@ def surely_stale(dep_manager: Any, control: TaskControl, names: Iterable[str]) -
     """Those of the tasks `names` that a run would execute whatever other tasks make. A run may be under way."""
     looking = _aside(dep_manager, control)
     tasks = control.tasks
-    return [name for name in names if looking.get_status(tasks[name], tasks).status != "up-to-date"]
+    # Not "error": a file that it needs is gone, which comes again as it was, for all that can be told.
+    return [name for name in names if looking.get_status(tasks[name], tasks).status == "run"]
 
 
 def _aside(dep_manager: Any, control: TaskControl) -> Deciding:
