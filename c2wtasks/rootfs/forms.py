@@ -1,4 +1,7 @@
-"""The table of the forms that are files: how each is made of the tree. (`dir`, a folder, is in `directory`.)"""
+"""The table of the forms that are files: how each is made of the tree. (`dir`, a folder, is in `directory`.)
+
+The writers are loaded when they are needed: most runs need none.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,16 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from c2wtasks.bundlefile.model import Bundle, Form
-from c2wtasks.rootfs import context, cpio, erofs, ext4, imagemounter, iso, squashfs, tar
-from c2wtasks.rootfs.compressing import Compression
 from c2wtasks.rootfs.copying import Tars
 from c2wtasks.tree.graft import AddedFile, grafted
 from c2wtasks.tree.treefile import TreeFile
+
+if TYPE_CHECKING:
+    from c2wtasks.rootfs.compressing import Compression
+    from c2wtasks.rootfs.squashfs import Compression as SquashCompression
 
 DIR, NINE_P = "dir", "9p"
 FOLDERS = (DIR, NINE_P)
@@ -69,6 +74,8 @@ def is_here(tool: str) -> bool:
 
 
 def _iso(making: Making, form: Form, folder: str) -> None:
+    from c2wtasks.rootfs import iso
+
     is_whole = _is_whole(form)
     tree, tars = making.whole("") if is_whole else (making.tree, making.tars)
     iso.write(tree, tars, f"{folder}/{'vm' if is_whole else 'rootfs'}.iso", created_ns=making.created_ns)
@@ -79,6 +86,8 @@ def _is_whole(form: Form) -> bool:
 
 
 def _ext4(making: Making, form: Form, folder: str) -> None:
+    from c2wtasks.rootfs import ext4
+
     size = form.option("size")
     ext4.write(
         making.tree,
@@ -91,32 +100,44 @@ def _ext4(making: Making, form: Form, folder: str) -> None:
 
 
 def _tar(making: Making, form: Form, folder: str) -> None:
-    compression = cast(Compression | None, form.option("compression"))
+    from c2wtasks.rootfs import tar
+
+    compression = cast("Compression | None", form.option("compression"))
     suffix = {"gzip": ".gz", "zstd": ".zst", None: ""}[compression]
-    level = cast(int | None, form.option("level"))
+    level = cast("int | None", form.option("level"))
     tar.write(making.tree, making.tars, f"{folder}/rootfs.tar{suffix}", compression=compression, level=level)
 
 
 def _cpio(making: Making, _form: Form, folder: str) -> None:
+    from c2wtasks.rootfs import cpio
+
     cpio.write(making.tree, making.tars, f"{folder}/rootfs.cpio")
 
 
 def _squashfs(making: Making, form: Form, folder: str) -> None:
-    compression = cast(squashfs.Compression, form.option("compression") or "gzip")
+    from c2wtasks.rootfs import squashfs
+
+    compression = cast("SquashCompression", form.option("compression") or "gzip")
     squashfs.write(making.tree, making.tars, f"{folder}/rootfs.squashfs", compression=compression)
 
 
 def _erofs(making: Making, _form: Form, folder: str) -> None:
+    from c2wtasks.rootfs import erofs
+
     created_ns = making.created_ns
     erofs.write(making.tree, making.tars, f"{folder}/rootfs.erofs", key=making.key, created_ns=created_ns)
 
 
 def _context(making: Making, _form: Form, folder: str) -> None:
+    from c2wtasks.rootfs import context
+
     os.mkdir(f"{folder}/context")
     context.write(*making.whole("out/"), f"{folder}/context", making.bundle)
 
 
 def _imagemounter(making: Making, form: Form, folder: str) -> None:
+    from c2wtasks.rootfs import imagemounter
+
     os.mkdir(f"{folder}/imagemounter")
     imagemounter.write(
         making.tree,
