@@ -215,6 +215,24 @@ def test_the_context_is_an_image_for_others(built: Path, tmp_path: Path) -> None
     subprocess.run(["sh", "-n", layout / "build.sh"], check=True)
 
 
+def test_the_image_mounter_gets_an_image(built: Path, tmp_path: Path) -> None:
+    layout = built / PUBLISHED / "imagemounter"
+    if shutil.which("umoci") is None:
+        pytest.skip("needs Debian's package umoci")
+    index = json.loads((layout / "index.json").read_text())
+    (manifest,) = index["manifests"]
+    content = json.loads((layout / "blobs" / manifest["digest"].replace(":", "/")).read_text())
+    assert [layer["mediaType"] for layer in content["layers"]] == ["application/vnd.oci.image.layer.v1.tar+gzip"]
+    config = json.loads((layout / "blobs" / content["config"]["digest"].replace(":", "/")).read_text())
+    image = json.loads((built / PUBLISHED / "image.json").read_text())
+    assert (config["config"], config["architecture"]) == (image["config"], image["architecture"])
+    unpack = ["umoci", "raw", "unpack", "--image", f"{layout}:latest", str(tmp_path / "out")]
+    if os.geteuid() != 0:
+        unpack.insert(3, "--rootless")
+    subprocess.run(unpack, capture_output=True, check=True)
+    assert (tmp_path / "out/srv/index").read_text() == "web\n"
+
+
 def test_doctor(tmp_path: Path) -> None:
     catalog(tmp_path, ["ext4"])
     said = json.loads(run_doit(tmp_path, "doctor", "--json").stdout)
