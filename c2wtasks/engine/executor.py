@@ -10,9 +10,11 @@ import os
 import queue
 import re
 import signal
+import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Protocol
 
@@ -232,8 +234,10 @@ def _pool(lock: int) -> tuple[Any, int]:
 
     # The worker inherits that these are blocked: a terminal sends them to all, and the run sees to its workers. The
     # trackers of resources are started first, since that lifts the block.
-    ensure_running()
-    resource_tracker.ensure_running()
+    # A tracker tidies up after a run that was cut short, and warns, in the run's name, of what is gone already.
+    with _passing_on("ignore"):
+        ensure_running()
+        resource_tracker.ensure_running()
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     # It warns of what it misses to kill the children of workers; ours have none.
     warnings.filterwarnings("ignore", module=r"loky\.")
@@ -245,6 +249,16 @@ def _pool(lock: int) -> tuple[Any, int]:
         env={"LOKY_MAX_MEMORY_LEAK_SIZE": "1e18"},  # a step may take memory; its worker is not leaking it
     )
     return pool, pool.submit(os.getpid).result()
+
+
+@contextmanager
+def _passing_on(warning_option: str) -> Iterator[None]:
+    """Processes of multiprocessing and loky that are started within the block have this option of -W, too."""
+    sys.warnoptions.append(warning_option)
+    try:
+        yield
+    finally:
+        sys.warnoptions.remove(warning_option)
 
 
 class _Inherited:
