@@ -244,6 +244,8 @@ class Work:
             files.sync_file(path)
             found[name] = fingerprint.of_file(path)
             size += os.stat(path).st_size
+        for above in (*reversed(publish.folders_of(found)), ""):
+            files.sync_folder(f"{folder}/{above}")
         return FormFacts(found, size)
 
     # spec: and boot:
