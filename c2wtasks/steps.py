@@ -236,17 +236,15 @@ class Work:
         Raises OSError.
         """
         found: dict[str, str] = {}
-        size = 0
         for name in files.below(folder):
             path = f"{folder}/{name}"
             os.chmod(path, 0o644)
             os.utime(path, ns=(self.default_mtime_ns, self.default_mtime_ns))
             files.sync_file(path)
             found[name] = fingerprint.of_file(path)
-            size += os.stat(path).st_size
         for above in (*reversed(publish.folders_of(found)), ""):
             files.sync_folder(f"{folder}/{above}")
-        return FormFacts(found, size)
+        return FormFacts(found)
 
     # spec: and boot:
 
@@ -332,9 +330,7 @@ class Work:
             for name, form in forms.items():
                 publish.link(self.places.form(name), form.files, new, self.default_mtime_ns)
             if self.has_folder:
-                root = f"{new}/{self.places.rootfs}"
-                files.make_folders(os.path.dirname(root))
-                self._put_rootfs(root)
+                self._put_rootfs(f"{new}/{self.places.rootfs}")
             self._drop_other_forms()
 
         publish.stage(self.places, {**contents, RECORD: text}, self.default_mtime_ns, put_rootfs)

@@ -6,7 +6,8 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from io import FileIO
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -24,6 +25,8 @@ from c2wtasks.rootfs.builder import Builder
 from c2wtasks.rootfs.inspect import inspect
 from c2wtasks.tree import model, treefile
 from c2wtasks.tree.treefile import TreeFile
+
+T = TypeVar("T")
 
 _MODE = 0o644
 _FOLDER_MODE = 0o755
@@ -114,21 +117,14 @@ class _Audit:
         return self.result
 
     def content(self, name: str) -> bytes | None:
-        path = self.places.output(name)
-        try:
-            with open_quietly(path) as stream:
-                return stream.read()
-        except FileNotFoundError:
-            self.result.findings.append(missing(path, "file"))
-        except OSError as error:
-            self.find(path, "content", "a regular file", os_reason(error))
-        return None
+        return self.taken(name, FileIO.readall)
 
-    def fingerprint(self, name: str) -> str | None:
+    def taken(self, name: str, take: Callable[[FileIO], T]) -> T | None:
+        """What `take` gives of a file; None, and a finding, where it cannot be read."""
         path = self.places.output(name)
         try:
             with open_quietly(path) as stream:
-                return fingerprint.of_stream(stream)
+                return take(stream)
         except FileNotFoundError:
             self.result.findings.append(missing(path, "file"))
         except OSError as error:
@@ -176,7 +172,7 @@ class _Audit:
 
     def outputs(self, have: Record) -> None:
         for name, want in sorted(have.outputs.items()):
-            found = self.fingerprint(name)
+            found = self.taken(name, fingerprint.of_stream)
             if found is None:
                 continue
             if found != want:

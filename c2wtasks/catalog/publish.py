@@ -35,15 +35,15 @@ def stage(places: Places, contents: Mapping[str, bytes], mtime_ns: int, put_root
         with files.removed_on_failure(new):
             files.make_folders(os.path.dirname(places.published))
             os.makedirs(new)
+            folders = folders_of([*contents, places.rootfs])
+            for folder in folders:
+                files.make_folders(f"{new}/{folder}")
             for name, content in contents.items():
-                path = f"{new}/{name}"
-                files.make_folders(os.path.dirname(path))
-                files.write_unpublished(path, content, mtime_ns)
+                files.write_unpublished(f"{new}/{name}", content, mtime_ns)
             put_rootfs(new)  # last: a root that was moved here is told by the record beside it, if we are killed
             os.chmod(new, 0o755)
-            for folder in folders_of([*contents, places.rootfs]):
-                if os.path.isdir(f"{new}/{folder}"):
-                    os.utime(f"{new}/{folder}", ns=(mtime_ns, mtime_ns))
+            for folder in folders:
+                os.utime(f"{new}/{folder}", ns=(mtime_ns, mtime_ns))
             os.utime(new, ns=(mtime_ns, mtime_ns))
     except OSError as error:
         size = sum(map(len, contents.values()))

@@ -42,10 +42,9 @@ class RootfsFacts(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class FormFacts(msgspec.Struct, frozen=True):
-    """The files of a form, by their paths in the bundle, with the fingerprint of each; and their bytes together."""
+    """The files of a form, by their paths in the bundle, with the fingerprint of each."""
 
     files: dict[str, str]
-    size: int
 
 
 class Record(msgspec.Struct, frozen=True, rename="camel", kw_only=True):

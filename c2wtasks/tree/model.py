@@ -21,6 +21,8 @@ TYPE_BITS = {
     FIFO: stat.S_IFIFO,
 }
 """The kind of a file as Linux has it in a mode (inode(7)), and file systems and archives after it."""
+DIRENT_TYPES = {FILE: 1, DIRECTORY: 2, CHARACTER: 3, BLOCK: 4, FIFO: 5, SYMLINK: 7}
+"""What the names of a file say of it, in the directories of ext4 and EROFS."""
 
 
 class Content(NamedTuple):

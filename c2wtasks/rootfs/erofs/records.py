@@ -6,8 +6,7 @@ import hashlib
 import uuid
 from struct import Struct
 
-from c2wtasks.tree.model import BLOCK as BLOCK_DEVICE
-from c2wtasks.tree.model import CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK, TYPE_BITS
+from c2wtasks.tree.model import TYPE_BITS
 from c2wtasks.tree.treefile import Node
 
 BLOCK_BITS = 12
@@ -24,8 +23,6 @@ PLAIN, INLINE, CHUNKED = 0, 2, 4
 """Where the content of an inode lies: in blocks one after the other; the last, partial one instead behind the inode;
 in chunks that a list behind the inode tells."""
 
-TYPES = {FILE: 1, DIRECTORY: 2, CHARACTER: 3, BLOCK_DEVICE: 4, FIFO: 5, SYMLINK: 7}
-"""What the names of a file say of it."""
 _EXTENDED = 1
 
 # format, length of the xattrs, mode; size; what it leads to, number for 32-bit stat, uid, gid; mtime; names.

@@ -11,9 +11,9 @@ from c2wtasks.rootfs.copying import OpenTars, Tars, copy, read
 from c2wtasks.rootfs.erofs import dirents, records, xattrs
 from c2wtasks.rootfs.erofs.dirents import Entry
 from c2wtasks.rootfs.erofs.plan import SMALL, Plan, plan
-from c2wtasks.rootfs.erofs.records import BLOCK, CHUNKED, INLINE, SLOT, TYPES
+from c2wtasks.rootfs.erofs.records import BLOCK, CHUNKED, INLINE, SLOT
 from c2wtasks.rootfs.gathering import Gathered
-from c2wtasks.tree.model import DIRECTORY, FIFO, FILE, SYMLINK
+from c2wtasks.tree.model import DIRECTORY, DIRENT_TYPES, FIFO, FILE, SYMLINK
 from c2wtasks.tree.treefile import ROOT, TreeFile
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
@@ -113,9 +113,11 @@ class _Writer:
     def entries(self, index: int) -> list[Entry]:
         nodes, inodes = self.plan.nodes, self.plan.inodes
         children = self.plan.children[index]
-        made: list[Entry] = [(nodes[child].name, inodes[child], TYPES[nodes[child].kind]) for child in children]
-        insort(made, (b".", inodes[index], TYPES[DIRECTORY]))
-        insort(made, (b"..", inodes[nodes[index].parent], TYPES[DIRECTORY]))
+        made: list[Entry] = [
+            (nodes[child].name, inodes[child], DIRENT_TYPES[nodes[child].kind]) for child in children
+        ]
+        insort(made, (b".", inodes[index], DIRENT_TYPES[DIRECTORY]))
+        insort(made, (b"..", inodes[nodes[index].parent], DIRENT_TYPES[DIRECTORY]))
         return made
 
     def directory(self, out: Gathered, index: int) -> None:

@@ -8,8 +8,7 @@ from typing import NamedTuple
 from c2wtasks.rootfs.ext4.extents import EMPTY, ROOT_SIZE
 from c2wtasks.rootfs.ext4.geometry import BLOCK, INODE
 from c2wtasks.rootfs.ext4.xattrs import IN_INODE
-from c2wtasks.tree.model import BLOCK as BLOCK_DEVICE
-from c2wtasks.tree.model import CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK, TYPE_BITS
+from c2wtasks.tree.model import TYPE_BITS
 from c2wtasks.tree.treefile import Node
 
 ROOT = 2
@@ -25,8 +24,6 @@ EXTRA_SIZE = 32
 EXTENTS = 0x8_0000
 HASH_TREE = 0x1000
 
-TYPES = {FILE: 1, DIRECTORY: 2, CHARACTER: 3, BLOCK_DEVICE: 4, FIFO: 5, SYMLINK: 7}
-"""What the names of a file say of it."""
 _SECTORS = BLOCK // 512
 _FIRST_SECOND = -(2**31)
 _LAST_SECOND = 2**34 - 2**31 - 1

@@ -36,7 +36,7 @@ from c2wtasks.rootfs.ext4.superblock import (
     superblock,
 )
 from c2wtasks.rootfs.gathering import Gathered
-from c2wtasks.tree.model import DIRECTORY, FIFO, FILE, SYMLINK
+from c2wtasks.tree.model import DIRECTORY, DIRENT_TYPES, FIFO, FILE, SYMLINK
 from c2wtasks.tree.treefile import ROOT, Node, TreeFile
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
@@ -137,7 +137,7 @@ class _Writer:
     def directory(self, index: int) -> Body:
         nodes, numbers = self.plan.nodes, self.plan.numbers
         entries = [
-            folders.Entry(numbers[child], inodes.TYPES[nodes[child].kind], nodes[child].name)
+            folders.Entry(numbers[child], DIRENT_TYPES[nodes[child].kind], nodes[child].name)
             for child in self.plan.children[index]
         ]
         own, parent = numbers[index], numbers[nodes[index].parent]

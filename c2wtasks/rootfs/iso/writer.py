@@ -9,13 +9,12 @@ from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.rootfs import copying
 from c2wtasks.rootfs.copying import SMALL, OpenTars, Tars
 from c2wtasks.rootfs.directory import node_path
+from c2wtasks.rootfs.gathering import Gathered
 from c2wtasks.rootfs.iso.layout import Layout, layout
-from c2wtasks.rootfs.iso.records import BLOCK
 from c2wtasks.tree.treefile import ROOT, TreeFile
 
 _VOLUME_ID_MAX = 32
 _D_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
-_BATCH = 1 << 20
 
 
 def write(tree: TreeFile, tars: Tars, path: str, *, volume_id: str = "ROOTFS", created_ns: int = 0) -> None:
@@ -53,8 +52,6 @@ class _Writer:
         self.tars = OpenTars(tars)
         self.target = -1
         self.at = ROOT  # the node at work, for messages
-        self.batch = bytearray()
-        self.batch_at = 0
 
     def close(self) -> None:
         self.tars.close()
@@ -67,6 +64,7 @@ class _Writer:
         os.fchmod(self.target, 0o644)
         os.ftruncate(self.target, made.size)
         copying.write(self.target, made.head, 0)
+        small = Gathered(self.target)
         for index, node in enumerate(tree.nodes):
             if not node.size or node.link >= 0:
                 continue
@@ -81,18 +79,5 @@ class _Writer:
             elif node.size > SMALL:
                 copying.copy(tar, offset, self.target, node.size, to)
             else:
-                self.gather(copying.read(tar, offset, node.size), to)
-        self.flush()
-
-    def gather(self, content: bytes, to: int) -> None:
-        """Puts in the batch what belongs at `to`, and writes those before it if it does not follow them."""
-        batch = self.batch
-        if to != self.batch_at + len(batch) or len(batch) >= _BATCH:
-            self.flush()
-            self.batch_at = to
-        batch += content
-        batch += bytes(-len(content) % BLOCK)
-
-    def flush(self) -> None:
-        copying.write(self.target, self.batch, self.batch_at)
-        self.batch.clear()
+                small.put(to, copying.read(tar, offset, node.size))
+        small.flush()
