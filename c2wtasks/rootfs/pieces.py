@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+
+import msgspec
 
 from c2wtasks.tree.model import DIRECTORY
 from c2wtasks.tree.treefile import ROOT, Node
 
 
-class Extent(NamedTuple):
+class Extent(msgspec.Struct, frozen=True, gc=False):
     """The `length` bytes from `offset` on of layer number `layer`'s tar; they belong to node number `node`."""
 
     layer: int
@@ -18,7 +19,7 @@ class Extent(NamedTuple):
     node: int
 
 
-class Zeros(NamedTuple):
+class Zeros(msgspec.Struct, frozen=True, gc=False):
     """That many bytes 0."""
 
     length: int
@@ -37,18 +38,23 @@ def paths(nodes: list[Node]) -> Iterator[bytes]:
     One prefix grows and shrinks, as all paths of a deep tree would take too much memory: what is in a directory comes
     right after it, as `treefile.flatten` has it.
     """
-    prefix = bytearray()
-    open_folders = [(ROOT, 0)]  # (index of the directory's node, how much of the prefix names what is in it)
+    prefix = b""
+    parent = ROOT
+    around = [(ROOT, 0)]  # (index of the directory's node, how much of the prefix names what is in it)
     yield b""
     for index in range(1, len(nodes)):
         node = nodes[index]
-        while open_folders[-1][0] != node.parent:
-            open_folders.pop()
-        del prefix[open_folders[-1][1] :]
-        yield bytes(prefix) + node.name
+        if node.parent != parent:
+            parent = node.parent
+            while around[-1][0] != parent:
+                around.pop()
+            prefix = prefix[: around[-1][1]]
+        path = prefix + node.name
+        yield path
         if node.kind == DIRECTORY:
-            prefix += node.name + b"/"
-            open_folders.append((index, len(prefix)))
+            prefix = path + b"/"
+            parent = index
+            around.append((index, len(prefix)))
 
 
 def fragments(node: Node) -> list[tuple[int, int]]:
