@@ -2,7 +2,8 @@
 
     python bench/pull.py [--megabytes 500] [--runs 3]
 
-It takes some ten times the layer's size of disk, and memory for making it. Prints wall times in seconds, and our peak memory in MB:
+It takes some ten times the layer's size of disk, and memory for making it. Prints wall times in seconds, and our peak
+memory in MB:
 
     ours      from the registry into the layer store, indexed
     copy      skopeo copy docker://... oci:...

@@ -13,7 +13,7 @@ import msgspec
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.oci.digest import Digest
-from c2wtasks.rootfs import imagelayout, tar
+from c2wtasks.rootfs import imagelayout
 from c2wtasks.rootfs.copying import Tars
 from c2wtasks.tree.treefile import TreeFile
 
@@ -34,10 +34,7 @@ def write(tree: TreeFile, tars: Tars, folder: str, bundle: Bundle) -> None:
         }
         return msgspec.json.encode(fields)
 
-    def put_layer(path: str) -> None:
-        tar.write(tree, tars, path)
-
-    imagelayout.write(folder, bundle.platform, config, put_layer)
+    imagelayout.write(folder, bundle.platform, config, tree, tars)
     path = f"{folder}/{SCRIPT}"
     try:
         with open(path, "w", encoding="utf-8") as stream:

@@ -11,13 +11,16 @@ import msgspec
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.platform import Platform
+from c2wtasks.rootfs import tar
+from c2wtasks.rootfs.compressing import Compression
+from c2wtasks.rootfs.copying import Tars
+from c2wtasks.tree.treefile import TreeFile
 
 TAG = "latest"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
-_CHUNK = 1 << 20
 
 Fields = dict[str, Any]
 
@@ -26,30 +29,28 @@ def write(
     folder: str,
     platform: Platform,
     config: Callable[[Digest], bytes],
-    put_layer: Callable[[str], Digest | None],
+    tree: TreeFile,
+    tars: Tars,
     *,
-    suffix: str = "",
+    compression: Compression | None = None,
 ) -> None:
-    """Makes the layout in `folder`, which is there and empty; its image has the tag `latest`.
+    """Makes the layout in `folder`, which is there and empty; its image has the tag `latest`, and `tree` as its
+    layer. `config` gives the image config, knowing the layer's diffID.
 
-    `put_layer` writes the layer's blob to the path it gets, and gives the digest of the tar in it where the blob is
-    not that tar itself; `suffix` is what its compression adds to the media type. `config` gives the image config,
-    knowing that digest.
-
-    Raises OutputError, and what the two raise.
+    Raises OutputError, and what `config` and `tars` raise.
     """
     blobs = f"{folder}/blobs/sha256"
     try:
         os.makedirs(blobs)
         unfinished = f"{folder}/layer"
-        plain = put_layer(unfinished)
-        digest = _digest_of(unfinished)
-        layer = {"mediaType": LAYER + suffix, "digest": str(digest), "size": os.stat(unfinished).st_size}
+        diff_id, digest = tar.write_hashed(tree, tars, unfinished, compression=compression)
+        media_type = f"{LAYER}+{compression}" if compression else LAYER
+        layer = {"mediaType": media_type, "digest": str(digest), "size": os.stat(unfinished).st_size}
         os.rename(unfinished, f"{blobs}/{digest.hex}")
         manifest = {
             "schemaVersion": 2,
             "mediaType": MANIFEST,
-            "config": _put(blobs, CONFIG, config(plain or digest)),
+            "config": _put(blobs, CONFIG, config(diff_id)),
             "layers": [layer],
         }
         described = _put(blobs, MANIFEST, msgspec.json.encode(manifest))
@@ -77,11 +78,3 @@ def _put(blobs: str, media_type: str, content: bytes) -> Fields:
 def _write(path: str, content: bytes) -> None:
     with open(path, "wb") as stream:
         stream.write(content)
-
-
-def _digest_of(path: str) -> Digest:
-    hasher = Digest.of(b"").hasher()
-    with open(path, "rb", buffering=0) as stream:
-        while content := stream.read(_CHUNK):
-            hasher.update(content)
-    return Digest("sha256", hasher.hexdigest())

@@ -6,9 +6,13 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from hashlib import sha256
+from typing import TYPE_CHECKING, Protocol
 
 from c2wtasks.errors import OutputError, os_reason
+from c2wtasks.oci.digest import Digest
 from c2wtasks.rootfs import copying
 from c2wtasks.rootfs.compressing import Compressor
 from c2wtasks.rootfs.copying import OpenTars, Tars
@@ -16,10 +20,14 @@ from c2wtasks.rootfs.directory import node_path
 from c2wtasks.rootfs.pieces import Extent, Piece, Zeros, size
 from c2wtasks.tree.treefile import TreeFile
 
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
 Pieces = Callable[[TreeFile], Iterator[Piece]]
 
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+_CREATE = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 _CHUNK = 1 << 20
+_HASHED_AT_ONCE = 8 << 20
 
 
 def to_file(path: str, pieces: Pieces, tree: TreeFile, tars: Tars, compressor: Compressor | None = None) -> None:
@@ -27,12 +35,38 @@ def to_file(path: str, pieces: Pieces, tree: TreeFile, tars: Tars, compressor: C
 
     Raises OutputError, and what `pieces` and `tars` raise.
     """
+    with _sending(path, pieces, tree, tars, compressor) as (send, file):
+        send(_Compressed(file, compressor) if compressor else file)
+
+
+def to_hashed_file(
+    path: str, pieces: Pieces, tree: TreeFile, tars: Tars, compressor: Compressor | None = None
+) -> tuple[Digest, Digest]:
+    """As `to_file`. Gives the digest of the pieces, and that of the file, which is another where it is compressed."""
+    with (
+        _sending(path, pieces, tree, tars, compressor) as (send, file),
+        ThreadPoolExecutor(1, "hasher") as beside,
+    ):
+        hashed = _Hashed(file, beside)
+        if compressor is None:
+            send(hashed)
+            return _digest(hashed.hash), _digest(hashed.hash)
+        before = sha256()
+        send(_Compressed(hashed, compressor, before))
+        return _digest(before), _digest(hashed.hash)
+
+
+@contextmanager
+def _sending(
+    path: str, pieces: Pieces, tree: TreeFile, tars: Tars, compressor: Compressor | None
+) -> Iterator[tuple[Callable[[_Sink], None], _Plain]]:
+    """A function that sends the pieces, and the file `path`, empty, where they are to end up."""
     sender = _Sender(tars)
     try:
         descriptor = os.open(path, _CREATE, 0o644)
         try:
             os.fchmod(descriptor, 0o644)
-            sender.send(pieces(tree), _Compressed(descriptor, compressor) if compressor else _Plain(descriptor))
+            yield lambda sink: sender.send(pieces(tree), sink), _Plain(descriptor)
         finally:
             os.close(descriptor)
     except OSError as error:
@@ -134,13 +168,58 @@ class _Plain:
         pass
 
 
-class _Compressed:
-    def __init__(self, descriptor: int, compressor: Compressor) -> None:
-        self.plain = _Plain(descriptor)
-        self.compressor = compressor
+class _Hashed:
+    """Writes to a file, and hashes that in a thread, a little behind: hashing takes longer than writing."""
+
+    def __init__(self, file: _Plain, beside: ThreadPoolExecutor) -> None:
+        self.file = file
+        self.beside = beside
+        self.hash = sha256()
+        self.written = 0
+        self.left_to = 0  # the thread: what is written from here on
+        self.jobs: list[Future[None]] = []
 
     def write(self, content: bytes | bytearray) -> None:
-        self.plain.write(self.compressor.compress(content))
+        self.file.write(content)
+        self.moved(len(content))
+
+    def copy(self, source: int, offset: int, length: int) -> None:
+        self.file.copy(source, offset, length)
+        self.moved(length)
+
+    def zeros(self, length: int) -> None:
+        self.file.zeros(length)
+        self.written += length  # a hole at the end is not there before more is written
+
+    def finish(self) -> None:
+        self.moved(0, at_least=0)
+        for job in self.jobs:
+            job.result()
+
+    def moved(self, length: int, *, at_least: int = _HASHED_AT_ONCE) -> None:
+        self.written += length
+        if self.written - self.left_to >= at_least:
+            self.jobs.append(self.beside.submit(self.take_in, self.left_to, self.written))
+            self.left_to = self.written
+
+    def take_in(self, start: int, end: int) -> None:
+        for count in _chunks(end - start):
+            self.hash.update(copying.read(self.file.descriptor, start, count))
+            start += count
+
+
+class _Compressed:
+    """Compresses what goes on to `sink`; `before` hashes what it was."""
+
+    def __init__(self, sink: _Sink, compressor: Compressor, before: _Hash | None = None) -> None:
+        self.sink = sink
+        self.compressor = compressor
+        self.before = before
+
+    def write(self, content: bytes | bytearray) -> None:
+        if self.before is not None:
+            self.before.update(content)
+        self.sink.write(self.compressor.compress(content))
 
     def copy(self, source: int, offset: int, length: int) -> None:
         for count in _chunks(length):
@@ -152,7 +231,12 @@ class _Compressed:
             self.write(bytes(count))
 
     def finish(self) -> None:
-        self.plain.write(self.compressor.flush())
+        self.sink.write(self.compressor.flush())
+        self.sink.finish()
+
+
+def _digest(hasher: _Hash) -> Digest:
+    return Digest(hasher.name, hasher.hexdigest())
 
 
 def _chunks(length: int) -> Iterator[int]:

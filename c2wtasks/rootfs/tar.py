@@ -24,6 +24,7 @@ from functools import lru_cache
 from zlib import adler32
 
 from c2wtasks.errors import OutputError
+from c2wtasks.oci.digest import Digest
 from c2wtasks.rootfs import sending
 from c2wtasks.rootfs.compressing import Compression, compressor
 from c2wtasks.rootfs.copying import Tars
@@ -54,6 +55,13 @@ def write(
     Raises OutputError, and what `tars` raises.
     """
     sending.to_file(path, pieces, tree, tars, compressor(compression, level) if compression else None)
+
+
+def write_hashed(
+    tree: TreeFile, tars: Tars, path: str, *, compression: Compression | None = None
+) -> tuple[Digest, Digest]:
+    """As `write`. Gives the digest of the tar, and that of the file, which is another where it is compressed."""
+    return sending.to_hashed_file(path, pieces, tree, tars, compressor(compression) if compression else None)
 
 
 def stream(tree: TreeFile, tars: Tars, descriptor: int) -> None:
