@@ -9,8 +9,6 @@ of files is a task there.
 from __future__ import annotations
 
 import json
-import os
-import platform
 import resource
 import shutil
 import statistics
@@ -21,6 +19,7 @@ import time
 from pathlib import Path
 
 from catalogs import generate
+from measuring import machine
 
 PLAIN_DODO = """
 import json
@@ -113,7 +112,7 @@ def bench(bundles: int, work: Path) -> None:
 
 
 def main() -> None:
-    print(f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} cores")
+    print(machine())
     with tempfile.TemporaryDirectory() as folder:
         for bundles in [int(word) for word in sys.argv[1:]] or [1000, 5000]:
             bench(bundles, Path(folder))
