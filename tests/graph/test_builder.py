@@ -64,3 +64,10 @@ def test_without_the_right_and_then_with_it(tmp_path: Path) -> None:
     assert facts(tmp_path)["owners"] == "image"
     assert facts(tmp_path)["devicesLeftOut"] == 0
     assert run_doit(tmp_path).stderr == ""
+
+
+def test_forms_that_are_files_need_no_right(tmp_path: Path) -> None:
+    Layout(tmp_path / "web").image({"dev/null": Device(1, 3, mode=0o666)}, cmd=["sh"])
+    write_catalog(tmp_path, {"web": {"source": "oci:web", "rootfs": ["tar"]}})
+    done = run_without_capabilities(tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
