@@ -1,5 +1,8 @@
-/* Prints the root it runs in, an entry a line, in the words of tests/support/roots.py but without xattrs. A newline in
- * a name or a target is printed as \n. File systems that are mounted in the root are left out.
+/* Prints what a folder holds, an entry a line: how many names it has, and then what it is, in the words of
+ * tests/support/roots.py but without xattrs. Ends of lines in a name or a target are printed as \n and \r. File systems
+ * that are mounted in the folder are left out.
+ *
+ *     list FOLDER
  */
 
 #define _GNU_SOURCE
@@ -35,6 +38,8 @@ static void put(const char *text)
     for (; *text; text++)
         if (*text == '\n')
             fputs("\\n", stdout);
+        else if (*text == '\r')
+            fputs("\\r", stdout);
         else
             putchar(*text);
 }
@@ -71,6 +76,7 @@ static const char *seen(ino_t number)
 
 static void put_entry(int folder, const char *name, const struct stat *about)
 {
+    printf("%lu ", (unsigned long)about->st_nlink);
     put(path);
     const char *first = S_ISDIR(about->st_mode) ? NULL : seen(about->st_ino);
     if (first) {
@@ -129,14 +135,16 @@ static void walk(int folder, const char *name, dev_t device)
     close(here);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc != 2)
+        return EXIT_FAILURE;
     struct sockaddr_alg sha256 = {.salg_family = AF_ALG, .salg_type = "hash", .salg_name = "sha256"};
     hash = checked(socket(AF_ALG, SOCK_SEQPACKET, 0), "AF_ALG");
     checked(bind(hash, (struct sockaddr *)&sha256, sizeof sha256), "sha256");
     struct stat root;
-    checked(stat("/", &root), "/");
+    checked(stat(argv[1], &root), argv[1]);
     strcpy(path, ".");
-    walk(AT_FDCWD, "/", root.st_dev);
+    walk(AT_FDCWD, argv[1], root.st_dev);
     return EXIT_SUCCESS;
 }

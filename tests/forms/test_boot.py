@@ -70,7 +70,6 @@ def test_linux_unpacks_a_cpio_as_the_tests_of_that_form_say(programs: Path, tmp_
     tree, tars = nasty.nasty(tmp_path, hole=1 << 20)
     archive = tmp_path / "rootfs.cpio"
     cpio.write(tree, tars.__getitem__, str(archive))
-    root = Root(archive.name, modules=("algif_hash", "sha256_generic"))
-    listed = vm.run(root, archive, programs, tmp_path, ["/vm/list"]).decode("utf-8", "backslashreplace")
-    have = [line for line in listed.removesuffix("\n").split("\n") if not line.startswith(BESIDE)]
-    assert have == [line.replace("\n", "\\n") for line in initramfs.unpacked(archive.read_bytes())]
+    listed = vm.listed(Root(archive.name), archive, programs, tmp_path)
+    have = [line for _, line in listed if not line.startswith(BESIDE)]
+    assert have == [vm.as_listed(line) for line in initramfs.unpacked(archive.read_bytes())]

@@ -12,7 +12,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -83,6 +83,26 @@ def run(
 ) -> bytes:
     """What a program of the root, which is in the file `image`, prints when it is run as root in a VM. `programs` are
     those of `compile_programs`, which are in the VM's /vm; `folder` is an empty one to work in."""
+    top = "/" if root.drive is None else f"/vm/root{root.path}"
+    return _run(root, image, programs, folder, [top, cwd, *args], env)
+
+
+def listed(root: Root, image: Path, programs: Path, folder: Path) -> list[tuple[int, str]]:
+    """Of each entry of the root how many names it has, and its line, as list.c prints it."""
+    top = "/" if root.drive is None else "/vm/root"
+    root = replace(root, modules=(*root.modules, "algif_hash", "sha256_generic"))
+    said = _run(root, image, programs, folder, ["/", "/", "/vm/list", top], ())
+    lines = said.removesuffix(b"\n").decode("utf-8", "backslashreplace").split("\n")
+    return [(int(count), line) for count, _, line in (line.partition(" ") for line in lines)]
+
+
+def as_listed(line: str) -> str:
+    """A line of `tests.support.roots`, in which newlines are as they are."""
+    return line.replace("\n", "\\n").replace("\r", "\\r")
+
+
+def _run(root: Root, image: Path, programs: Path, folder: Path, run: Sequence[str], env: Sequence[str]) -> bytes:
+    """`run`: the folder of the VM that is the root of a program, where in it that runs, its path, its arguments."""
     (kernel,) = KERNEL.glob("boot/vmlinuz-*")
     initramfs = folder / "initramfs"
     disk: list[str] = []
@@ -90,16 +110,16 @@ def run(
         own = _archive(programs, root.modules, folder)
         # The kernel unpacks archives that follow each other, one over the other.
         initramfs.write_bytes(image.read_bytes() + own)
-        place = ["none", "none", "/"]
+        place = ["none", "none"]
     else:
         initramfs.write_bytes(_archive(programs, root.drive.modules + root.modules, folder))
         disk = ["-drive", f"file={image},format=raw,readonly=on,{root.drive.option}"]
-        place = [root.drive.device, root.type, f"/vm/root{root.path}"]
+        place = [root.drive.device, root.type]
     command_line = [
         *("console=ttyS0", "loglevel=3", "panic=-1", "rdinit=/vm/init"),
         *map(_quoted, env),
         "--",
-        *map(_quoted, [*place, cwd, *args]),
+        *map(_quoted, [*place, *run]),
     ]
     command = [
         *("qemu-system-x86_64", "-accel", "tcg", "-m", "256", "-nodefaults", "-no-user-config", "-no-reboot"),
