@@ -163,6 +163,7 @@ def test_something_put_into_a_form(mine: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to drop its capabilities")
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv (Debian: util-linux)")
 def test_one_without_rights_makes_the_same_bytes(built: Path, tmp_path: Path) -> None:
+    """On this machine. On Debian 12 and 13, as another user too: `python -m tests.soak.debians`, by hand."""
     folder = tmp_path / "catalog"
     catalog(folder, FORMS)
     command = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", sys.executable, "-m", "doit"]

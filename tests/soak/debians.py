@@ -1,7 +1,11 @@
-"""Every form, made on this machine, on Debian 12 and on Debian 13, there by root and by an ordinary user: the same
-bytes, but for `squashfs`, which follows its tool.
+"""The forms on Debian 12 and 13: their bytes, and their readers.
 
-Needs root, debootstrap, a package mirror and a package index. FOLDER is made, or has the Debians of an earlier run:
+Makes every form of the example catalog and of the nasty tree with this machine's Python, and on both Debians by root
+and by an ordinary user without capabilities. All are the same bytes, but for `squashfs`, which follows its tool. Then
+the tests of the forms are run on Debian 13, whose readers are of another generation, BuildKit among them.
+
+Needs root, debootstrap, and Debian's and Python's packages from the net. FOLDER is made, and takes 4 GB; a later run
+finds the two Debians there.
 
     python -m tests.soak.debians FOLDER
 """
@@ -13,7 +17,6 @@ import hashlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +31,22 @@ from tests.support.running import environment
 PROJECT = DODO.parent
 RELEASES = ("bookworm", "trixie")
 PACKAGES = "ca-certificates,python3,python3-venv,squashfs-tools-ng"
-USER = "setpriv --reuid=1000 --regid=1000 --clear-groups --bounding-set=-all --inh-caps=-all --no-new-privs".split()
+PYTHON = "/project/.venv/bin/python"
+NOT_COPIED = (".git", ".venv", ".doit*", ".*_cache", "__pycache__", "bundles", "cache")
+USER = "setpriv --reuid=1000 --regid=1000 --clear-groups --bounding-set=-all --inh-caps=-all --no-new-privs"
+# What runs a command in another root: in mounts of its own, which end with it.
+INSIDE = """\
+set -e
+mount --bind "$0" "$0"
+for one in dev sys; do mount --rbind "/$one" "$0/$one"; done
+mount -t proc proc "$0/proc"
+exec chroot "$0" "$@"
+"""
+TESTS = """\
+apt-get update -qq
+DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends docker.io docker-buildx >/dev/null
+exec bash /project/tests/run -p no:cacheprovider tests/rootfs tests/forms
+"""
 FORMS: tuple[list[Any], ...] = (
     [*("tar", "cpio", "iso", {"form": "iso", "tree": "vm"}, "ext4", "squashfs", "erofs", "context", "imagemounter")],
     [
@@ -42,109 +60,103 @@ FORMS: tuple[list[Any], ...] = (
     [{"form": "tar", "compression": "gzip", "level": 3}, {"form": "squashfs", "compression": "lz4"}],
 )
 
+Digests = dict[str, str]
+
 
 def catalog(folder: Path) -> None:
-    """The example catalog and an image of the nasty tree, in all forms."""
+    """The example catalog and an image of the nasty tree, each image as often as there are lists of forms."""
     shutil.copytree(PROJECT / "examples", folder / "examples")
     settings = yaml.safe_load((PROJECT / "bundle.yaml").read_text())
     tree, tars = nasty(folder)
     tar.write(tree, tars.__getitem__, str(folder / "layer"))
     Layout(folder / "nasty").image(Layer((folder / "layer").read_bytes()), cmd=["nasty"])
-    images = {
+    images = {}
+    for name, image in {
         **settings.pop("images"),
         "nasty": {"source": "oci:nasty", "platforms": ["linux/amd64"]},
-    }
-    for name, image in [*images.items()]:
+    }.items():
         entry = {"source": image} if isinstance(image, str) else image
         for number, forms in enumerate(FORMS):
             images[f"{name}-{number}"] = {**entry, "rootfs": forms}
-        del images[name]
     write_catalog(folder, images, **settings)
 
 
-def debian(release: str, folder: Path, constraints: str) -> Path:
-    """That Debian, with this project in its folder /venv, and the Python packages in the versions that are here."""
+def debian(release: str, folder: Path) -> Path:
+    """The root of that Debian, with this project installed in it, and the Python packages in the versions of here."""
     root = folder / release
     if not root.exists():
         part = folder / f"{release}.part"
         shutil.rmtree(part, ignore_errors=True)
         run("debootstrap", "--variant=minbase", f"--include={PACKAGES}", release, part)
         part.rename(root)
-    shutil.copy("/etc/ssl/certs/ca-certificates.crt", root / "etc/ssl/certs")  # as those of the index may be our own
+    shutil.copy("/etc/ssl/certs/ca-certificates.crt", root / "etc/ssl/certs")  # where there is a proxy with its own
     shutil.rmtree(root / "project", ignore_errors=True)
-    (root / "project").mkdir()
-    for name in ("c2wtasks", "pyproject.toml", "README.md"):
-        run("cp", "-r", "--parents", name, root / "project", cwd=PROJECT)
-    (root / "project/constraints").write_text(constraints)
-    run(*inside(root), "python3", "-m", "venv", "--clear", "/venv")
-    run(*inside(root), "/venv/bin/pip", "install", "-q", "-c", "/project/constraints", "/project")
+    shutil.copytree(PROJECT, root / "project", ignore=shutil.ignore_patterns(*NOT_COPIED))
+    (root / "constraints").write_text(run(sys.executable, "-m", "pip", "freeze", "--exclude-editable"))
+    run(*inside(root), "python3", "-m", "venv", "/project/.venv")
+    run(*inside(root), PYTHON, "-m", "pip", "install", "-q", "-c", "/constraints", "-e", "/project[test]")
     return root
 
 
 def inside(root: Path) -> list[str]:
-    """What a command is put behind to be run there, in mounts of its own."""
-    return ["unshare", "--mount", "--pid", "--fork", f"--root={root}", "--mount-proc"]
+    """What is put before a command that is to run in a root."""
+    return ["unshare", "--mount", "--pid", "--fork", "sh", "-c", INSIDE, str(root)]
 
 
-def run(*command: str | Path, cwd: Path | None = None) -> str:
-    done = subprocess.run(
-        [str(word) for word in command], cwd=cwd, env=environment(), stdout=subprocess.PIPE, text=True, check=True
-    )
-    return done.stdout
+def run(*command: str | Path) -> str:
+    words = [str(word) for word in command]
+    return subprocess.run(words, env=environment(), stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
-def made(before: Sequence[str], python: str, folder: Path, seen_as: str) -> dict[str, str]:
-    """Builds the catalog in `folder`, which the command finds at `seen_as`. Gives the digest of each bundle's files,
-    but of the record, which says who made them."""
+def made(before: list[str], python: str, folder: Path, seen_as: str) -> Digests:
+    """Builds the catalog in `folder`, which is `seen_as` to the command. Gives the digests of the bundles' files, but
+    not of the records, which say who made them."""
     run(*before, "sh", "-c", 'cd "$0" && exec "$@"', seen_as, python, "-m", "doit", "-r", "zero")
     bundles = folder / "bundles"
-    digests = {
+    return {
         str(path.relative_to(bundles)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in bundles.rglob("*")
         if path.is_file() and ".parts" not in path.parts and path.name not in ("bundle.json", "catalog.json")
     }
-    shutil.rmtree(folder)
-    return digests
 
 
-def compared(all_made: dict[str, dict[str, str]]) -> bool:
-    """Says where the makers differ. Whether it is well: nothing differs but squashfs, and that between releases only."""
-    names = sorted({name for digests in all_made.values() for name in digests})
-    is_well = True
+def are_the_same(makers: dict[str, Digests]) -> bool:
+    """Says where makers differ. No two of one Debian may, and others only in `squashfs`."""
+    names = sorted({name for digests in makers.values() for name in digests})
+    well = all(makers[f"root on {release}"] == makers[f"user on {release}"] for release in RELEASES)
     for name in names:
-        makers: dict[str | None, list[str]] = {}
-        for maker, digests in all_made.items():
-            makers.setdefault(digests.get(name), []).append(maker)
-        if len(makers) > 1:
-            print(f"{name}: {' | '.join(', '.join(same) for same in makers.values())}")
-            is_well &= name.endswith(".squashfs")
-    for release in RELEASES:
-        is_well &= all_made[f"{release}, root"] == all_made[f"{release}, user"]
-    print(f"{len(names)} files by {len(all_made)} makers: {'well' if is_well else 'NOT WELL'}")
-    return is_well
+        groups: dict[str | None, list[str]] = {}
+        for maker, digests in makers.items():
+            groups.setdefault(digests.get(name), []).append(maker)
+        if len(groups) > 1:
+            print(f"{name}: {' | '.join(', '.join(group) for group in groups.values())}")
+            well = well and name.endswith(".squashfs")
+    print(f"{len(names)} files: {'the same, but for squashfs' if well else 'NOT THE SAME'}", flush=True)
+    return well
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder.resolve()
-    shutil.rmtree(folder / "catalog", ignore_errors=True)
+    for name in ("catalog", "here"):
+        shutil.rmtree(folder / name, ignore_errors=True)
     (folder / "catalog").mkdir(parents=True)
     catalog(folder / "catalog")
-    constraints = run(sys.executable, "-m", "pip", "freeze", "--exclude-editable")
-    here = folder / "here"
-    run("cp", "-r", folder / "catalog", here)
-    all_made = {"here, root": made([], sys.executable, here, str(here))}
+    shutil.copytree(folder / "catalog", folder / "here")
+    makers = {"here": made([], sys.executable, folder / "here", str(folder / "here"))}
     for release in RELEASES:
-        root = debian(release, folder, constraints)
-        for who, drop in (("root", []), ("user", USER)):
+        root = debian(release, folder)
+        for who, owner, drop in (("root", 0, []), ("user", 1000, USER.split())):
             shutil.rmtree(root / "made", ignore_errors=True)
-            run("cp", "-r", folder / "catalog", root / "made")
-            if drop:
-                run("chown", "-R", "1000:1000", root / "made")
-            all_made[f"{release}, {who}"] = made([*inside(root), *drop], "/venv/bin/python", root / "made", "/made")
-            print(f"{release}, {who}: made", flush=True)
-    sys.exit(not compared(all_made))
+            shutil.copytree(folder / "catalog", root / "made")
+            run("chown", "-R", f"{owner}:{owner}", root / "made")
+            makers[f"{who} on {release}"] = made([*inside(root), *drop], PYTHON, root / "made", "/made")
+    if not are_the_same(makers):
+        sys.exit(1)
+    sys.exit(
+        subprocess.run([*inside(folder / "trixie"), "sh", "-ec", TESTS], env=environment(), check=False).returncode
+    )
 
 
 if __name__ == "__main__":
