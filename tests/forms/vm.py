@@ -19,7 +19,7 @@ import pytest
 
 KERNEL = Path(__file__).parents[2] / ".venv/kernel"
 PROGRAMS = sorted(Path(__file__).parent.glob("*.c"))
-_SECONDS = 120
+_SECONDS = 300
 _FLAGS = ["-static", "-O1", "-Wall", "-Wextra", "-Werror"]
 _PACKAGES = {"qemu-system-x86_64": "qemu-system-x86", "gcc": "gcc", "bsdtar": "libarchive-tools"}
 

@@ -113,7 +113,7 @@ def assert_linux_shows(tree: TreeFile, tars: Sequence[str], image: Path) -> None
 
 
 def test_linux_shows_the_nasty_tree(tmp_path: Path) -> None:
-    tree, tars = nasty(tmp_path, files=3000)
+    tree, tars = nasty(tmp_path, files=3000, hole=1 << 20)
     tree = without(tree, not_found_by_linux)
     assert_linux_shows(tree, tars, write(tree, tars, tmp_path / "root.iso"))
 
