@@ -1,6 +1,6 @@
 """BuildKit takes the form `context` as a build context, as container2wasm's build does: run by docker itself.
 
-It needs a BuildKit that knows image layouts, in Debian from 13 on (docker.io and docker-buildx), and there with
+It needs a BuildKit that knows image layouts: in Debian from 13 on (docker.io, docker-cli, docker-buildx), with
 containerd's image store. What BuildKit changes as it goes, whatever it is given:
 
 - its tars have whole seconds, rounded, and not the root itself;
@@ -42,7 +42,7 @@ def docker() -> Iterator[dict[str, str]]:
     for command in (["dockerd", "--version"], ["docker", "buildx", "version"]):
         if shutil.which(command[0]) is None or subprocess.run(command, capture_output=True, check=False).returncode:
             pytest.skip(
-                f"no {' '.join(command)}: install Debian 13's docker.io and docker-buildx (12 has none new enough)"
+                f"no {' '.join(command)}: install docker.io, docker-cli, docker-buildx (not of Debian 12: too old)"
             )
     with tempfile.TemporaryDirectory(prefix="docker-") as name:  # with a short path, as it has sockets in it
         folder = Path(name)

@@ -44,7 +44,8 @@ exec chroot "$0" "$@"
 """
 TESTS = """\
 apt-get update -qq
-DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends docker.io docker-buildx >/dev/null
+export DEBIAN_FRONTEND=noninteractive
+apt-get install -y -qq --no-install-recommends docker.io docker-cli docker-buildx >/dev/null
 exec bash /project/tests/run -p no:cacheprovider tests/rootfs tests/forms
 """
 FORMS: tuple[list[Any], ...] = (
