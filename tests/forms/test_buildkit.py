@@ -130,13 +130,13 @@ def layer(context: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("bundle", ["nasty/linux-amd64", "hello/linux-amd64", "hello/linux-arm64"])
-def test_it_is_unpacked_as_it_is(bundle: str, contexts: Path, docker: dict[str, str], tmp_path: Path) -> None:
+def test_it_is_unpacked_as_it_is(bundle: str, docker: dict[str, str], contexts: Path, tmp_path: Path) -> None:
     context = contexts / bundle / "context"
     assert built("FROM bundle-dev\n", context, tmp_path, docker) == layer(context)
 
 
 @pytest.mark.parametrize("bundle", ["nasty/linux-amd64", "hello/linux-arm64"])
-def test_it_is_copied(bundle: str, contexts: Path, docker: dict[str, str], tmp_path: Path) -> None:
+def test_it_is_copied(bundle: str, docker: dict[str, str], contexts: Path, tmp_path: Path) -> None:
     context = contexts / bundle / "context"
     made = built("FROM scratch\nCOPY --from=bundle-dev / /\n", context, tmp_path, docker)
     assert made == copied(layer(context))
@@ -166,7 +166,7 @@ COPY --from=bundle-dev /out/ /$OUTPUT_NAME-$TARGETARCH/
         ("hello-js/linux-amd64", "js-amd64"),
     ],
 )
-def test_build_sh(bundle: str, made: str, contexts: Path, docker: dict[str, str], tmp_path: Path) -> None:
+def test_build_sh(bundle: str, made: str, docker: dict[str, str], contexts: Path, tmp_path: Path) -> None:
     (tmp_path / "c2w").write_text(f"#!/bin/sh\ncat <<'END'{DOCKERFILE}END\n")
     (tmp_path / "c2w").chmod(0o755)
     command = ["sh", contexts / bundle / "context/build.sh", tmp_path / "out"]
