@@ -53,7 +53,8 @@ def docker() -> Iterator[dict[str, str]]:
         env = {**os.environ, "DOCKER_HOST": at["host"], "DOCKER_CONFIG": f"{name}/config"}
         with (folder / "log").open("wb") as log:
             options = [f"--{option}={value}" for option, value in at.items()]
-            daemon = subprocess.Popen(["dockerd", *options], stdout=log, stderr=log)
+            # In mounts of its own: it may leave some, on which the folder could not be removed.
+            daemon = subprocess.Popen(["unshare", "--mount", "dockerd", *options], stdout=log, stderr=log)
         try:
             while subprocess.run(["docker", "version"], env=env, capture_output=True, check=False).returncode != 0:
                 if daemon.poll() is not None:
