@@ -20,9 +20,9 @@ from c2wtasks.catalog.places import RECORD, ROOTFS, Places
 from c2wtasks.catalog.record import OUTPUT_VERSION
 from c2wtasks.errors import OutputError, SourceError, UserError, os_reason
 from c2wtasks.layers.store import Store
+from c2wtasks.proving import is_proven
 from c2wtasks.registry.hosts import Access
 from c2wtasks.rootfs.builder import builder
-from c2wtasks.rootfs.forms import MAKERS
 from c2wtasks.sources.documents import Documents
 from c2wtasks.sources.fitting import some_of
 from c2wtasks.sources.locked import LockedResolver, entry_of
@@ -30,11 +30,12 @@ from c2wtasks.sources.memo import Memo
 from c2wtasks.sources.model import BlobPlace, Layer
 from c2wtasks.sources.resolve import Resolver
 from c2wtasks.steps import Work
-from c2wtasks.uptodate import Exists, Inputs, Published
+from c2wtasks.uptodate import Exists, Fails, Inputs, Published
 
 Task = dict[str, Any]
 Failed = Mapping[str, Mapping[str, str]]
 LOCK = "bundle.lock"
+_PARTS = ("layer", "tree", "rootfs", "spec", "boot")  # the families of tasks that make what bundles are made of
 
 
 @dataclass(slots=True)
@@ -173,39 +174,35 @@ class Graph:
     def rootfs_tasks(self) -> Iterator[Task]:
         """`rootfs:<bundle>:<form>`: the root, written."""
         for work in self._with_rootfs():
-            yield from (self._form_task(work, form) for form in work.file_forms)
-            if not work.has_folder:
-                continue
-            yield {
-                "name": f"{work.bundle}:{'9p' if work.copies else 'dir'}",
-                "doc": f"writes the rootfs folder of {work.bundle}",
-                "actions": [work.make_rootfs],
-                "meta": {"heavy": work.blobs_size},
-                "file_dep": [work.places.tree],
-                "targets": [work.places.rootfs_stamp],
-                "uptodate": [
-                    Inputs(output_version=OUTPUT_VERSION, builder=work.builder),
-                    Exists(work.places.part(ROOTFS), work.places.output(work.places.rootfs)),
-                ],
-            }
+            yield from (self._form_task(work, form) for form in work.bundle.file_forms)
+            if folder := work.bundle.folder_form:
+                yield self._folder_task(work, folder)
+
+    def _folder_task(self, work: Work, form: Form) -> Task:
+        return {
+            "name": f"{work.bundle}:{form.name}",
+            "doc": f"writes the rootfs folder of {work.bundle}",
+            "actions": [work.make_rootfs],
+            "meta": {"heavy": work.blobs_size},
+            "file_dep": [work.places.tree],
+            "targets": [work.places.rootfs_stamp],
+            "uptodate": [
+                Inputs(output_version=OUTPUT_VERSION, builder=work.builder),
+                Exists(work.places.part(ROOTFS), work.places.output(work.places.rootfs)),
+            ],
+        }
 
     def _form_task(self, work: Work, form: Form) -> Task:
         name = form.name
-        holds_json = MAKERS[form.kind].holds_json(form)
         return {
             "name": f"{work.bundle}:{name}",
             "doc": f"makes the form {name} of {work.bundle}",
             "actions": [(work.make_form, [form])],
             "meta": {"heavy": work.blobs_size},
-            "file_dep": [work.places.tree, *(work.places.part(one) for one in work.part_names if holds_json)],
+            "file_dep": [work.places.tree, *work.json_in(form).values()],
             "targets": [work.places.form_stamp(name)],
             "uptodate": [
-                Inputs(
-                    output_version=OUTPUT_VERSION,
-                    form=dict(form.options),
-                    created_ns=work.default_mtime_ns,
-                    **work.script_facts(form),
-                ),
+                Inputs(**work.form_inputs(form)),
                 Exists(work.places.form(name)),
             ],
         }
@@ -251,18 +248,21 @@ class Graph:
     def bundle_tasks(self) -> Iterator[Task]:
         """`bundle:<name>@<platform>`: bundle.json, and the whole bundle published."""
         for work in self.works:
-            stamps = [work.places.form_stamp(form.name) for form in work.file_forms]
-            if work.has_folder:
+            stamps = [work.places.form_stamp(form.name) for form in work.bundle.file_forms]
+            if work.bundle.folder_form:
                 stamps.append(work.places.rootfs_stamp)
             yield self._bundle_task(work.bundle, work.stage) | {
                 "doc": f"publishes {work.bundle} in {work.places.published}",
                 "meta": {"heavy": work.blobs_size, "staged": True},
                 "file_dep": [*(work.places.part(name) for name in work.part_names), *stamps],
-                "targets": [work.places.output(name) for name in (*work.part_names, *work.copies, RECORD)],
+                "targets": [work.places.output(name) for name in (*work.part_names, *work.places.copies, RECORD)],
                 "uptodate": [Inputs(output_version=OUTPUT_VERSION, **work.facts()), Published(work.places.published)],
             }
         for bundle, error in self.broken:
-            yield self._bundle_task(bundle, (_fail, [error])) | {"doc": f"fails: {error}"}
+            yield self._bundle_task(bundle, (_fail, [error])) | {
+                "doc": f"fails: {error}",
+                "uptodate": [Fails(str(error))],
+            }
 
     def _bundle_task(self, bundle: Bundle, action: object) -> Task:
         places = Places.of(self.file.output, bundle)
@@ -312,7 +312,7 @@ class Graph:
             if receipt is not None and receipt.diff_id in {str(copy.diff_id) for copy in copies}:
                 yield f"layer:{key}"
         for work in self.works:
-            if work.is_proven():
+            if is_proven(work):
                 bundle = work.bundle
                 yield from (f"{family}:{bundle}" for family in ("tree", "spec", "boot", "bundle"))
                 yield from (f"rootfs:{bundle}:{form.name}" for form in bundle.forms)
@@ -324,7 +324,7 @@ class Graph:
         places = {task: self._by_task[task].places for task in sorted(tasks)}
         failed = publish.publish(list(places.values()), self.file.output)
         for task, place in places.items():
-            if place not in failed and self._by_task[task].has_folder:
+            if place not in failed and self._by_task[task].has_rootfs:
                 standing.note(place)
         return {task: failed[place] for task, place in places.items() if place in failed}
 
@@ -352,6 +352,12 @@ class Graph:
         good = frozenset(str(bundle) for bundle in self.file.bundles if f"bundle:{bundle}" in current)
         yield from self._notes(good)
         yield from (f"{bundle}: {reason}" for bundle, reason in sorted(reasons.items()))
+        told = {task for bundle in reasons for task in failed[f"bundle:{bundle}"]}
+        yield from (
+            f"{task}: {why[task]}"
+            for task, why in sorted(failed.items())
+            if task in why and task not in told and task.partition(":")[0] in _PARTS
+        )
         if reasons or (good and "catalog" not in current):
             self._write_catalog(reasons, good)
         if new := self.unlocked():

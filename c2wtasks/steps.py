@@ -7,7 +7,8 @@ of an earlier try it removes.
 from __future__ import annotations
 
 import os
-from collections.abc import Set
+import stat
+from collections.abc import Iterable, Mapping, Set
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ import msgspec
 from c2wtasks import files, fingerprint
 from c2wtasks.bundlefile.model import Bundle, Form
 from c2wtasks.catalog import publish, record, standing
-from c2wtasks.catalog.places import COPIES, FORM_PREFIX, IMAGE, INITCONFIG, RECORD, ROOTFS, SPEC, Places
+from c2wtasks.catalog.places import FORM_PREFIX, IMAGE, INITCONFIG, RECORD, ROOTFS, SPEC, Places
 from c2wtasks.catalog.record import FormFacts, Record, RootfsFacts
 from c2wtasks.errors import OutputError, SpecError, TreeError, os_reason
 from c2wtasks.layers import sameness
@@ -27,7 +28,7 @@ from c2wtasks.oci.image import ImageConfig
 from c2wtasks.rootfs import directory
 from c2wtasks.rootfs.builder import Builder
 from c2wtasks.rootfs.directory import Previous
-from c2wtasks.rootfs.forms import FOLDERS, MAKERS, NINE_P, Making, is_here
+from c2wtasks.rootfs.forms import MAKERS, Making, is_here
 from c2wtasks.sources.model import BlobPlace, Image, Layer
 from c2wtasks.tree import difference, model, treefile
 from c2wtasks.tree.apply import apply
@@ -40,6 +41,7 @@ from c2wtasks.vm.imageconfig import with_overrides
 from c2wtasks.vm.profile import TABLES
 from c2wtasks.vm.runtimespec import runtime_spec
 
+_FILE_MODE = 0o644
 _MAX_USER_FILE = 16 << 20
 _WORTH_SYNCING = 16 << 20  # of small roots, one sync of many is enough: each ends a transaction of the file system
 
@@ -64,22 +66,9 @@ class Work:
         return bool(self.bundle.forms)
 
     @property
-    def has_folder(self) -> bool:
-        """Whether the root is written as a folder."""
-        return any(form.kind in FOLDERS for form in self.bundle.forms)
-
-    @property
-    def file_forms(self) -> list[Form]:
-        return [form for form in self.bundle.forms if form.kind not in FOLDERS]
-
-    def script_facts(self, form: Form) -> dict[str, str]:
-        """What the form says of how container2wasm is to be run, beside what is in the bundle's JSON files."""
-        return {"preset": self.bundle.preset} if form.kind == "context" else {}
-
-    @property
     def missing_tools(self) -> list[str]:
         """What the forms need and is not here."""
-        makers = {form.name: MAKERS[form.kind] for form in self.file_forms}
+        makers = {form.name: MAKERS[form.kind] for form in self.bundle.file_forms}
         return [
             f"form {name} needs {maker.tool} (Debian's package {maker.package})"
             for name, maker in makers.items()
@@ -132,8 +121,11 @@ class Work:
             if not same:
                 raise damaged(layer, "another copy of it is good, this one differs")
 
-    def _tree(self) -> tuple[TreeFile, str]:
-        """The tree that `make_tree` wrote, and its fingerprint."""
+    def tree(self) -> tuple[TreeFile, str]:
+        """The tree that `make_tree` wrote, and its fingerprint.
+
+        Raises OutputError.
+        """
         path = self.places.tree
         try:
             content = _content(path)
@@ -147,13 +139,14 @@ class Work:
 
     def make_rootfs(self) -> None:
         """Raises LayerError, OutputError."""
-        tree, tree_fingerprint = self._tree()
+        tree, tree_fingerprint = self.tree()
         files.remove_tree(self.places.rootfs_stamp)  # it must never lie beside another root than its own
         self._write_rootfs(tree, self.places.part(ROOTFS))
-        facts = self._facts(tree, tree_fingerprint)
+        facts = self.rootfs_facts(tree, tree_fingerprint)
         files.write(self.places.rootfs_stamp, msgspec.json.encode(facts) + b"\n")
 
-    def _facts(self, tree: TreeFile, tree_fingerprint: str) -> RootfsFacts:
+    def rootfs_facts(self, tree: TreeFile, tree_fingerprint: str) -> RootfsFacts:
+        """What is to be said of the root, written as a folder."""
         devices = 0 if self.builder.mknod else sum(node.kind in (model.CHARACTER, model.BLOCK) for node in tree.nodes)
         return RootfsFacts(
             tree=tree_fingerprint,
@@ -182,17 +175,20 @@ class Work:
 
     def _previous(self, tree: TreeFile) -> Previous | None:
         """The published root, with what of it is as in `tree`; None unless it can be trusted."""
-        stands = standing.tree(self.places)
-        if stands is None or stands[1].owners != record.owners(self.builder):
+        stands = standing.root(self.places)
+        if stands is None:
             return None
-        old_tars, tars = ([self.store.tar(one) for one in each.diff_ids()] for each in (stands[0], tree))
+        old, facts, path = stands
+        if facts.owners != record.owners(self.builder):
+            return None
+        old_tars, tars = ([self.store.tar(one) for one in each.diff_ids()] for each in (old, tree))
         with closing(sameness.Tars()) as layers:
 
-            def same(old: Content, new: Content, length: int) -> bool:
-                one, other = (old_tars[old.layer], old.offset), (tars[new.layer], new.offset)
+            def same(before: Content, now: Content, length: int) -> bool:
+                one, other = (old_tars[before.layer], before.offset), (tars[now.layer], now.offset)
                 return one == other or layers.same(*one, *other, length)
 
-            return Previous(self.places.output(self.places.rootfs), difference.kept(stands[0], tree, same))
+            return Previous(path, difference.kept(old, tree, same))
 
     def _tar(self, number: int) -> str:
         """The tar of a layer, made again if it was evicted from the store since the layer was read."""
@@ -211,7 +207,7 @@ class Work:
 
         Raises LayerError, OutputError.
         """
-        tree, tree_fingerprint = self._tree()
+        tree, tree_fingerprint = self.tree()
         target, unfinished = self.places.form(form.name), self.places.part(f".{form.name}")
         files.remove_tree(self.places.form_stamp(form.name))  # it must never lie beside other files than its own
         files.remove_tree(unfinished)
@@ -219,10 +215,9 @@ class Work:
             with files.removed_on_failure(unfinished):
                 files.make_folders(unfinished)
                 key = f"{tree_fingerprint} {self.bundle.name}".encode()
-                json_files = {name: self.places.part(name) for name in self.part_names}
-                making = Making(self.bundle, tree, self._tar, json_files, key, self.default_mtime_ns)
+                making = Making(self.bundle, tree, self._tar, self.json_in(form), key, self.default_mtime_ns)
                 MAKERS[form.kind].make(making, form, unfinished)
-                facts = self._settle(unfinished)
+                facts = FormFacts(self.made_of(form, tree_fingerprint), self._settle(unfinished))
                 files.remove_tree(target)
                 os.rename(unfinished, target)
                 files.sync_folder(self.places.parts)
@@ -230,21 +225,43 @@ class Work:
             raise OutputError(f"{target}: cannot be written: {os_reason(error)}") from error
         files.write(self.places.form_stamp(form.name), msgspec.json.encode(facts) + b"\n")
 
-    def _settle(self, folder: str) -> FormFacts:
-        """Gives the files of a form their metadata, sees to it that they are on disk, and tells what they are.
+    def form_inputs(self, form: Form) -> dict[str, Any]:
+        """All that a form is made from, beside the tree and the bundle's JSON files."""
+        preset = {"preset": self.bundle.preset} if form.kind == "context" else {}  # it is in none of these
+        return {
+            "output_version": record.OUTPUT_VERSION,
+            "form": dict(form.options),
+            "created_ns": self.default_mtime_ns,
+            **preset,
+        }
+
+    def json_in(self, form: Form) -> dict[str, str]:
+        """The JSON files of the bundle that a form holds, too, by name, with where they lie."""
+        return {name: self.places.part(name) for name in MAKERS[form.kind].json_files(form)}
+
+    def made_of(self, form: Form, tree_fingerprint: str) -> str:
+        """The fingerprint of all that a form is made from.
+
+        Raises OSError.
+        """
+        json_files = {name: fingerprint.of_file(path) for name, path in self.json_in(form).items()}
+        return fingerprint.of_value({"tree": tree_fingerprint, "json": json_files, **self.form_inputs(form)})
+
+    def _settle(self, folder: str) -> dict[str, str]:
+        """Gives the files of a form their metadata, sees to it that they are on disk, and gives their fingerprints.
 
         Raises OSError.
         """
         found: dict[str, str] = {}
         for name in files.below(folder):
             path = f"{folder}/{name}"
-            os.chmod(path, 0o644)
+            os.chmod(path, _FILE_MODE)
             os.utime(path, ns=(self.default_mtime_ns, self.default_mtime_ns))
             files.sync_file(path)
             found[name] = fingerprint.of_file(path)
         for above in (*reversed(publish.folders_of(found)), ""):
             files.sync_folder(f"{folder}/{above}")
-        return FormFacts(found)
+        return found
 
     # spec: and boot:
 
@@ -253,7 +270,7 @@ class Work:
         image_json, config = self._config()
         user = users.User()
         if config.user:
-            tree, _ = self._tree()
+            tree, _ = self.tree()
             root = treefile.grow(tree)
             passwd, group = (self._user_file(tree, root, config.user, path) for path in (b"etc/passwd", b"etc/group"))
             user = users.resolve(config.user, passwd, group)
@@ -306,30 +323,21 @@ class Work:
         """The files of the bundle, but for its record."""
         return (IMAGE, SPEC, INITCONFIG) if self.has_rootfs else (INITCONFIG,)
 
-    @property
-    def copies(self) -> dict[str, str]:
-        """What the bundle has under a second name, for the form `9p`: that name -> the file's usual one."""
-        return COPIES if any(form.kind == NINE_P for form in self.bundle.forms) else {}
-
     def stage(self) -> None:
         """Makes the bundle ready to be published.
 
         Raises LayerError, OutputError.
         """
         contents = {name: self._read_part(name) for name in self.part_names}
-        contents |= {name: contents[part] for name, part in self.copies.items()}
-        facts = self._read_stamp() if self.has_folder else None
-        forms = {form.name: self._read_form(form) for form in self.file_forms}
-        outputs = {name: fingerprint.of_bytes(content) for name, content in contents.items()}
-        for form in forms.values():
-            outputs |= form.files
-        verbatim = contents.get(IMAGE, self.image.config) == self.image.config
-        text = record.encode(self._record(facts, outputs, verbatim))
+        contents |= {name: contents[part] for name, part in self.places.copies.items()}
+        facts = self._read_rootfs() if self.bundle.folder_form else None
+        forms = {form.name: self._whole(form) for form in self.bundle.file_forms}
+        text = self.record_text(facts, contents, forms.values())
 
         def put_rootfs(new: str) -> None:
             for name, form in forms.items():
                 publish.link(self.places.form(name), form.files, new, self.default_mtime_ns)
-            if self.has_folder:
+            if self.bundle.folder_form:
                 self._put_rootfs(f"{new}/{self.places.rootfs}")
             self._drop_other_forms()
 
@@ -342,25 +350,40 @@ class Work:
         except OSError as error:
             raise OutputError(f"{path}: cannot be read: {os_reason(error)}", hint="run again") from error
 
-    def _read_stamp(self) -> RootfsFacts:
-        try:
-            return record.decode_rootfs(self._read_part("rootfs.json"))
-        except msgspec.MsgspecError as error:
-            raise OutputError(f"{self.places.rootfs_stamp}: {error}", hint="delete it and run again") from error
+    def _read_rootfs(self) -> RootfsFacts:
+        facts = record.read_rootfs(self.places.rootfs_stamp)
+        if facts is None:
+            raise OutputError(f"{self.places.rootfs_stamp}: cannot be read", hint="run again")
+        return facts
 
-    def _read_form(self, form: Form) -> FormFacts:
-        path = self.places.form_stamp(form.name)
+    def _whole(self, form: Form) -> FormFacts:
+        """What is known of the files of a form, which is made again if one of them does not look as it was left.
+
+        They are those that were published: somebody may have removed them, or written to a disk image.
+        """
+        stamp = self.places.form_stamp(form.name)
+        facts = record.read_form(stamp)
+        if facts is None or not all(
+            self._is_untouched(f"{self.places.form(form.name)}/{name}") for name in facts.files
+        ):
+            self.make_form(form)
+            facts = record.read_form(stamp)
+        if facts is None:
+            raise OutputError(f"{stamp}: cannot be read", hint="run again")
+        return facts
+
+    def _is_untouched(self, path: str) -> bool:
         try:
-            return record.decode_form(_content(path))
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be read: {os_reason(error)}", hint="run again") from error
-        except msgspec.MsgspecError as error:
-            raise OutputError(f"{path}: {error}", hint="delete it and run again") from error
+            found = os.lstat(path)
+        except OSError:
+            return False
+        wanted = (stat.S_IFREG | _FILE_MODE, os.geteuid(), self.default_mtime_ns)
+        return (found.st_mode, found.st_uid, found.st_mtime_ns) == wanted
 
     def _drop_other_forms(self) -> None:
         """Removes what was made of forms that the bundle no longer has."""
-        wanted = {os.path.basename(self.places.form(form.name)) for form in self.file_forms}
-        if not self.has_folder:
+        wanted = {os.path.basename(self.places.form(form.name)) for form in self.bundle.file_forms}
+        if not self.bundle.folder_form:
             files.remove_tree(self.places.rootfs_stamp)
             files.remove_tree(self.places.part(ROOTFS))
         for name in files.names(self.places.parts):
@@ -373,7 +396,7 @@ class Work:
         if os.path.isdir(waiting):
             os.rename(waiting, target)
         else:
-            self._write_rootfs(self._tree()[0], target)
+            self._write_rootfs(self.tree()[0], target)
 
     def facts(self) -> dict[str, Any]:
         """All that bundle.json says of the bundle's inputs, by name."""
@@ -386,6 +409,19 @@ class Work:
             "created_ns": self.default_mtime_ns,
             **record.options(bundle),
         }
+
+    def record_text(
+        self, facts: RootfsFacts | None, contents: Mapping[str, bytes], forms: Iterable[FormFacts]
+    ) -> bytes:
+        """The text of bundle.json, for a bundle with these small files and forms.
+
+        Raises LayerError, OutputError.
+        """
+        outputs = {name: fingerprint.of_bytes(content) for name, content in contents.items()}
+        for form in forms:
+            outputs |= form.files
+        verbatim = contents.get(IMAGE, self.image.config) == self.image.config
+        return record.encode(self._record(facts, outputs, verbatim))
 
     def _record(self, facts: RootfsFacts | None, outputs: dict[str, str], verbatim: bool) -> Record:
         return Record(
@@ -404,10 +440,11 @@ class Work:
     def _tar_size(self, layer: Layer) -> int | None:
         if not self.has_rootfs:
             return None
-        known = self._known_tar_size(layer)
+        known = self.known_tar_size(layer)
         return self.store.ensure([layer]).tar_size if known is None else known
 
-    def _known_tar_size(self, layer: Layer) -> int | None:
+    def known_tar_size(self, layer: Layer) -> int | None:
+        """The bytes of a layer's tar, if they can be told without reading it."""
         receipt = self.store.receipt(layer.digest) if layer.digest else None
         if receipt is not None:
             return receipt.tar_size
@@ -415,43 +452,6 @@ class Work:
             return os.stat(self.store.tar(layer.diff_id)).st_size
         except OSError:
             return None
-
-    def is_proven(self) -> bool:
-        """Whether the published bundle proves itself what the tasks would make now: its record is the one that would
-        be written, its files and parts are as recorded, and nobody has touched its folder."""
-        stands = standing.tree(self.places) if self.has_folder else None
-        if stands is None or None in map(self._known_tar_size, self.image.layers):
-            return False
-        tree, facts = stands
-        try:
-            published, parts = (
-                {name: _content(place(name)) for name in self.part_names}
-                for place in (self.places.output, self.places.part)
-            )
-            outputs = {name: fingerprint.of_bytes(content) for name, content in published.items()}
-            for name, part in self.copies.items():
-                if _content(self.places.output(name)) != published[part]:
-                    return False
-                outputs[name] = outputs[part]
-            for form in self.file_forms:
-                made = self._read_form(form).files
-                if made != {name: fingerprint.of_file(self.places.output(name)) for name in made}:
-                    return False
-                if not all(
-                    os.path.samefile(f"{self.places.form(form.name)}/{name}", self.places.output(name))
-                    for name in made
-                ):
-                    return False
-                outputs |= made
-            verbatim = published[IMAGE] == self.image.config
-            return (
-                published == parts
-                and facts == self._facts(tree, facts.tree) == self._read_stamp()
-                and os.path.samefile(self.places.tree, self.places.standing_tree)
-                and _content(self.places.record) == record.encode(self._record(facts, outputs, verbatim))
-            )
-        except (OSError, OutputError):
-            return False
 
 
 def _content(path: str) -> bytes:

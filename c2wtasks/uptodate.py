@@ -76,6 +76,19 @@ class Published(Check):
         return [f"{self.folder} {'was replaced, or something was put in or taken out' if state else 'is gone'}"]
 
 
+class Fails(Check):
+    """The task cannot but fail, for the reason that is known."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+    def holds(self, values: Values) -> bool:
+        return False
+
+    def explain(self, values: Values) -> list[str]:
+        return [self.why]
+
+
 class Exists(Check):
     """One of these paths is there."""
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from c2wtasks.bundlefile.check import Given, ImageEntry, Settings
-from c2wtasks.bundlefile.model import Boot, Bundle, Form, Process
+from c2wtasks.bundlefile.model import DIR, NINE_P, Boot, Bundle, Form, Process
 from c2wtasks.bundlefile.nodes import position_of
 from c2wtasks.bundlefile.problems import Report
 from c2wtasks.bundlefile.settings import PRESETS
@@ -83,9 +83,9 @@ def _bundles(image: ImageEntry, settings: Settings, folder: str, own: Platform, 
         return []
     place = reference.place
     path = place if reference.is_remote else os.path.normpath(os.path.join(folder, place))
-    forms = _value(settings, "rootfs", (Form("dir"),))
+    forms = _value(settings, "rootfs", (Form(DIR),))
     if boot.external_bundle:  # the VM gets its root from elsewhere
-        forms = tuple(form for form in forms if form.kind == "9p")
+        forms = tuple(form for form in forms if form.kind == NINE_P)
     process = _process(_value(settings, "process", {}))
     same_owner = _value(settings, "same_owner", True)
     position = position_of(image.key)

@@ -40,6 +40,11 @@ class Process:
     terminal: bool = True
 
 
+DIR, NINE_P = "dir", "9p"
+FOLDERS = (DIR, NINE_P)
+"""The forms whose root is a folder of real files: `rootfs/`, or `9p/rootfs/` beside the files of the runtime bundle,
+as container2wasm mounts them where the bundle is external."""
+
 _TOLD_APART = {"iso": "tree", "tar": "compression"}
 
 
@@ -79,7 +84,8 @@ class Bundle:
     `preset` is the one that `boot` names, "" where it names none.
     `path` is the source's file or folder, relative to the folder of the main bundle.yaml (or absolute); of a
     registry's image, its repository.
-    `forms` are the forms of the root to write, in the order given, no two of a name; none where a bundle has no root.
+    `forms` are the forms of the root to write, in the order given, no two of a name and at most one of FOLDERS; none
+    where a bundle has no root.
     """
 
     name: str
@@ -96,6 +102,16 @@ class Bundle:
 
     def __str__(self) -> str:
         return f"{self.name}@{self.platform}"
+
+    @property
+    def folder_form(self) -> Form | None:
+        """The form that is a folder of real files, if the bundle has one."""
+        return next((form for form in self.forms if form.kind in FOLDERS), None)
+
+    @property
+    def file_forms(self) -> tuple[Form, ...]:
+        """The other forms, each of which is a file or a few."""
+        return tuple(form for form in self.forms if form.kind not in FOLDERS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,14 @@
     tree  rootfs/  rootfs.json  image.json  spec.json  initconfig.json
     form-NAME/  form-NAME.json       a form that is files: those that are published, as hard links; and what they are
     boot                             since which start of the machine rootfs/ waits
-    standing  standing.tree          which published folder the tree of whose root is known, and that tree
+    standing  standing.tree          which folder was published last, and the tree of its root
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from c2wtasks.bundlefile.model import Bundle
+from c2wtasks.bundlefile.model import NINE_P, Bundle
 
 PARTS = ".parts"
 FORM_PREFIX = "form-"
@@ -30,13 +30,19 @@ class Places:
 
     published: str
     parts: str
-    rootfs: str = ROOTFS  # where the root lies in the published folder
+    rootfs: str = ROOTFS  # where the root is to lie in the published folder
 
     @classmethod
     def of(cls, output: str, bundle: Bundle) -> Places:
         inside = f"{bundle.name}/{bundle.platform.folder}"
-        rootfs = IN_9P if any(form.kind == "9p" for form in bundle.forms) else ROOTFS
+        form = bundle.folder_form
+        rootfs = IN_9P if form is not None and form.kind == NINE_P else ROOTFS
         return cls(f"{output}/{inside}", f"{output}/{PARTS}/{inside}", rootfs)
+
+    @property
+    def copies(self) -> dict[str, str]:
+        """What the bundle has under a second name: that name -> the file's usual one."""
+        return COPIES if self.rootfs == IN_9P else {}
 
     @property
     def tree(self) -> str:

@@ -6,11 +6,9 @@ import errno
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-import msgspec
-
 from c2wtasks import files
 from c2wtasks.catalog import record
-from c2wtasks.catalog.places import IN_9P, PARTS, RECORD, ROOTFS, Places
+from c2wtasks.catalog.places import PARTS, RECORD, ROOTFS, Places
 from c2wtasks.errors import OutputError, os_reason
 
 _AT_FDCWD = -100
@@ -187,14 +185,12 @@ def _take_back_root(places: Places) -> None:
     (`files.remove_tree` empties a folder of its files first).
     """
     new, waiting = places.part(_NEW), places.part(ROOTFS)
+    wanted, ready = record.read_rootfs(places.rootfs_stamp), record.read(f"{new}/{RECORD}")
+    if wanted is None or ready is None or ready.rootfs != wanted or os.path.lexists(waiting):
+        return
     try:
-        with open(places.rootfs_stamp, "rb") as stream:
-            wanted = record.decode_rootfs(stream.read())
-        ready = record.read(f"{new}/{RECORD}")
-        if ready is not None and ready.rootfs == wanted and not os.path.lexists(waiting):
-            root = next(path for path in (f"{new}/{ROOTFS}", f"{new}/{IN_9P}") if os.path.isdir(path))
-            os.rename(root, waiting)
-    except (OSError, StopIteration, msgspec.MsgspecError):  # there is none, or not such a one: it is written again
+        os.rename(f"{new}/{ready.folder}", waiting)
+    except OSError:  # it is written again
         pass
 
 

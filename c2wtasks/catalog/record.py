@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from c2wtasks.bundlefile.model import Bundle
+from c2wtasks.catalog.places import COPIES, IN_9P, ROOTFS
 from c2wtasks.rootfs.builder import Builder
 from c2wtasks.sources.model import Image
 
@@ -41,9 +42,11 @@ class RootfsFacts(msgspec.Struct, frozen=True, rename="camel"):
         return self.owners == "image" and not self.devices_left_out
 
 
-class FormFacts(msgspec.Struct, frozen=True):
-    """The files of a form, by their paths in the bundle, with the fingerprint of each."""
+class FormFacts(msgspec.Struct, frozen=True, rename="camel"):
+    """`made_of` is the fingerprint of all that the form was made from; `files` are the form's files, by their paths
+    in the bundle, with the fingerprint of each."""
 
+    made_of: str
     files: dict[str, str]
 
 
@@ -62,6 +65,11 @@ class Record(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     output_version: int = OUTPUT_VERSION
     outputs: dict[str, str]
     rootfs: RootfsFacts | None
+
+    @property
+    def folder(self) -> str:
+        """Where the root lies in the bundle, if it is a folder."""
+        return IN_9P if COPIES.keys() <= self.outputs.keys() else ROOTFS
 
 
 # Made here, and not with the first text: msgspec looks into a type when it first decodes to it, and crashes where two
@@ -118,21 +126,23 @@ def decode(text: bytes) -> Record | None:
     """What a bundle.json of any version that looks like ours says; None where it does not."""
     try:
         return _RECORDS.decode(text)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except ValueError:
         return None
 
 
-def decode_rootfs(text: bytes) -> RootfsFacts:
-    """What a rootfs.json says.
+def read_rootfs(path: str) -> RootfsFacts | None:
+    """What a rootfs.json says; None where it cannot be read."""
+    try:
+        with open(path, "rb") as stream:
+            return _ROOTFS_FACTS.decode(stream.read())
+    except (OSError, ValueError):
+        return None
 
-    Raises msgspec.MsgspecError.
-    """
-    return _ROOTFS_FACTS.decode(text)
 
-
-def decode_form(text: bytes) -> FormFacts:
-    """What a form-NAME.json says.
-
-    Raises msgspec.MsgspecError.
-    """
-    return _FORM_FACTS.decode(text)
+def read_form(path: str) -> FormFacts | None:
+    """What a form-NAME.json says; None where it cannot be read."""
+    try:
+        with open(path, "rb") as stream:
+            return _FORM_FACTS.decode(stream.read())
+    except (OSError, ValueError):
+        return None

@@ -1,4 +1,4 @@
-"""What stands published, as far as it can be trusted: what is unchanged of its root need not be written again."""
+"""What stands published, as far as it can be trusted: what is unchanged of it need not be made again."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def identity(folder: str) -> list[int]:
 def note(places: Places) -> None:
     """Remembers the published folder, whose root has the tree in `places.tree`.
 
-    Where that cannot be noted (the disk is full, say), the next root is written anew.
+    Where that cannot be noted (the disk is full, say), what comes next is made anew.
     """
     try:
         files.remove_tree(places.standing)
@@ -48,19 +48,26 @@ def _is_same(one: str, other: str) -> bool:
         return False
 
 
-def tree(places: Places) -> tuple[TreeFile, RootfsFacts] | None:
-    """The tree of the published root; None unless the folder is, as far as its own entry tells, the one that was
-    noted, and its record fits."""
+def is_noted(places: Places) -> bool:
+    """Whether the published folder is, as far as its own entry tells, the one that was noted."""
     try:
         with open(places.standing, "rb") as stream:
-            noted = _IDENTITIES.decode(stream.read())
-        published = record.read(places.record)
-        if published is None or published.rootfs is None or noted != identity(places.published):
-            return None
+            return _IDENTITIES.decode(stream.read()) == identity(places.published)
+    except (OSError, ValueError):
+        return False
+
+
+def root(places: Places) -> tuple[TreeFile, RootfsFacts, str] | None:
+    """The published root, if it is a folder: its tree, what is recorded of it, and its path. None unless the bundle
+    is the one that was noted, and its record fits."""
+    published = record.read(places.record)
+    if published is None or published.rootfs is None or not is_noted(places):
+        return None
+    try:
         with open(places.standing_tree, "rb") as stream:
             content = stream.read()
         if fingerprint.of_bytes(content) != published.rootfs.tree:
             return None
-        return treefile.decode(content), published.rootfs
+        return treefile.decode(content), published.rootfs, places.output(published.folder)
     except (OSError, ValueError):
         return None

@@ -7,10 +7,12 @@ import subprocess
 
 import msgspec
 
+from c2wtasks.bundlefile.model import FOLDERS
 from c2wtasks.commands.ours import FINE, NOT_FINE, OurCommand
 from c2wtasks.commands.why import JSON
+from c2wtasks.errors import os_reason
 from c2wtasks.rootfs.builder import builder
-from c2wtasks.rootfs.forms import FOLDERS, MAKERS
+from c2wtasks.rootfs.forms import MAKERS
 
 
 class Health(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -57,13 +59,19 @@ def _folder(kind: str, used: bool) -> Health:
 def _health(kind: str, used: bool) -> Health:
     maker = MAKERS[kind]
     path = shutil.which(maker.tool) if maker.tool else None
-    found = _version(path) if path else ""
-    return Health(kind, not maker.tool or path is not None, used, maker.tool, maker.package, found)
+    found, note = "", ""
+    if path is not None:
+        try:
+            found = _version(path)
+        except OSError as error:
+            note = f"{path} cannot be run: {os_reason(error)}"
+    return Health(kind, not maker.tool or found != "", used, maker.tool, maker.package, found, note)
 
 
 def _version(path: str) -> str:
-    done = subprocess.run([path, "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    lines = (done.stdout or done.stderr).splitlines()
+    """Raises OSError."""
+    done = subprocess.run([path, "--version"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    lines = (done.stdout or done.stderr).decode(errors="replace").splitlines()
     return lines[0].strip() if lines else "of unknown version"
 
 

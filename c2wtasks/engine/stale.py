@@ -83,7 +83,7 @@ def _reasons(
     if not values:
         return ["never built"]
     remade = any(dep in stale for dep in task.task_dep)  # what is gone then comes again, target or not
-    reasons = ["its source cannot be read"] if why["has_no_dependencies"] else []
+    reasons = ["it runs every time"] if why["has_no_dependencies"] else []
     for check, _args, _kwargs in why["uptodate_false"]:
         reasons += check.explain(values) if hasattr(check, "explain") else ["its own check says so"]
     reasons += [f"{path} {'was edited' if os.path.exists(path) else 'is gone'}" for path in why["missing_target"]]

@@ -1,4 +1,4 @@
-"""The table of the forms that are files: how each is made of the tree. (`dir`, a folder, is in `directory`.)
+"""The table of the forms that are files: how each is made of the tree. (Those that are folders: `directory`.)
 
 The writers are loaded when they are needed: most runs need none.
 """
@@ -21,16 +21,15 @@ if TYPE_CHECKING:
     from c2wtasks.rootfs.compressing import Compression
     from c2wtasks.rootfs.squashfs import Compression as SquashCompression
 
-DIR, NINE_P = "dir", "9p"
-FOLDERS = (DIR, NINE_P)
-"""The forms whose root is a folder of real files: `rootfs/`, or `9p/rootfs/` beside the files of the runtime bundle,
-as container2wasm mounts them where the bundle is external."""
+
+_IMAGE = "image.json"
+_JSON = (_IMAGE, "spec.json", "initconfig.json")
 
 
 @dataclass(frozen=True, slots=True)
 class Making:
-    """What a form is made of. `json_files` maps the names of the bundle's other files to where they lie, for the
-    forms that hold them; `key` is another for each root; `created_ns` is when the image was made."""
+    """What a form is made of. `json_files` maps the names of those of the bundle's other files that the form holds to
+    where they lie; `key` is another for each root; `created_ns` is when the image was made."""
 
     bundle: Bundle
     tree: TreeFile
@@ -59,11 +58,11 @@ class Making:
 
 @dataclass(frozen=True, slots=True)
 class Maker:
-    """How a form is made: `make` puts its files into an empty folder. `holds_json`: the bundle's JSON files are in
-    it, too. `tool` is the program that it needs, in Debian's `package`."""
+    """How a form is made: `make` puts its files into an empty folder. `json_files`: which of the bundle's are in it,
+    too. `tool` is the program that it needs, in Debian's `package`."""
 
     make: Callable[[Making, Form, str], None]
-    holds_json: Callable[[Form], bool] = lambda _form: False
+    json_files: Callable[[Form], tuple[str, ...]] = lambda _form: ()
     tool: str = ""
     package: str = ""
 
@@ -144,22 +143,22 @@ def _imagemounter(making: Making, form: Form, folder: str) -> None:
         making.tars,
         f"{folder}/imagemounter",
         making.bundle.platform,
-        making.json_files["image.json"],
+        making.json_files[_IMAGE],
         gzip=form.option("compression") == "gzip",
     )
 
 
-def _always(_form: Form) -> bool:
-    return True
+def _json_of_vm(form: Form) -> tuple[str, ...]:
+    return _JSON if _is_whole(form) else ()
 
 
 MAKERS: dict[str, Maker] = {
     "tar": Maker(_tar),
     "cpio": Maker(_cpio),
-    "iso": Maker(_iso, _is_whole),
+    "iso": Maker(_iso, _json_of_vm),
     "ext4": Maker(_ext4),
     "erofs": Maker(_erofs),
     "squashfs": Maker(_squashfs, tool="tar2sqfs", package="squashfs-tools-ng"),
-    "context": Maker(_context, _always),
-    "imagemounter": Maker(_imagemounter, _always),
+    "context": Maker(_context, lambda _form: _JSON),
+    "imagemounter": Maker(_imagemounter, lambda _form: (_IMAGE,)),
 }
