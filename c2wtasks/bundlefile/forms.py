@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from c2wtasks.bundlefile.entries import entries
-from c2wtasks.bundlefile.model import Form
+from c2wtasks.bundlefile.model import DIR, NINE_P, Form
 from c2wtasks.bundlefile.nodes import Mapping, Node, Scalar, Sequence
 from c2wtasks.bundlefile.problems import Report
 from c2wtasks.bundlefile.values import (
@@ -21,7 +21,7 @@ from c2wtasks.bundlefile.values import (
 
 # The options of each form. A value that is the default counts as not given.
 OPTIONS: dict[str, dict[str, Kind]] = {
-    "dir": {},
+    DIR: {},
     "tar": {"compression": choice("gzip", "zstd"), "level": COUNT},
     "cpio": {},
     "iso": {"tree": choice("rootfs", "vm")},
@@ -30,7 +30,7 @@ OPTIONS: dict[str, dict[str, Kind]] = {
     "erofs": {},
     "context": {},
     "imagemounter": {"compression": choice("gzip")},
-    "9p": {},
+    NINE_P: {},
 }
 _DEFAULTS: dict[tuple[str, str], str | bool] = {
     ("iso", "tree"): "rootfs",
@@ -65,7 +65,7 @@ def form(report: Report, node: Node, path: str) -> Form | None:
             options.append((name, option))
     made = Form(kind, tuple(options))
     if "level" in given:
-        _check_level(report, given["level"][1], f"{path}.level", made)
+        _check_level(report, given["level"][1], f"{path}.level", made, "compression" in given)
     return made
 
 
@@ -79,11 +79,11 @@ def _kind(report: Report, node: Node, path: str) -> str | None:
     return text
 
 
-def _check_level(report: Report, node: Node, path: str, form: Form) -> None:
+def _check_level(report: Report, node: Node, path: str, form: Form, is_compressed: bool) -> None:
     compression, level = form.option("compression"), form.option("level")
-    if compression is None:
+    if not is_compressed:
         report.add(node, path, "there is no compression", "add compression: zstd")
-    elif isinstance(level, int) and level > (most := _LEVELS[str(compression)]):
+    elif compression is not None and isinstance(level, int) and level > (most := _LEVELS[str(compression)]):
         report.add(node, path, f"{compression} has the levels 1 to {most}")
 
 
@@ -101,7 +101,7 @@ def _forms(report: Report, node: Node, path: str) -> tuple[Form, ...] | None:
             else:
                 report.add(item, where, f"form '{one.name}' is given twice")
         kept.setdefault(one.name, one)
-    if "dir" in kept and "9p" in kept:
+    if DIR in kept and NINE_P in kept:
         report.add(node, path, "'9p' has the folder of 'dir' in it", "name one of them")
     return tuple(kept.values())
 

@@ -226,6 +226,9 @@ ONE_FILE: list[tuple[str, str, list[str]]] = [
         "2:40: defaults.rootfs[0].level: there is no compression; add compression: zstd",
         "2:82: defaults.rootfs[1].level: gzip has the levels 1 to 3",
     ]),
+    ("level of what is none", IMAGES + "defaults: {rootfs: [{form: tar, compression: bzip2, level: 9}]}\n", [
+        "2:46: defaults.rootfs[0].compression: 'bzip2' is not one of gzip, zstd; did you mean 'gzip'?",
+    ]),
     ("folder twice", IMAGES + "defaults: {rootfs: [9p, dir]}\n", [
         "2:20: defaults.rootfs: '9p' has the folder of 'dir' in it; name one of them"
     ]),
