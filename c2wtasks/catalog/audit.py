@@ -106,11 +106,14 @@ class _Audit:
             return self.result
         mtime_ns = self.known.mtime_ns if have.config_digest == self.known.config_digest else found.st_mtime_ns
         self.metadata(folder, found, _FOLDER_MODE, (found.st_uid, found.st_gid), mtime_ns)
-        wanted = {RECORD, *have.outputs, *([self.places.rootfs] if have.rootfs is not None else [])}
+        beside = {RECORD, *have.outputs}
+        wanted = beside | ({have.folder} if have.rootfs is not None else set())
         for name in _extra(folder, wanted):
             self.find(self.places.output(name), "entry", "none", "an extra one")
-        for name in sorted({RECORD, *have.outputs}):
-            self.file(name, found, mtime_ns)
+        for name in sorted(beside):
+            self.beside(name, stat.S_ISREG, _MODE, found, mtime_ns)
+        for name in folders_of(wanted):
+            self.beside(name, stat.S_ISDIR, _FOLDER_MODE, found, mtime_ns)
         self.outputs(have)
         if have.rootfs is not None:
             self.root(have, have.rootfs, found)
@@ -161,14 +164,18 @@ class _Audit:
         if found.st_mtime_ns != mtime_ns:
             self.find(path, "mtime", str(mtime_ns), str(found.st_mtime_ns))
 
-    def file(self, name: str, folder: os.stat_result, mtime_ns: int) -> None:
+    def beside(
+        self, name: str, is_kind: Callable[[int], bool], mode: int, folder: os.stat_result, mtime_ns: int
+    ) -> None:
+        """The metadata of a file or folder beside the root. That it is not there, or of another kind, is said where
+        its content is looked at."""
         path = self.places.output(name)
         try:
             found = os.lstat(path)
-        except FileNotFoundError:
-            return  # said where its content is looked at
-        if stat.S_ISREG(found.st_mode):
-            self.metadata(path, found, _MODE, (folder.st_uid, folder.st_gid), mtime_ns)
+        except OSError:
+            return
+        if is_kind(found.st_mode):
+            self.metadata(path, found, mode, (folder.st_uid, folder.st_gid), mtime_ns)
 
     def outputs(self, have: Record) -> None:
         for name, want in sorted(have.outputs.items()):
@@ -192,7 +199,7 @@ class _Audit:
             msgspec.to_builtins(facts) | {"layers": [layer.diff_id for layer in have.layers]},
         ):
             self.find(self.places.record, key if key.startswith("layers") else f"rootfs.{key}", want, is_now)
-        path = self.places.output(self.places.rootfs)
+        path = self.places.output(have.folder)
         as_image = facts.owners == "image"
         group = folder.st_gid
         if not as_image:
@@ -212,11 +219,15 @@ class _Audit:
         self.result.unread += inspected.unread
 
     def tree(self, facts: RootfsFacts) -> TreeFile | None:
-        """The tree that the root was written from, if it is still at hand."""
+        """The tree that the root was written from, if it is still at hand. (The last one made may be for a root that
+        has not been published yet, and perhaps cannot be.)"""
         path = self.places.tree
         try:
             with open_quietly(path) as stream:
-                text = stream.read()
+                text = stream.readall()
+            if fingerprint.of_bytes(text) != facts.tree and os.path.exists(self.places.standing_tree):
+                with open_quietly(self.places.standing_tree) as stream:
+                    text = stream.readall()
         except FileNotFoundError:
             self.result.findings.append(missing(path, "recorded tree"))
             return None

@@ -7,12 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.graph.catalogs import small_catalog, write_catalog
+from tests.support.images import Layout
 from tests.support.running import environment, executed, run_doit
 
 WEB = "web@linux/amd64"
@@ -30,6 +32,7 @@ FORMS: list[Any] = [
     {"form": "imagemounter", "compression": "gzip"},
 ]
 HOLD_JSON = {"iso-vm", "context", "imagemounter"}
+HOLD_ALL_JSON = HOLD_JSON - {"imagemounter"}
 FILES = {
     *("rootfs.tar", "rootfs.tar.gz", "rootfs.tar.zst", "rootfs.cpio", "rootfs.iso", "vm.iso", "rootfs.ext4"),
     *("rootfs.squashfs", "rootfs.erofs", "context", "imagemounter"),
@@ -96,6 +99,54 @@ def test_only_forms_with_the_json_files_in_them_follow_these(mine: Path) -> None
     assert run_doit(mine, "verify").exit == 0
 
 
+def test_a_form_follows_only_the_json_files_that_it_holds(mine: Path) -> None:
+    images = json.loads((mine / "bundle.yaml").read_text())["images"]
+    images["web"]["boot"] = {"debug_init": True}
+    write_catalog(mine, images)
+    made = {f"rootfs:{WEB}:{name}" for name in HOLD_ALL_JSON}
+    assert executed(mine) == {f"boot:{WEB}", *made, f"bundle:{WEB}", "catalog"}
+    assert run_doit(mine, "verify").exit == 0
+
+
+def written_to(path: Path) -> None:
+    """As a VM does that has the published image, which is the same file, as its disk."""
+    with path.open("r+b") as stream:
+        stream.seek(2000)
+        stream.write(b"written")
+
+
+def another_owner(path: Path) -> None:
+    os.chown(path, 1, 1)
+
+
+TOUCHES: dict[str, Callable[[Path], object]] = {
+    "written to": written_to,
+    "cut short": lambda path: os.truncate(path, 100),
+    "gone": Path.unlink,
+    "mode": lambda path: path.chmod(0o600),
+    "owner": another_owner,
+}
+
+
+@pytest.mark.parametrize("touch", TOUCHES.values(), ids=TOUCHES)
+def test_what_was_touched_is_made_again_before_it_is_published_again(
+    tmp_path: Path, touch: Callable[[Path], object]
+) -> None:
+    if touch is another_owner and os.geteuid() != 0:
+        pytest.skip("needs root, to give a file away")
+    images = catalog(tmp_path, ["ext4", "context"])
+    assert run_doit(tmp_path).exit == 0
+    whole = files_of(tmp_path / PUBLISHED)
+    touch(tmp_path / "bundles/.parts/web/linux-amd64/form-ext4/rootfs.ext4")
+    images["web"]["process"] = {"terminal": False}
+    write_catalog(tmp_path, images)
+    assert executed(tmp_path) == {f"spec:{WEB}", f"rootfs:{WEB}:context", f"bundle:{WEB}", "catalog"}
+    now = files_of(tmp_path / PUBLISHED)
+    assert now["rootfs.ext4"] == whole["rootfs.ext4"]
+    assert run_doit(tmp_path, "verify").exit == 0
+    assert executed(tmp_path) == set()
+
+
 def test_an_option_of_one_form_makes_that_form(mine: Path) -> None:
     images = json.loads((mine / "bundle.yaml").read_text())["images"]
     images["web"]["rootfs"] = [*FORMS[:6], "ext4", *FORMS[7:]]
@@ -154,6 +205,20 @@ def test_damage_is_found_and_mended(mine: Path, name: str, damage: str) -> None:
     assert executed(mine) == set()
 
 
+@pytest.mark.parametrize("name", ["context", "context/blobs/sha256"])
+def test_the_folders_of_a_form_are_verified(mine: Path, name: str) -> None:
+    folder = mine / PUBLISHED / name
+    folder.chmod(0o700)
+    os.utime(folder, (1, 1))
+    found = run_doit(mine, "verify")
+    assert [line.partition(": want")[0] for line in found.stdout.splitlines()[:-1]] == [
+        f"{PUBLISHED}/{name}: mode",
+        f"{PUBLISHED}/{name}: mtime",
+    ]
+    assert run_doit(mine, "verify", "--repair").exit == 0
+    assert run_doit(mine, "verify").exit == 0
+
+
 def test_something_put_into_a_form(mine: Path) -> None:
     (mine / PUBLISHED / "context/blobs/more").write_text("")
     found = run_doit(mine, "verify")
@@ -195,6 +260,115 @@ def test_a_bundle_for_9p(tmp_path: Path) -> None:
     assert executed(tmp_path) == set()
 
 
+def test_from_a_folder_to_one_for_9p_and_back(tmp_path: Path) -> None:
+    images = catalog(tmp_path, ["dir"])
+    assert run_doit(tmp_path).exit == 0
+    inode = (tmp_path / PUBLISHED / "rootfs/srv/index").stat().st_ino
+    for form, root in (("9p", "9p/rootfs"), ("dir", "rootfs")):
+        images["web"]["rootfs"] = [form]
+        write_catalog(tmp_path, images)
+        assert run_doit(tmp_path, "verify").exit == 0  # it is due to be replaced: no deviation
+        assert executed(tmp_path) == {f"rootfs:{WEB}:{form}", f"bundle:{WEB}", "catalog"}
+        assert (tmp_path / PUBLISHED / root / "srv/index").stat().st_ino == inode
+        assert run_doit(tmp_path, "verify").exit == 0
+        assert executed(tmp_path) == set()
+
+
+TOO_SMALL = {"form": "ext4", "size": 1024}
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_one_form_cannot_be_made(tmp_path: Path, workers: str) -> None:
+    """The bundle stands as it was; what was made of the other forms is kept, and nothing of it published."""
+    images = catalog(tmp_path, ["dir", "ext4", "tar"])
+    assert run_doit(tmp_path).exit == 0
+    before = files_of(tmp_path / PUBLISHED), (tmp_path / PUBLISHED).stat().st_ino
+    shutil.rmtree(tmp_path / "web")
+    Layout(tmp_path / "web").image({"srv/": None, "srv/index": "changed\n"})
+    images["web"]["rootfs"] = ["dir", TOO_SMALL, "tar", "iso"]
+    write_catalog(tmp_path, images)
+    done = run_doit(tmp_path, "-n", workers)
+    assert done.exit == 1
+    assert "web@linux/amd64: " in done.stderr
+    assert "1024 bytes are too few for this root" in done.stderr
+    assert (files_of(tmp_path / PUBLISHED), (tmp_path / PUBLISHED).stat().st_ino) == before
+    (line,) = [
+        one for one in json.loads((tmp_path / "bundles/catalog.json").read_text())["bundles"] if "error" in one
+    ]
+    assert (line["name"], line["status"]) == ("web", "failed")
+    verified = run_doit(tmp_path, "verify")
+    assert (verified.exit, verified.stderr) == (0, ""), verified
+    parts = {path.name for path in (tmp_path / "bundles/.parts/web/linux-amd64").iterdir()}
+    assert not [name for name in parts if name.startswith(".")]
+    images["web"]["rootfs"] = ["dir", "ext4", "tar", "iso"]
+    write_catalog(tmp_path, images)
+    assert executed(tmp_path) == {f"rootfs:{WEB}:ext4", f"bundle:{WEB}", "catalog"}
+    assert (tmp_path / PUBLISHED / "rootfs/srv/index").read_text() == "changed\n"
+    assert run_doit(tmp_path, "verify").exit == 0
+
+
+def test_a_form_that_is_dropped_comes_again(tmp_path: Path) -> None:
+    images = catalog(tmp_path, ["tar", "ext4"])
+    assert run_doit(tmp_path).exit == 0
+    whole = files_of(tmp_path / PUBLISHED)
+    for forms, ran in ((["tar"], set()), (["tar", "ext4"], {f"rootfs:{WEB}:ext4"}), (["ext4", "tar"], set())):
+        images["web"]["rootfs"] = forms
+        write_catalog(tmp_path, images)
+        assert executed(tmp_path) == {*ran, f"bundle:{WEB}", "catalog"}
+        assert ("rootfs.ext4" in files_of(tmp_path / PUBLISHED)) is ("ext4" in forms)
+        assert run_doit(tmp_path, "verify").exit == 0
+    now = files_of(tmp_path / PUBLISHED)
+    assert {name: now[name] for name in now if name != "bundle.json"} == {
+        name: whole[name] for name in whole if name != "bundle.json"
+    }
+
+
+def test_bundles_that_differ_in_their_forms_only(tmp_path: Path) -> None:
+    images = catalog(tmp_path, ["tar", "iso"])
+    images["wide"] = images["web"] | {"rootfs": ["iso", "cpio"]}
+    write_catalog(tmp_path, images)
+    assert run_doit(tmp_path, "-n", "2").exit == 0
+    assert executed(tmp_path) == set()
+    web, wide = (files_of(tmp_path / "bundles" / name / "linux-amd64") for name in ("web", "wide"))
+    shared = {"rootfs.iso", "image.json", "spec.json", "initconfig.json"}
+    assert {name for name in web if web[name] == wide.get(name)} == shared
+    assert {*web} - shared == {"rootfs.tar", "bundle.json"}
+    assert {*wide} - shared == {"rootfs.cpio", "bundle.json"}
+    del images["wide"]
+    write_catalog(tmp_path, images)
+    assert run_doit(tmp_path, "prune").stdout == (
+        "removed wide@linux/amd64: bundles/wide/linux-amd64, bundles/.parts/wide/linux-amd64\nremoved 1 bundle\n"
+    )
+    assert files_of(tmp_path / PUBLISHED) == web
+    assert executed(tmp_path) == {"catalog"}
+
+
+def test_a_form_whose_tool_is_not_here(tmp_path: Path) -> None:
+    """The bundle stands, the others are built; with the tool nothing else is made again."""
+    if shutil.which("tar2sqfs") is None:
+        pytest.skip("needs Debian's package squashfs-tools-ng")
+    images = catalog(tmp_path, ["tar"])
+    assert run_doit(tmp_path).exit == 0
+    before = files_of(tmp_path / PUBLISHED)
+    images["web"]["rootfs"] = ["tar", "squashfs"]
+    images["db"]["process"] = {"args": ["other"]}
+    write_catalog(tmp_path, images)
+    without = {"PATH": str(tmp_path / "nothing")}
+    lacking = "form squashfs needs tar2sqfs (Debian's package squashfs-tools-ng); install it, or leave the form out"
+    assert f"bundle:{WEB}: {lacking}\n" in run_doit(tmp_path, "why", env=without).stdout
+    done = run_doit(tmp_path, env=without)
+    assert done.exit == 1
+    assert done.stderr.splitlines()[-1] == f"{WEB}: {lacking}"
+    assert b'"other"' in (tmp_path / "bundles/db/linux-amd64/spec.json").read_bytes()
+    assert files_of(tmp_path / PUBLISHED) == before
+    assert run_doit(tmp_path, "verify", env=without).exit == 0
+    assert run_doit(tmp_path, "prune", env=without).stdout == "removed no bundles\n"
+    assert run_doit(tmp_path, "gc", env=without).stdout.startswith("freed nothing")
+    assert run_doit(tmp_path, "doctor", env=without).exit == 1
+    assert executed(tmp_path) == {f"rootfs:{WEB}:squashfs", f"bundle:{WEB}", "catalog"}
+    assert run_doit(tmp_path, "verify").exit == 0
+
+
 def test_the_context_is_an_image_for_others(built: Path, tmp_path: Path) -> None:
     layout = built / PUBLISHED / "context"
     for tool in ("skopeo", "umoci"):
@@ -232,6 +406,28 @@ def test_the_image_mounter_gets_an_image(built: Path, tmp_path: Path) -> None:
         unpack.insert(3, "--rootless")
     subprocess.run(unpack, capture_output=True, check=True)
     assert (tmp_path / "out/srv/index").read_text() == "web\n"
+
+
+@pytest.mark.parametrize("args", [[f"rootfs:{WEB}:ext4"], ["--no-continue"]])
+def test_a_form_that_fails_by_its_own_name_says_why(tmp_path: Path, args: list[str]) -> None:
+    images = catalog(tmp_path, [TOO_SMALL])
+    write_catalog(tmp_path, {"web": images["web"]})
+    done = run_doit(tmp_path, *args)
+    assert done.exit == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"rootfs:{WEB}:ext4: ")
+    assert "1024 bytes are too few for this root" in line
+
+
+def test_doctor_of_a_tool_that_cannot_be_run(tmp_path: Path) -> None:
+    catalog(tmp_path, ["squashfs"])
+    (tmp_path / "bin").mkdir()
+    tool = tmp_path / "bin/tar2sqfs"
+    tool.write_bytes(b"\x7fELF of another machine")
+    tool.chmod(0o755)
+    done = run_doit(tmp_path, "doctor", env={"PATH": str(tmp_path / "bin")})
+    assert (done.exit, done.stderr) == (1, "")
+    assert f"{tool} cannot be run: Exec format error\n" in done.stdout
 
 
 def test_doctor(tmp_path: Path) -> None:
