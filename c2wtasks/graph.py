@@ -1,4 +1,5 @@
-"""bundle.yaml as a graph of doit tasks. Creators yield doit's task dicts; what the tasks do is in `steps`."""
+"""bundle.yaml as a graph of doit tasks. Creators yield doit's task dicts; what these do is in `steps`, `forming` and
+`staging`."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from typing import Any
 
 from doit.exceptions import InvalidDodoFile
 
-from c2wtasks import LOCKED, OFFLINE, files
+from c2wtasks import LOCKED, OFFLINE, files, forming
 from c2wtasks.bundlefile.load import load
 from c2wtasks.bundlefile.lock import Entries, Entry, Misfit, compare
 from c2wtasks.bundlefile.lockfile import LockFile
@@ -29,6 +30,7 @@ from c2wtasks.sources.locked import LockedResolver, entry_of
 from c2wtasks.sources.memo import Memo
 from c2wtasks.sources.model import BlobPlace, Layer
 from c2wtasks.sources.resolve import Resolver
+from c2wtasks.staging import stage
 from c2wtasks.steps import Work
 from c2wtasks.uptodate import Exists, Fails, Inputs, Published
 
@@ -77,7 +79,7 @@ class Graph:
                 graph.broken.append((bundle, image))
                 continue
             work = Work(bundle, image, Places.of(file.output, bundle), graph.store, builder(), copied)
-            if missing := work.missing_tools:
+            if missing := forming.missing_tools(bundle):
                 graph.broken.append(
                     (bundle, SourceError("; ".join(missing), hint="install it, or leave the form out"))
                 )
@@ -197,12 +199,12 @@ class Graph:
         return {
             "name": f"{work.bundle}:{name}",
             "doc": f"makes the form {name} of {work.bundle}",
-            "actions": [(work.make_form, [form])],
+            "actions": [(forming.make, [work, form])],
             "meta": {"heavy": work.blobs_size},
-            "file_dep": [work.places.tree, *work.json_in(form).values()],
+            "file_dep": [work.places.tree, *forming.json_in(work, form).values()],
             "targets": [work.places.form_stamp(name)],
             "uptodate": [
-                Inputs(**work.form_inputs(form)),
+                Inputs(**forming.inputs(work, form)),
                 Exists(work.places.form(name)),
             ],
         }
@@ -251,7 +253,7 @@ class Graph:
             stamps = [work.places.form_stamp(form.name) for form in work.bundle.file_forms]
             if work.bundle.folder_form:
                 stamps.append(work.places.rootfs_stamp)
-            yield self._bundle_task(work.bundle, work.stage) | {
+            yield self._bundle_task(work.bundle, (stage, [work])) | {
                 "doc": f"publishes {work.bundle} in {work.places.published}",
                 "meta": {"heavy": work.blobs_size, "staged": True},
                 "file_dep": [*(work.places.part(name) for name in work.part_names), *stamps],

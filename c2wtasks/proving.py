@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from c2wtasks import fingerprint
+from c2wtasks import fingerprint, forming
 from c2wtasks.catalog import record, standing
 from c2wtasks.catalog.record import FormFacts
 from c2wtasks.errors import OutputError
 from c2wtasks.layers.audit import open_quietly
+from c2wtasks.staging import record_text
 from c2wtasks.steps import Work
 
 
@@ -43,10 +44,10 @@ def _has_proof(work: Work) -> bool:
     forms: dict[str, FormFacts] = {}
     for form in bundle.file_forms:
         made = record.read_form(places.form_stamp(form.name))
-        if made is None or made.made_of != work.made_of(form, tree_fingerprint):
+        if made is None or made.made_of != forming.made_of(work, form, tree_fingerprint):
             return False
         forms[form.name] = made
-    if _content(places.record) != work.record_text(facts, published | copies, forms.values()):
+    if _content(places.record) != record_text(work, facts, published | copies, forms.values()):
         return False
     return all(_are_whole(work, name, made.files.items()) for name, made in forms.items())
 

@@ -1,0 +1,121 @@
+"""The forms of a root that are files: made, and known again by what they were made from."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Any
+
+import msgspec
+
+from c2wtasks import files, fingerprint
+from c2wtasks.bundlefile.model import Bundle, Form
+from c2wtasks.catalog import publish, record
+from c2wtasks.catalog.record import FormFacts
+from c2wtasks.errors import OutputError, os_reason
+from c2wtasks.rootfs.forms import MAKERS, Making, is_here
+from c2wtasks.steps import Work
+
+_MODE = 0o644
+
+
+def missing_tools(bundle: Bundle) -> list[str]:
+    """What the forms of a bundle need and is not here."""
+    makers = {form.name: MAKERS[form.kind] for form in bundle.file_forms}
+    return [
+        f"form {name} needs {maker.tool} (Debian's package {maker.package})"
+        for name, maker in makers.items()
+        if maker.tool and not is_here(maker.tool)
+    ]
+
+
+def inputs(work: Work, form: Form) -> dict[str, Any]:
+    """All that a form is made from, beside the tree and the bundle's JSON files."""
+    preset = {"preset": work.bundle.preset} if form.kind == "context" else {}  # it is in none of these
+    return {
+        "output_version": record.OUTPUT_VERSION,
+        "form": dict(form.options),
+        "created_ns": work.default_mtime_ns,
+        **preset,
+    }
+
+
+def json_in(work: Work, form: Form) -> dict[str, str]:
+    """The JSON files of the bundle that a form holds, too, by name, with where they lie."""
+    return {name: work.places.part(name) for name in MAKERS[form.kind].json_files(form)}
+
+
+def made_of(work: Work, form: Form, tree_fingerprint: str) -> str:
+    """The fingerprint of all that a form is made from.
+
+    Raises OSError.
+    """
+    json_files = {name: fingerprint.of_file(path) for name, path in json_in(work, form).items()}
+    return fingerprint.of_value({"tree": tree_fingerprint, "json": json_files, **inputs(work, form)})
+
+
+def make(work: Work, form: Form) -> None:
+    """Makes the files of a form.
+
+    Raises LayerError, OutputError.
+    """
+    tree, tree_fingerprint = work.tree()
+    places = work.places
+    target, unfinished = places.form(form.name), places.part(f".{form.name}")
+    files.remove_tree(places.form_stamp(form.name))  # it must never lie beside other files than its own
+    files.remove_tree(unfinished)
+    try:
+        with files.removed_on_failure(unfinished):
+            files.make_folders(unfinished)
+            key = f"{tree_fingerprint} {work.bundle.name}".encode()
+            making = Making(work.bundle, tree, work.tar, json_in(work, form), key, work.default_mtime_ns)
+            MAKERS[form.kind].make(making, form, unfinished)
+            facts = FormFacts(made_of(work, form, tree_fingerprint), _settle(unfinished, work.default_mtime_ns))
+            files.remove_tree(target)
+            os.rename(unfinished, target)
+            files.sync_folder(places.parts)
+    except OSError as error:
+        raise OutputError(f"{target}: cannot be written: {os_reason(error)}") from error
+    files.write(places.form_stamp(form.name), msgspec.json.encode(facts) + b"\n")
+
+
+def _settle(folder: str, mtime_ns: int) -> dict[str, str]:
+    """Gives the files of a form their metadata, sees to it that they are on disk, and gives their fingerprints.
+
+    Raises OSError.
+    """
+    found: dict[str, str] = {}
+    for name in files.below(folder):
+        path = f"{folder}/{name}"
+        os.chmod(path, _MODE)
+        os.utime(path, ns=(mtime_ns, mtime_ns))
+        files.sync_file(path)
+        found[name] = fingerprint.of_file(path)
+    for above in (*reversed(publish.folders_of(found)), ""):
+        files.sync_folder(f"{folder}/{above}")
+    return found
+
+
+def whole(work: Work, form: Form) -> FormFacts:
+    """What is known of the files of a form, which is made again if one of them does not look as it was left.
+
+    They are those that were published: somebody may have removed them, or written to a disk image.
+
+    Raises LayerError, OutputError.
+    """
+    stamp, folder = work.places.form_stamp(form.name), work.places.form(form.name)
+    facts = record.read_form(stamp)
+    if facts is None or not all(_is_untouched(f"{folder}/{name}", work.default_mtime_ns) for name in facts.files):
+        make(work, form)
+        facts = record.read_form(stamp)
+    if facts is None:
+        raise OutputError(f"{stamp}: cannot be read", hint="run again")
+    return facts
+
+
+def _is_untouched(path: str, mtime_ns: int) -> bool:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return False
+    return (found.st_mode, found.st_uid, found.st_mtime_ns) == (stat.S_IFREG | _MODE, os.geteuid(), mtime_ns)

@@ -1,0 +1,106 @@
+"""A bundle made ready to be published: its parts put together, with the record of what they are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+
+from c2wtasks import files, fingerprint, forming
+from c2wtasks.catalog import publish, record
+from c2wtasks.catalog.places import FORM_PREFIX, IMAGE, RECORD, ROOTFS
+from c2wtasks.catalog.record import FormFacts, Record, RootfsFacts
+from c2wtasks.errors import OutputError, os_reason
+from c2wtasks.sources.model import Layer
+from c2wtasks.steps import Work
+
+
+def stage(work: Work) -> None:
+    """Makes the bundle ready to be published.
+
+    Raises LayerError, OutputError.
+    """
+    places, bundle = work.places, work.bundle
+    contents = {name: _read(places.part(name)) for name in work.part_names}
+    contents |= {name: contents[part] for name, part in places.copies.items()}
+    facts = _read_rootfs(places.rootfs_stamp) if bundle.folder_form else None
+    forms = {form.name: forming.whole(work, form) for form in bundle.file_forms}
+    text = record_text(work, facts, contents, forms.values())
+
+    def put_rootfs(new: str) -> None:
+        for name, form in forms.items():
+            publish.link(places.form(name), form.files, new, work.default_mtime_ns)
+        if bundle.folder_form:
+            _put_folder(work, f"{new}/{places.rootfs}")
+        _drop_other_forms(work)
+
+    publish.stage(places, {**contents, RECORD: text}, work.default_mtime_ns, put_rootfs)
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as stream:
+            return stream.read()
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be read: {os_reason(error)}", hint="run again") from error
+
+
+def _read_rootfs(stamp: str) -> RootfsFacts:
+    facts = record.read_rootfs(stamp)
+    if facts is None:
+        raise OutputError(f"{stamp}: cannot be read", hint="run again")
+    return facts
+
+
+def _put_folder(work: Work, target: str) -> None:
+    """Moves the root that waits; where none does, it is published, and only what is beside it has changed."""
+    waiting = work.places.part(ROOTFS)
+    if os.path.isdir(waiting):
+        os.rename(waiting, target)
+    else:
+        work.write_rootfs(work.tree()[0], target)
+
+
+def _drop_other_forms(work: Work) -> None:
+    """Removes what was made of forms that the bundle no longer has."""
+    places, bundle = work.places, work.bundle
+    wanted = {os.path.basename(places.form(form.name)) for form in bundle.file_forms}
+    if not bundle.folder_form:
+        files.remove_tree(places.rootfs_stamp)
+        files.remove_tree(places.part(ROOTFS))
+    for name in files.names(places.parts):
+        if name.startswith(FORM_PREFIX) and name.removesuffix(".json") not in wanted:
+            files.remove_tree(places.part(name))
+
+
+def record_text(
+    work: Work, facts: RootfsFacts | None, contents: Mapping[str, bytes], forms: Iterable[FormFacts]
+) -> bytes:
+    """The text of bundle.json, for a bundle with these small files and forms.
+
+    Raises LayerError, OutputError.
+    """
+    bundle, image = work.bundle, work.image
+    outputs = {name: fingerprint.of_bytes(content) for name, content in contents.items()}
+    for form in forms:
+        outputs |= form.files
+    return record.encode(
+        Record(
+            name=bundle.name,
+            platform=str(bundle.platform),
+            source=bundle.source.text,
+            manifest_digest=str(image.manifest_digest) if image.manifest_digest else None,
+            config_digest=str(image.config_digest),
+            layers=record.layer_facts(image, [_tar_size(work, layer) for layer in image.layers]),
+            options=record.options(bundle),
+            image_config_verbatim=contents.get(IMAGE, image.config) == image.config,
+            outputs=outputs,
+            rootfs=facts,
+        )
+    )
+
+
+def _tar_size(work: Work, layer: Layer) -> int | None:
+    if not work.has_rootfs:
+        return None
+    known = work.known_tar_size(layer)
+    return work.store.ensure([layer]).tar_size if known is None else known
