@@ -116,7 +116,8 @@ class Work:
         """
         path = self.places.tree
         try:
-            content = _content(path)
+            with open(path, "rb") as stream:
+                content = stream.read()
             return treefile.decode(content), fingerprint.of_bytes(content)
         except OSError as error:
             raise OutputError(f"{path}: cannot be read: {os_reason(error)}", hint="run again") from error
@@ -277,8 +278,3 @@ class Work:
             return os.stat(self.store.tar(layer.diff_id)).st_size
         except OSError:
             return None
-
-
-def _content(path: str) -> bytes:
-    with open(path, "rb") as stream:
-        return stream.read()
