@@ -181,12 +181,16 @@ def _recover_bundle(places: Places) -> None:
 def _take_back_root(places: Places) -> None:
     """Makes the root of a bundle that was ready to be published wait again, as it would have to be written once more.
 
-    What lies there may also be the replaced bundle on its way out: its record, which tells, goes before its root does
-    (`files.remove_tree` empties a folder of its files first).
+    Not where the published one is such a root, too: what lies there may be the bundle that was replaced, on its way
+    out, and nobody has looked whether its files are as they were left. If its root is another, its record, which
+    tells, goes before that does (`files.remove_tree` empties a folder of its files first).
     """
     new, waiting = places.part(_NEW), places.part(ROOTFS)
     wanted, ready = record.read_rootfs(places.rootfs_stamp), record.read(f"{new}/{RECORD}")
+    published = record.read(places.record)
     if wanted is None or ready is None or ready.rootfs != wanted or os.path.lexists(waiting):
+        return
+    if published is not None and published.rootfs == wanted:
         return
     try:
         os.rename(f"{new}/{ready.folder}", waiting)

@@ -105,6 +105,33 @@ def test_what_cannot_be_trusted_is_written_anew(built: Path, how: Callable[[Path
     assert executed(built) == set()
 
 
+KILLED_WHEN_PUBLISHED = """
+import os
+import c2wtasks.catalog.publish as _publish
+_take_place = _publish._take_place
+def _killed(new, published):
+    _take_place(new, published)
+    os.kill(os.getpid(), 9)
+_publish._take_place = _killed
+"""
+
+
+def test_a_root_that_was_replaced_does_not_come_back(built: Path) -> None:
+    """Though the run was killed before it was removed, and the new one has the same tree."""
+    path = built / WEB / "rootfs/srv/other"
+    path.write_text("by hand\n")
+    web = {"source": "oci:web", "process": {"args": ["other"]}}
+    write_catalog(built, {"web": web, "db": {"source": "oci:db"}, "other": {"source": "oci:other"}})
+    assert run_doit(built, "-n", "1", env=hooked(built / "hook", KILLED_WHEN_PUBLISHED)).exit == -9
+    assert path.read_text() == "same\n"
+    assert (built / PARTS / ".new/rootfs/srv/other").read_text() == "by hand\n"
+    assert run_doit(built).exit == 0
+    assert path.read_text() == "same\n"
+    assert b'"other"' in (built / WEB / "spec.json").read_bytes()
+    assert run_doit(built, "verify").exit == 0
+    assert executed(built) == set()
+
+
 def test_what_was_shared_is_what_would_have_been_written(
     built: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
