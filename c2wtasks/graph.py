@@ -21,7 +21,6 @@ from c2wtasks.catalog.places import RECORD, ROOTFS, Places
 from c2wtasks.catalog.record import OUTPUT_VERSION
 from c2wtasks.errors import OutputError, SourceError, UserError, os_reason
 from c2wtasks.layers.store import Store
-from c2wtasks.proving import is_proven
 from c2wtasks.registry.hosts import Access
 from c2wtasks.rootfs.builder import builder
 from c2wtasks.sources.documents import Documents
@@ -309,6 +308,8 @@ class Graph:
     def proven(self) -> Iterator[str]:
         """The tasks of layers that were read, by their receipts, and of bundles that prove themselves current by what
         is on disk."""
+        from c2wtasks.proving import is_proven  # only ever needed where all memory is lost
+
         for key, copies in self.layers.items():
             receipt = self.store.receipt(copies[0].digest) if copies[0].digest else None
             if receipt is not None and receipt.diff_id in {str(copy.diff_id) for copy in copies}:

@@ -77,7 +77,7 @@ class Published(Check):
 
 
 class Fails(Check):
-    """The task cannot but fail, for the reason that is known."""
+    """The task cannot but fail, for the reason that is known: no other counts beside it."""
 
     def __init__(self, why: str) -> None:
         self.why = why

@@ -11,6 +11,7 @@ from doit.control import TaskControl
 
 from c2wtasks.engine.deciding import Deciding
 from c2wtasks.engine.runner import watch_targets
+from c2wtasks.uptodate import Fails
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,8 @@ def _reasons(
     if status.status == "up-to-date":
         return []
     why, values = status.reasons, dep_manager.get_values(task.name)
+    if doomed := [check.why for check, *_ in why["uptodate_false"] if isinstance(check, Fails)]:
+        return doomed
     if not values:
         return ["never built"]
     remade = any(dep in stale for dep in task.task_dep)  # what is gone then comes again, target or not

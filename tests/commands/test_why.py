@@ -133,3 +133,17 @@ def test_checks_of_ones_own(tmp_path: Path) -> None:
     assert run_doit(tmp_path).exit == 0
     (tmp_path / "option").write_text("b")
     assert run_doit(tmp_path, "why").stdout == "note: its own check says so\n"
+
+
+def test_a_source_that_cannot_be_read(catalog: tuple[Path, Images]) -> None:
+    """Whether the bundle was ever built or not."""
+    folder, images = catalog
+    images["new"] = {"source": "oci:nowhere"}
+    images["web"] = {"source": "oci:nowhere"}
+    write_catalog(folder, images)
+    _, said = why(folder)
+    for name in ("new", WEB.partition("@")[0]):
+        (line,) = [one for one in said if one.startswith(f"bundle:{name}@")]
+        assert line.startswith(f"bundle:{name}@linux/amd64: ")
+        assert "nowhere" in line
+    assert run_doit(folder, "run", WEB).exit == 1
