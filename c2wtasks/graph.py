@@ -394,7 +394,9 @@ class Graph:
 
     def _notes(self, built: frozenset[str]) -> Iterator[str]:
         """What an unprivileged builder left undone."""
-        if not builder().complete and any(work.has_folder and str(work.bundle) in built for work in self.works):
+        if not builder().complete and any(
+            work.bundle.folder_form and str(work.bundle) in built for work in self.works
+        ):
             yield (
                 "note: this user may not chown or mknod: rootfs/ belongs to the builder and has no devices; "
                 "bundle.json says so, and a run as root makes it anew"
