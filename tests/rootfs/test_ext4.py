@@ -609,3 +609,19 @@ def error_of(made: Made, image: Path) -> str:
     with pytest.raises(OutputError) as caught:
         ext4.write(made.tree, made.tars.__getitem__, str(image), key=KEY)
     return str(caught.value)
+
+
+def test_journal_of_an_image_that_just_holds_the_root(tmp_path: Path) -> None:
+    """From 128 MiB on the usual journal is larger: too large for an image that has this size for its contents."""
+    tree, image = flat({b"f": empty(size=31_750 * BLOCK, content=Content(0, 0, None))}), tmp_path / "image"
+    with (tmp_path / "tar").open("wb") as tar:
+        tar.truncate(31_750 * BLOCK)
+    with pytest.raises(OutputError) as caught:
+        written(tree, [tar.name], image, size=5000, journal=True)
+    written(tree, [tar.name], image, size=int(str(caught.value).split()[-1]), journal=True)
+
+
+@pytest.mark.parametrize("size", [2**44 + 1, 10**27])
+def test_size_too_large(tmp_path: Path, size: int) -> None:
+    with pytest.raises(OutputError, match=f"^{tmp_path}/image: {size} bytes are too many .* at most {2**44}$"):
+        ext4.write(flat({}), [].__getitem__, str(tmp_path / "image"), key=KEY, size=size)

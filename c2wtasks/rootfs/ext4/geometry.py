@@ -17,6 +17,8 @@ INODES_PER_BLOCK = BLOCK // INODE
 PER_GROUP = 8 * BLOCK
 """The most blocks, and the most inodes, of a group: a bitmap is one block."""
 MAX_BLOCKS = 2**32 - 1
+MAX_SIZE = 2**32 * BLOCK
+"""Of an image, in bytes: the last block of so many is not used."""
 
 _BITMAPS = 2
 _CUT = 4

@@ -12,7 +12,6 @@ from c2wtasks.rootfs.directory import node_path
 from c2wtasks.rootfs.ext4 import folders, inodes, xattrs
 from c2wtasks.rootfs.ext4.extents import data_runs, node_count
 from c2wtasks.rootfs.ext4.geometry import BLOCK
-from c2wtasks.rootfs.ext4.superblock import journal_blocks
 from c2wtasks.tree.model import DIRECTORY, FILE, SYMLINK
 from c2wtasks.tree.treefile import ROOT, Node, TreeFile
 
@@ -39,10 +38,8 @@ class Plan:
     """Of the nodes that have xattrs."""
     sharers: Counter[tuple[xattrs.Attribute, ...]] = field(default_factory=Counter)
     """How many inodes need a block of these xattrs."""
-    journal: int = 0
-    """The length of the journal, in blocks."""
     blocks: int = 0
-    """All that is not the file system's own."""
+    """All that directories, contents and xattrs take."""
 
     @property
     def inodes(self) -> int:
@@ -59,23 +56,19 @@ class Plan:
         return node_path(self.nodes, index).decode("utf-8", "backslashreplace") or "/"
 
 
-def plan(tree: TreeFile, seed: bytes, *, journal: bool, size: int | None) -> Plan:
-    """`seed` is for the hashes of names, `size` the image's in bytes, if it is given.
+def plan(tree: TreeFile, seed: bytes) -> Plan:
+    """`seed` is for the hashes of names.
 
     Raises OutputError, which names the file in the tree: it has something that ext4 cannot hold.
     """
     nodes = _with_lost_and_found(tree.nodes)
     children = _children(nodes)
     made = _numbered(nodes, children)
-    blocks = 0
     for index in children:
-        blocks += _directory(made, index, seed)
+        made.blocks += _directory(made, index, seed)
     for index in (ROOT, *made.holders):
-        blocks += _inode(made, made.origin(index), index)
-    blocks += sum(-(-count // xattrs.MOST_SHARERS) for count in made.sharers.values())
-    if journal:
-        made.journal = journal_blocks(max(blocks, (size or 0) // BLOCK))
-    made.blocks = blocks + made.journal
+        made.blocks += _inode(made, made.origin(index), index)
+    made.blocks += sum(-(-count // xattrs.MOST_SHARERS) for count in made.sharers.values())
     return made
 
 

@@ -6,6 +6,7 @@ import errno
 import os
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.rootfs.copying import SMALL, OpenTars, Tars, copy, read
@@ -16,6 +17,7 @@ from c2wtasks.rootfs.ext4.geometry import (
     BLOCK,
     INODE,
     MAX_BLOCKS,
+    MAX_SIZE,
     Geometry,
     Space,
     TooLarge,
@@ -32,6 +34,7 @@ from c2wtasks.rootfs.ext4.superblock import (
     Journal,
     bitmaps,
     descriptors,
+    journal_blocks,
     journal_superblock,
     superblock,
 )
@@ -51,13 +54,15 @@ def write(
     UUID and hash seed follow from `key`. The image has `size` bytes, or as few as hold the tree with a twentieth and
     1 MiB to spare. With `journal` it has one, which takes 4 MiB to 64 MiB more.
 
-    Raises OutputError, which names what in the tree ext4 cannot hold, or how many bytes a `size` must have at least;
-    and what `tars` raises.
+    Raises OutputError, which names what in the tree ext4 cannot hold, or how many bytes a `size` must have at least
+    or at most; and what `tars` raises.
     """
+    if size is not None and size > MAX_SIZE:
+        raise OutputError(f"{path}: {size} bytes are too many for an image of ext4, which has at most {MAX_SIZE}")
     identity = Identity.of(key)
     try:
-        what = plan(tree, identity.hash_seed, journal=journal, size=size)
-        geometry = fit(what.blocks, what.inodes, size)
+        what = plan(tree, identity.hash_seed)
+        geometry, journal_length = _fit(what, size, journal)
     except TooSmall as error:
         raise OutputError(
             f"{path}: {size} bytes are too few for this root, which takes at least {error.needed}"
@@ -69,11 +74,27 @@ def write(
     length = geometry.blocks * BLOCK if size is None else size
     writer = _Writer(what, geometry, identity, _created(path, length), tars)
     try:
-        writer.image()
+        writer.image(journal_length)
     except OSError as error:
         raise _explained(error, path, what.where(writer.at), length) from error
     finally:
         writer.close()
+
+
+def _fit(what: Plan, size: int | None, journal: bool) -> tuple[Geometry, int]:
+    """And how many blocks the journal has: as many as is usual for `size`, or, if they do not fit or there is no
+    size, for the contents.
+
+    Raises TooSmall and TooLarge.
+    """
+    if not journal:
+        return fit(what.blocks, what.inodes, size), 0
+    least = journal_blocks(what.blocks)
+    usual = journal_blocks(size // BLOCK) if size is not None else least
+    if usual > least:
+        with suppress(TooSmall):
+            return fit(what.blocks + usual, what.inodes, size), usual
+    return fit(what.blocks + least, what.inodes, size), least
 
 
 def _created(path: str, length: int) -> int:
@@ -118,12 +139,12 @@ class _Writer:
         self.layers.close()
         os.close(self.descriptor)
 
-    def image(self) -> None:
+    def image(self, journal_length: int) -> None:
         """Directories lie first, so that looking for files reads one part of the image."""
         for index in self.plan.children:
             self.at = index
             self.directories[index] = self.directory(index)
-        journal = self.journal() if self.plan.journal else None
+        journal = self.journal(journal_length) if journal_length else None
         self.inode(inodes.ROOT, ROOT)
         if journal is not None:
             self.record(inodes.JOURNAL, inodes.record(Node(ROOT, b"", FILE, mode=0o600), 1, journal))
@@ -154,9 +175,8 @@ class _Writer:
             self.data.put(where * BLOCK, content)
         return self.mapped(extents, count * BLOCK, flags)
 
-    def journal(self) -> Body:
+    def journal(self, count: int) -> Body:
         """Nothing but its first block: the image is sparse."""
-        count = self.plan.journal
         extents = self.place([(0, count)])
         self.data.put(extents[0].start * BLOCK, journal_superblock(count, self.identity))
         return self.mapped(extents, count * BLOCK)
