@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import uuid
 from struct import Struct
 
+from c2wtasks.rootfs.attributes import uuids
 from c2wtasks.tree.model import TYPE_BITS
 from c2wtasks.tree.treefile import Node
 
@@ -59,11 +58,6 @@ def inode(node: Node, number: int, links: int, layout: int, size: int, leads_to:
     )
 
 
-def device(numbers: tuple[int, int]) -> int:
-    major, minor = numbers
-    return minor & 0xFF | major << 8 | (minor & ~0xFF) << 12
-
-
 def first_block(*, root: int, inodes: int, blocks: int, chunked: bool, key: bytes, created_ns: int) -> bytes:
     """The block with the superblock, which has nothing else in it. The UUID follows from `key`."""
     seconds, nanoseconds = divmod(created_ns, 10**9)
@@ -80,7 +74,7 @@ def first_block(*, root: int, inodes: int, blocks: int, chunked: bool, key: byte
         blocks,
         0,
         0,
-        uuid.UUID(bytes=hashlib.sha256(key).digest()[:16], version=4).bytes,
+        uuids(key)[0],
         _HAS_CHUNKS if chunked else 0,
     )
     block = bytearray(_OFFSET) + superblock.ljust(BLOCK - _OFFSET, b"\0")

@@ -7,6 +7,7 @@ import os
 from bisect import insort
 
 from c2wtasks.errors import OutputError, os_reason
+from c2wtasks.rootfs.attributes import device_number
 from c2wtasks.rootfs.copying import OpenTars, Tars, copy, read
 from c2wtasks.rootfs.erofs import dirents, records, xattrs
 from c2wtasks.rootfs.erofs.dirents import Entry
@@ -95,7 +96,7 @@ class _Writer:
         elif layout == INLINE:
             rest = self.tail(index, size % BLOCK)
         elif node.kind not in (FILE, DIRECTORY, SYMLINK, FIFO):
-            leads_to = records.device(node.device)
+            leads_to = device_number(node.device)
         return records.inode(node, number, what.links[index], layout, size, leads_to, len(packed)) + packed + rest
 
     def tail(self, index: int, length: int) -> bytes:

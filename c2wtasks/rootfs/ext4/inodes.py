@@ -5,6 +5,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import NamedTuple
 
+from c2wtasks.rootfs.attributes import device_number
 from c2wtasks.rootfs.ext4.extents import EMPTY, ROOT_SIZE
 from c2wtasks.rootfs.ext4.geometry import BLOCK, INODE
 from c2wtasks.rootfs.ext4.xattrs import IN_INODE
@@ -52,7 +53,7 @@ def device(numbers: tuple[int, int]) -> bytes:
     major, minor = numbers
     if major < 256 and minor < 256:
         return _DEVICE.pack(major << 8 | minor, 0)
-    return _DEVICE.pack(0, minor & 0xFF | major << 8 | (minor & ~0xFF) << 12)
+    return _DEVICE.pack(0, device_number(numbers))
 
 
 def time(ns: int) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from c2wtasks.errors import OutputError
+from c2wtasks.rootfs.attributes import Xattr
 from c2wtasks.rootfs.directory import node_path
 from c2wtasks.rootfs.ext4 import folders, inodes, xattrs
 from c2wtasks.rootfs.ext4.extents import data_runs, node_count
@@ -36,7 +37,7 @@ class Plan:
     """Of the directories that take more than a block."""
     packed: dict[int, xattrs.Packed] = field(default_factory=dict)
     """Of the nodes that have xattrs."""
-    sharers: Counter[tuple[xattrs.Attribute, ...]] = field(default_factory=Counter)
+    sharers: Counter[tuple[Xattr, ...]] = field(default_factory=Counter)
     """How many inodes need a block of these xattrs."""
     blocks: int = 0
     """All that directories, contents and xattrs take."""

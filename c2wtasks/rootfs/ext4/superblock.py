@@ -6,11 +6,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import uuid
 from dataclasses import dataclass
 from struct import Struct
 
+from c2wtasks.rootfs.attributes import uuids
 from c2wtasks.rootfs.ext4.extents import ROOT_SIZE
 from c2wtasks.rootfs.ext4.geometry import BLOCK, DESCRIPTOR, INODE, Geometry
 from c2wtasks.rootfs.ext4.hashing import HALF_MD4
@@ -60,8 +59,7 @@ class Identity:
     @classmethod
     def of(cls, key: bytes) -> Identity:
         """The same for the same key, different for another."""
-        digest = hashlib.sha256(key).digest()
-        return cls(*(uuid.UUID(bytes=half, version=4).bytes for half in (digest[:16], digest[16:])))
+        return cls(*uuids(key))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from c2wtasks.errors import OutputError, os_reason
+from c2wtasks.rootfs.attributes import Xattr
 from c2wtasks.rootfs.copying import SMALL, OpenTars, Tars, copy, read
 from c2wtasks.rootfs.ext4 import folders, inodes, xattrs
 from c2wtasks.rootfs.ext4.extents import Extent, placed
@@ -133,7 +134,7 @@ class _Writer:
         self.tables = [geometry.inode_table(group) * BLOCK for group in range(geometry.groups)]
         self.directories: dict[int, Body] = {}
         self.waiting = dict(what.sharers)  # of the xattr blocks: inodes that none was written for yet
-        self.shared: dict[tuple[xattrs.Attribute, ...], tuple[int, int]] = {}  # block, sharers that it still takes
+        self.shared: dict[tuple[Xattr, ...], tuple[int, int]] = {}  # block, sharers that it still takes
 
     def close(self) -> None:
         self.layers.close()
@@ -239,14 +240,14 @@ class _Writer:
                     offset += length
         return self.mapped(extents, node.size)
 
-    def xattr_block(self, attributes: tuple[xattrs.Attribute, ...]) -> int:
-        block, left = self.shared.get(attributes, (0, 0))
+    def xattr_block(self, needed: tuple[Xattr, ...]) -> int:
+        block, left = self.shared.get(needed, (0, 0))
         if not left:
             block = self.one_block()
-            left = min(xattrs.MOST_SHARERS, self.waiting[attributes])
-            self.waiting[attributes] -= left
-            self.data.put(block * BLOCK, xattrs.block(attributes, left))
-        self.shared[attributes] = (block, left - 1)
+            left = min(xattrs.MOST_SHARERS, self.waiting[needed])
+            self.waiting[needed] -= left
+            self.data.put(block * BLOCK, xattrs.block(needed, left))
+        self.shared[needed] = (block, left - 1)
         return block
 
     def whole(self, journal: Journal | None) -> None:
