@@ -1,11 +1,15 @@
-"""Layers with their tree, and folders written from it."""
+"""Layers with their tree, and folders written from it; and trees of few words."""
 
 from __future__ import annotations
 
 import os
+import random
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from c2wtasks.layers.tarindex import read_entries
@@ -15,10 +19,11 @@ from c2wtasks.rootfs.directory import Previous
 from c2wtasks.tree import difference, model, treefile
 from c2wtasks.tree.apply import apply
 from c2wtasks.tree.difference import SameContent
-from c2wtasks.tree.model import Content
-from c2wtasks.tree.treefile import TreeFile
+from c2wtasks.tree.model import DIRECTORY, FILE, Content, Inode
+from c2wtasks.tree.treefile import Node, TreeFile
 from tests.support import roots
 
+TIME = 1_500_000_000_987_654_321
 DEFAULT_MTIME = 1_700_000_000_123_456_789
 ROOT = Builder(chown=True, mknod=True)
 USER = Builder(chown=False, mknod=False)
@@ -87,3 +92,63 @@ class Making:
 
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: owners, devices, another user")
+
+
+# Trees of few words: where nothing is said, they are of root's and TIME old.
+
+
+def flat(children: dict[bytes, Inode], **root: object) -> TreeFile:
+    top = Inode(DIRECTORY, 0o755, children=children, mtime_ns=TIME, **root)  # type: ignore[arg-type]
+    return treefile.flatten(top, [], default_mtime_ns=TIME)
+
+
+def subfolder(children: dict[bytes, Inode] | None = None, **fields: object) -> Inode:
+    return Inode(DIRECTORY, 0o755, children=children or {}, **fields)  # type: ignore[arg-type]
+
+
+def empty(**fields: object) -> Inode:
+    return Inode(FILE, 0o644, mtime_ns=TIME, **fields)  # type: ignore[arg-type]
+
+
+def filled(tar: Path, sizes: Sequence[int], **fields: object) -> list[Inode]:
+    """Files of these sizes, with their content put in `tar`."""
+    made, offset = [], 0
+    with tar.open("wb") as stream:
+        for size in sizes:
+            stream.write(random.Random(offset).randbytes(size))
+            made.append(empty(size=size, content=Content(0, offset, None), **fields))
+            offset += size
+    return made
+
+
+def as_linux_has_it(tree: TreeFile) -> TreeFile:
+    """Without the xattrs that it does not take."""
+
+    def taken(node: Node, name: bytes) -> bool:
+        return name.startswith((b"trusted.", b"security.")) or (name.startswith(b"user.") and node.kind in "fd")
+
+    return TreeFile(
+        tree.layers,
+        [
+            msgspec.structs.replace(node, xattrs=tuple(pair for pair in node.xattrs if taken(node, pair[0])))
+            for node in tree.nodes
+        ],
+    )
+
+
+def with_copies(tree: TreeFile, most: int) -> TreeFile:
+    """With what is a copy where a file has more names than `most`."""
+    nodes: list[Node] = []
+    names: Counter[int] = Counter()
+    current: dict[int, int] = {}
+    for index, node in enumerate(tree.nodes):
+        if node.link >= 0:
+            link = current.get(node.link, node.link)
+            names[link] += 1
+            node = msgspec.structs.replace(node, link=link)
+            if names[link] == most:
+                current[tree.nodes[index].link] = index
+                first = tree.nodes[tree.nodes[index].link]
+                node = msgspec.structs.replace(first, parent=node.parent, name=node.name)
+        nodes.append(node)
+    return TreeFile(tree.layers, nodes)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from struct import pack
 from typing import NamedTuple
 
+from c2wtasks.rootfs.diskplan import block_runs, joined
 from c2wtasks.rootfs.erofs.records import BLOCK, MAX_BLOCKS
 
 _ENTRY_SIZE = 4
@@ -69,22 +70,12 @@ def cut(size: int, fragments: list[tuple[int, int]]) -> Chunks | None:
     """The chunks that a file takes least with, list and all; None if it takes more than half of what it would without
     holes: older kernels know no chunks. `fragments` are its (offset, length) in bytes, in ascending order."""
     blocks = -(-size // BLOCK)
-    runs = _merged((at // BLOCK, (at + length - 1) // BLOCK) for at, length in fragments if length)
+    runs = block_runs(fragments, BLOCK)
     best, least = None, blocks * BLOCK // 2
     for bits in range(_MAX_BITS + 1):
         chunks = Chunks(bits, blocks, runs)
         cost = chunks.list_size + chunks.taken * BLOCK
         if cost < least and chunks.list_size <= _MAX_LIST:
             best, least = chunks, cost
-        runs = _merged((first >> 1, first + length - 1 >> 1) for first, length in runs)
+        runs = joined((first >> 1, first + length - 1 >> 1) for first, length in runs)
     return best
-
-
-def _merged(ranges: Iterator[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The (first, length) of the runs that ascending (first, last) make."""
-    runs: list[tuple[int, int]] = []
-    for first, last in ranges:
-        if runs and first <= sum(runs[-1]):
-            first, _ = runs.pop()
-        runs.append((first, last + 1 - first))
-    return runs

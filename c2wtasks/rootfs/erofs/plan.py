@@ -9,8 +9,7 @@ from __future__ import annotations
 from array import array
 from dataclasses import dataclass, field
 
-from c2wtasks.errors import OutputError
-from c2wtasks.rootfs.directory import node_path
+from c2wtasks.rootfs.diskplan import check_names, children_of, refusal
 from c2wtasks.rootfs.erofs import chunks, dirents, xattrs
 from c2wtasks.rootfs.erofs.chunks import Chunks
 from c2wtasks.rootfs.erofs.records import BLOCK, CHUNKED, INLINE, INODE, MAX_BLOCKS, PLAIN, SLOT, SLOTS
@@ -20,8 +19,6 @@ from c2wtasks.tree.treefile import ROOT, Node, TreeFile
 SMALL = 1 << 16
 """Of larger files the last block is whole: to save a part of it is not worth a write of its own."""
 _SPARE = 1  # block behind all inodes: fsck.erofs 1.5 looks for xattrs even behind the last one that has none
-_MAX_NAME = 255
-_MAX_TARGET = BLOCK - 1
 
 
 class Slots:
@@ -83,23 +80,16 @@ class Plan:
             return self.parts[index].size
         return len(node.target) if node.kind == SYMLINK else node.size
 
-    def where(self, index: int) -> str:
-        """The path of a name, for messages."""
-        return node_path(self.nodes, index).decode("utf-8", "backslashreplace") or "/"
-
 
 def plan(tree: TreeFile) -> Plan:
     """Raises OutputError, which names the file in the tree: it has something that EROFS cannot hold."""
     nodes = tree.nodes
-    made = Plan(nodes, {index: [] for index, node in enumerate(nodes) if node.kind == DIRECTORY})
-    for index in range(1, len(nodes)):
-        made.children[nodes[index].parent].append(index)
+    check_names(nodes, "EROFS")
+    made = Plan(nodes, children_of(nodes))
     made.links = _links(nodes)
     slots = Slots()
     counts = array("I")
     for index, node in enumerate(nodes):
-        if len(node.name) > _MAX_NAME:
-            raise _refusal(made, index, f"its name has {len(node.name)} bytes, and EROFS takes {_MAX_NAME}")
         if node.link >= 0:
             made.inodes.append(made.inodes[node.link])
             made.layouts.append(PLAIN)
@@ -108,7 +98,7 @@ def plan(tree: TreeFile) -> Plan:
         try:
             layout, behind, count = _laid_out(made, index, node)
         except ValueError as error:
-            raise _refusal(made, index, str(error)) from None
+            raise refusal(nodes, index, str(error)) from None
         made.inodes.append(slots.take(-(-(INODE + behind) // SLOT)))
         made.layouts.append(layout)
         counts.append(count)
@@ -142,8 +132,6 @@ def _laid_out(made: Plan, index: int, node: Node) -> tuple[int, int, int]:
         parts = made.parts[index] = dirents.cut([made.nodes[child].name for child in made.children[index]])
         return _with_tail(parts.size, before)
     if node.kind == SYMLINK:
-        if not 0 < len(node.target) <= _MAX_TARGET:
-            raise ValueError(f"a target of {len(node.target)} bytes: EROFS takes 1 to {_MAX_TARGET}")
         return _with_tail(len(node.target), before)
     return PLAIN, before, 0
 
@@ -183,9 +171,6 @@ def _place(made: Plan, first: int, counts: array[int]) -> None:
                 made.starts[index] = at
                 at += count
                 if at > MAX_BLOCKS:
-                    raise _refusal(made, index, f"up to here an image takes more than {MAX_BLOCKS * BLOCK} bytes")
+                    wrong = f"up to here an image takes more than {MAX_BLOCKS * BLOCK} bytes"
+                    raise refusal(made.nodes, index, wrong)
     made.blocks = max(at, first + _SPARE)
-
-
-def _refusal(made: Plan, index: int, wrong: str) -> OutputError:
-    return OutputError(f"{made.where(index)}: {wrong}", hint="leave it out of the image")

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from bisect import insort
 
-from c2wtasks.errors import OutputError, os_reason
+from c2wtasks.errors import OutputError
 from c2wtasks.rootfs.attributes import device_number
-from c2wtasks.rootfs.copying import OpenTars, Tars, copy, read
+from c2wtasks.rootfs.copying import Tars, copy, read
 from c2wtasks.rootfs.erofs import dirents, records, xattrs
 from c2wtasks.rootfs.erofs.dirents import Entry
 from c2wtasks.rootfs.erofs.plan import SMALL, Plan, plan
 from c2wtasks.rootfs.erofs.records import BLOCK, CHUNKED, INLINE, SLOT
 from c2wtasks.rootfs.gathering import Gathered
+from c2wtasks.rootfs.imagefile import ImageFile, image_file
 from c2wtasks.tree.model import DIRECTORY, DIRENT_TYPES, FIFO, FILE, SYMLINK
 from c2wtasks.tree.treefile import ROOT, TreeFile
-
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 
 
 def write(tree: TreeFile, tars: Tars, path: str, *, key: bytes, created_ns: int = 0) -> None:
@@ -32,36 +29,19 @@ def write(tree: TreeFile, tars: Tars, path: str, *, key: bytes, created_ns: int 
         what = plan(tree)
     except OutputError as error:
         raise OutputError(f"{path}: {error.message}", hint=error.hint) from None
-    writer = _Writer(what, tars)
-    try:
-        writer.image(path, key, created_ns)
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        need = f" (the whole image takes {what.blocks * BLOCK} bytes)" if full else ""
-        raise OutputError(f"{path}: {what.where(writer.at)}: {os_reason(error)}{need}") from error
-    finally:
-        writer.close()
+    with image_file(path, what.blocks * BLOCK, what.nodes, tars) as target:
+        _Writer(what, target).image(key, created_ns)
 
 
 class _Writer:
-    def __init__(self, what: Plan, tars: Tars) -> None:
+    def __init__(self, what: Plan, target: ImageFile) -> None:
         self.plan = what
-        self.layers = OpenTars(tars)
-        self.at = ROOT  # the node at work, for messages
-        self.descriptor = -1
+        self.target = target
 
-    def close(self) -> None:
-        self.layers.close()
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-
-    def image(self, path: str, key: bytes, created_ns: int) -> None:
+    def image(self, key: bytes, created_ns: int) -> None:
         what = self.plan
-        self.descriptor = os.open(path, _CREATE, 0o644)
-        os.fchmod(self.descriptor, 0o644)
-        os.ftruncate(self.descriptor, what.blocks * BLOCK)
         order = what.order()
-        out = Gathered(self.descriptor)
+        out = Gathered(self.target.descriptor)
         first_block = records.first_block(
             root=what.inodes[ROOT],
             inodes=len(order),
@@ -72,14 +52,14 @@ class _Writer:
         )
         out.put(0, first_block)
         for number, index in enumerate(order, 1):
-            self.at = index
+            self.target.at = index
             out.put(what.inodes[index] * SLOT, self.inode(index, number))
         for index in what.parts:
-            self.at = index
+            self.target.at = index
             self.directory(out, index)
         for index, node in enumerate(what.nodes):
             if node.link < 0 and node.kind in (FILE, SYMLINK):
-                self.at = index
+                self.target.at = index
                 self.content(out, index)
         out.flush()
 
@@ -109,7 +89,7 @@ class _Writer:
             return node.target
         assert node.content is not None
         layer, offset, _ = node.content
-        return read(self.layers.descriptor(layer), offset + node.size - length, length)
+        return read(self.target.layers.descriptor(layer), offset + node.size - length, length)
 
     def entries(self, index: int) -> list[Entry]:
         nodes, inodes = self.plan.nodes, self.plan.inodes
@@ -145,13 +125,13 @@ class _Writer:
             return
         assert node.content is not None
         layer, offset, sparse = node.content
-        tar = self.layers.descriptor(layer)
+        tar = self.target.layers.descriptor(layer)
         if sparse is None:
             if whole <= SMALL:
                 out.put(position, read(tar, offset, whole))
             else:
-                copy(tar, offset, self.descriptor, whole, position)
+                copy(tar, offset, self.target.descriptor, whole, position)
             return
         for at, length in self.plan.chunks[index].placed(sparse) if layout == CHUNKED else sparse:
-            copy(tar, offset, self.descriptor, length, position + at)
+            copy(tar, offset, self.target.descriptor, length, position + at)
             offset += length

@@ -75,22 +75,6 @@ def _node(entries: list[bytes], most: int, depth: int) -> bytes:
     return _HEADER.pack(_MAGIC, len(entries), most, depth, 0) + b"".join(entries)
 
 
-def data_runs(size: int, sparse: list[tuple[int, int]] | None) -> list[tuple[int, int]]:
-    """The (first block, length) of the parts of a file that are no holes, from its (offset, length) in bytes of
-    what is written in it, in ascending order; None is all of it."""
-    if sparse is None:
-        return [(0, -(-size // BLOCK))] if size else []
-    runs: list[tuple[int, int]] = []
-    for at, length in sparse:
-        if not length:
-            continue
-        first, end = at // BLOCK, -(-(at + length) // BLOCK)
-        if runs and first <= sum(runs[-1]):
-            first, _ = runs.pop()
-        runs.append((first, end - first))
-    return runs
-
-
 def placed(extents: list[Extent], fragments: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """Where in the image the (offset, length) in bytes of a file lie, in the same order: (offset, length), more of
     them where a fragment lies in several extents."""

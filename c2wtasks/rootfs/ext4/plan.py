@@ -7,18 +7,15 @@ from array import array
 from collections import Counter
 from dataclasses import dataclass, field
 
-from c2wtasks.errors import OutputError
 from c2wtasks.rootfs.attributes import Xattr
-from c2wtasks.rootfs.directory import node_path
+from c2wtasks.rootfs.diskplan import block_runs, check_names, children_of, refusal
 from c2wtasks.rootfs.ext4 import folders, inodes, xattrs
-from c2wtasks.rootfs.ext4.extents import data_runs, node_count
+from c2wtasks.rootfs.ext4.extents import node_count
 from c2wtasks.rootfs.ext4.geometry import BLOCK
 from c2wtasks.tree.model import DIRECTORY, FILE, SYMLINK
 from c2wtasks.tree.treefile import ROOT, Node, TreeFile
 
 LOST_AND_FOUND = b"lost+found"
-_MAX_NAME = 255
-_MAX_TARGET = BLOCK - 1
 
 
 @dataclass(slots=True)
@@ -52,10 +49,6 @@ class Plan:
         link = self.nodes[index].link
         return index if link < 0 else link
 
-    def where(self, index: int) -> str:
-        """The path of a name, for messages."""
-        return node_path(self.nodes, index).decode("utf-8", "backslashreplace") or "/"
-
 
 def plan(tree: TreeFile, seed: bytes) -> Plan:
     """`seed` is for the hashes of names.
@@ -63,9 +56,9 @@ def plan(tree: TreeFile, seed: bytes) -> Plan:
     Raises OutputError, which names the file in the tree: it has something that ext4 cannot hold.
     """
     nodes = _with_lost_and_found(tree.nodes)
-    children = _children(nodes)
-    made = _numbered(nodes, children)
-    for index in children:
+    check_names(nodes, "ext4")
+    made = _numbered(nodes, children_of(nodes))
+    for index in made.children:
         made.blocks += _directory(made, index, seed)
     for index in (ROOT, *made.holders):
         made.blocks += _inode(made, made.origin(index), index)
@@ -78,16 +71,6 @@ def _with_lost_and_found(nodes: list[Node]) -> list[Node]:
     if any(node.parent == ROOT and node.name == LOST_AND_FOUND for node in nodes):
         return nodes
     return [*nodes, Node(ROOT, LOST_AND_FOUND, DIRECTORY, mode=0o700, mtime_ns=nodes[ROOT].mtime_ns)]
-
-
-def _children(nodes: list[Node]) -> dict[int, list[int]]:
-    children: dict[int, list[int]] = {ROOT: []}
-    for index in range(1, len(nodes)):
-        node = nodes[index]
-        children[node.parent].append(index)
-        if node.kind == DIRECTORY:
-            children[index] = []
-    return children
 
 
 def _numbered(nodes: list[Node], children: dict[int, list[int]]) -> Plan:
@@ -123,15 +106,12 @@ def _numbered(nodes: list[Node], children: dict[int, list[int]]) -> Plan:
 def _directory(made: Plan, index: int, seed: bytes) -> int:
     """How many blocks its names take."""
     names = [made.nodes[child].name for child in made.children[index]]
-    for child, name in zip(made.children[index], names, strict=True):
-        if len(name) > _MAX_NAME:
-            raise _refusal(made, child, f"its name has {len(name)} bytes, and ext4 takes {_MAX_NAME}")
     if folders.is_linear(names):
         return 1
     try:
         shape = made.trees[index] = folders.plan(names, seed)
     except ValueError as error:
-        raise _refusal(made, index, str(error)) from None
+        raise refusal(made.nodes, index, str(error)) from None
     return shape.blocks
 
 
@@ -143,25 +123,22 @@ def _inode(made: Plan, origin: int, holder: int) -> int:
             try:
                 made.packed[origin] = xattrs.pack(node.kind, node.xattrs)
             except ValueError as error:
-                raise _refusal(made, holder, str(error), hint="leave them out of the image") from None
+                raise refusal(made.nodes, holder, str(error)) from None
         if block := made.packed[origin].block:
             made.sharers[block] += 1
     if node.kind == FILE:
         if node.size > inodes.MAX_SIZE:
-            raise _refusal(made, holder, f"{node.size} bytes are more than a file in ext4 can have")
+            raise refusal(made.nodes, holder, f"{node.size} bytes are more than a file in ext4 can have")
         runs = file_runs(node)
         return sum(length for _, length in runs) + node_count(len(runs))
     if node.kind == SYMLINK:
-        if not 0 < len(node.target) <= _MAX_TARGET:
-            raise _refusal(made, holder, f"a target of {len(node.target)} bytes: ext4 takes 1 to {_MAX_TARGET}")
         return 1 if len(node.target) >= inodes.INLINE_TARGET else 0
     return 0
 
 
 def file_runs(node: Node) -> list[tuple[int, int]]:
-    """As `data_runs`."""
-    return [] if node.content is None else data_runs(node.size, node.content.sparse)
-
-
-def _refusal(made: Plan, index: int, why: str, hint: str | None = None) -> OutputError:
-    return OutputError(f"{made.where(index)}: {why}", hint=hint)
+    """The (first block, length) of the parts of a file that are no holes."""
+    if node.content is None:
+        return []
+    sparse = node.content.sparse
+    return block_runs([(0, node.size)] if sparse is None else sparse, BLOCK)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 
-from c2wtasks.errors import OutputError, os_reason
+from c2wtasks.errors import OutputError
 from c2wtasks.rootfs.attributes import Xattr
-from c2wtasks.rootfs.copying import SMALL, OpenTars, Tars, copy, read
+from c2wtasks.rootfs.copying import SMALL, Tars, copy, read
 from c2wtasks.rootfs.ext4 import folders, inodes, xattrs
 from c2wtasks.rootfs.ext4.extents import Extent, placed
 from c2wtasks.rootfs.ext4.extents import tree as extent_tree
@@ -40,10 +38,9 @@ from c2wtasks.rootfs.ext4.superblock import (
     superblock,
 )
 from c2wtasks.rootfs.gathering import Gathered
+from c2wtasks.rootfs.imagefile import ImageFile, image_file
 from c2wtasks.tree.model import DIRECTORY, DIRENT_TYPES, FIFO, FILE, SYMLINK
 from c2wtasks.tree.treefile import ROOT, Node, TreeFile
-
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 
 
 def write(
@@ -72,14 +69,8 @@ def write(
         raise OutputError(f"{path}: the root is too large for an image of {MAX_BLOCKS * BLOCK} bytes") from None
     except OutputError as error:
         raise OutputError(f"{path}: {error.message}", hint=error.hint) from None
-    length = geometry.blocks * BLOCK if size is None else size
-    writer = _Writer(what, geometry, identity, _created(path, length), tars)
-    try:
-        writer.image(journal_length)
-    except OSError as error:
-        raise _explained(error, path, what.where(writer.at), length) from error
-    finally:
-        writer.close()
+    with image_file(path, geometry.blocks * BLOCK if size is None else size, what.nodes, tars) as target:
+        _Writer(what, geometry, identity, target).image(journal_length)
 
 
 def _fit(what: Plan, size: int | None, journal: bool) -> tuple[Geometry, int]:
@@ -98,52 +89,26 @@ def _fit(what: Plan, size: int | None, journal: bool) -> tuple[Geometry, int]:
     return fit(what.blocks + least, what.inodes, size), least
 
 
-def _created(path: str, length: int) -> int:
-    """A descriptor of a file with `length` zeros, 0644 whatever the umask."""
-    try:
-        descriptor = os.open(path, _CREATE, 0o644)
-        try:
-            os.fchmod(descriptor, 0o644)
-            os.ftruncate(descriptor, length)
-        except BaseException:
-            os.close(descriptor)
-            raise
-    except OSError as error:
-        raise _explained(error, path, "/", length) from error
-    return descriptor
-
-
-def _explained(error: OSError, path: str, where: str, length: int) -> OutputError:
-    need = f" (the whole image takes {length} bytes)" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-    return OutputError(f"{path}: {where}: {os_reason(error)}{need}")
-
-
 class _Writer:
     """Goes through the plan in the order of blocks and of inodes, which is that of nodes."""
 
-    def __init__(self, what: Plan, geometry: Geometry, identity: Identity, descriptor: int, tars: Tars) -> None:
+    def __init__(self, what: Plan, geometry: Geometry, identity: Identity, target: ImageFile) -> None:
         self.plan = what
         self.geometry = geometry
         self.identity = identity
-        self.descriptor = descriptor
-        self.layers = OpenTars(tars)
-        self.at = ROOT  # the node at work, for messages
+        self.target = target
         self.space = Space(geometry)
-        self.data = Gathered(descriptor)
-        self.table = Gathered(descriptor)
+        self.data = Gathered(target.descriptor)
+        self.table = Gathered(target.descriptor)
         self.tables = [geometry.inode_table(group) * BLOCK for group in range(geometry.groups)]
         self.directories: dict[int, Body] = {}
         self.waiting = dict(what.sharers)  # of the xattr blocks: inodes that none was written for yet
         self.shared: dict[tuple[Xattr, ...], tuple[int, int]] = {}  # block, sharers that it still takes
 
-    def close(self) -> None:
-        self.layers.close()
-        os.close(self.descriptor)
-
     def image(self, journal_length: int) -> None:
         """Directories lie first, so that looking for files reads one part of the image."""
         for index in self.plan.children:
-            self.at = index
+            self.target.at = index
             self.directories[index] = self.directory(index)
         journal = self.journal(journal_length) if journal_length else None
         self.inode(inodes.ROOT, ROOT)
@@ -153,7 +118,7 @@ class _Writer:
             self.inode(number, index)
         self.data.flush()
         self.table.flush()
-        self.at = ROOT
+        self.target.at = ROOT
         self.whole(None if journal is None else Journal(journal.root, journal.size))
 
     def directory(self, index: int) -> Body:
@@ -202,7 +167,7 @@ class _Writer:
         return self.space.take(1)[0][0]
 
     def inode(self, number: int, index: int) -> None:
-        self.at = index
+        self.target.at = index
         origin = self.plan.origin(index)
         node = self.plan.nodes[origin]
         body = self.directories[index] if node.kind == DIRECTORY else self.body(node)
@@ -231,12 +196,12 @@ class _Writer:
         extents = self.place(file_runs(node))
         if node.content is not None and extents:
             layer, offset, sparse = node.content
-            tar = self.layers.descriptor(layer)
+            tar = self.target.layers.descriptor(layer)
             if sparse is None and node.size <= SMALL and len(extents) == 1:
                 self.data.put(extents[0].start * BLOCK, read(tar, offset, node.size))
             else:
                 for position, length in placed(extents, [(0, node.size)] if sparse is None else sparse):
-                    copy(tar, offset, self.descriptor, length, position)
+                    copy(tar, offset, self.target.descriptor, length, position)
                     offset += length
         return self.mapped(extents, node.size)
 
