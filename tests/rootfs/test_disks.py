@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import struct
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c2wtasks.errors import OutputError, TreeError
+from c2wtasks.rootfs.diskplan import block_runs
 from c2wtasks.rootfs.ext4 import geometry
 from c2wtasks.tree.model import CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK, Inode
-from tests.rootfs.bordering import bordering
+from tests.rootfs.bordering import bordering, fragments
 from tests.rootfs.disks import EROFS, EXT4, KEY, Disk, each_disk
 from tests.rootfs.making import TIME, Making, as_linux_has_it, empty, filled, flat, subfolder
 from tests.rootfs.random_trees import RandomTree
@@ -127,6 +129,15 @@ def test_folders(tmp_path: Path, disk: Disk, length: int) -> None:
             absent |= {b"!", b"-", b"...", b"\xff", b"0", b"\xff" * 255, b"." * 255}
             for name in absent - present - {b"."}:
                 assert not os.path.lexists(os.fsencode(place / str(count)) + b"/" + name)
+
+
+@given(fragments)
+def test_block_runs(sparse: list[tuple[int, int]]) -> None:
+    """All the blocks that have bytes in them and no other, in as few runs as can be."""
+    runs = block_runs(sparse, 4096)
+    blocks = [block for first, length in runs for block in range(first, first + length)]
+    assert blocks == sorted({at // 4096 for start, length in sparse for at in range(start, start + length)})
+    assert all(first > sum(before) for before, (first, _) in pairwise(runs))
 
 
 @each_disk

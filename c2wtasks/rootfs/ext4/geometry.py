@@ -188,6 +188,7 @@ class Space:
         while count:
             if self.at == self.end:
                 self.group += 1
+                assert self.group < self.geometry.groups, "more is written than was planned"
                 self.at = self.geometry.data(self.group)
                 self.end = self.group * self.geometry.blocks_per_group + self.geometry.size(self.group)
             length = min(count, self.end - self.at)
