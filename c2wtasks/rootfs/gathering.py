@@ -5,22 +5,22 @@ from __future__ import annotations
 from c2wtasks.rootfs import copying
 
 _FULL = 1 << 20
-_GAP = 1 << 12
 
 
 class Gathered:
-    """Writes to a file what is put at ascending offsets, in large pieces. Less than 4 KiB between two is filled
-    with zeros; more stays as it is in the file."""
+    """Writes to a file what is put at ascending offsets, in large pieces. Less than a `block` between two is filled
+    with zeros; more stays as it is in the file, as what others write into whole blocks may lie there."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, block: int) -> None:
         self.descriptor = descriptor
+        self.block = block
         self.start = 0
         self.pending = bytearray()
 
     def put(self, offset: int, content: bytes) -> None:
         pending = self.pending
         gap = offset - self.start - len(pending)
-        if 0 <= gap < _GAP and len(pending) < _FULL:
+        if 0 <= gap < self.block and len(pending) < _FULL:
             if gap:
                 pending += bytes(gap)
         else:

@@ -387,6 +387,14 @@ def test_holes_are_holes(tmp_path: Path, tar: str) -> None:
     assert image.stat().st_blocks * 512 < 1 << 20
 
 
+def test_small_sparse_file_between_small_files(tmp_path: Path, tar: str) -> None:
+    """What fills the room between the others leaves it alone."""
+    files = {b"a": a_file(5), b"b": a_file(2000, 100, [(1, 700), (1000, 900)]), b"c": a_file(5, 3000)}
+    image = write(tree_of(files), [tar], tmp_path / "root.iso").read_bytes()
+    content = Path(tar).read_bytes()
+    assert b"\0" + content[100:800] + bytes(299) + content[800:1700] in image
+
+
 def test_a_file_of_8_gib(tar: str, tmp_path: Path) -> None:
     if shutil.which("xorriso") is None:
         pytest.skip("needs xorriso: install Debian's xorriso")

@@ -41,7 +41,7 @@ class _Writer:
     def image(self, key: bytes, created_ns: int) -> None:
         what = self.plan
         order = what.order()
-        out = Gathered(self.target.descriptor)
+        out = Gathered(self.target.descriptor, BLOCK)
         first_block = records.first_block(
             root=what.inodes[ROOT],
             inodes=len(order),

@@ -98,8 +98,8 @@ class _Writer:
         self.identity = identity
         self.target = target
         self.space = Space(geometry)
-        self.data = Gathered(target.descriptor)
-        self.table = Gathered(target.descriptor)
+        self.data = Gathered(target.descriptor, BLOCK)
+        self.table = Gathered(target.descriptor, BLOCK)
         self.tables = [geometry.inode_table(group) * BLOCK for group in range(geometry.groups)]
         self.directories: dict[int, Body] = {}
         self.waiting = dict(what.sharers)  # of the xattr blocks: inodes that none was written for yet

@@ -8,6 +8,7 @@ from c2wtasks.rootfs.copying import SMALL, Tars
 from c2wtasks.rootfs.gathering import Gathered
 from c2wtasks.rootfs.imagefile import ImageFile, image_file
 from c2wtasks.rootfs.iso.layout import Layout, layout
+from c2wtasks.rootfs.iso.records import BLOCK
 from c2wtasks.tree.treefile import TreeFile
 
 _VOLUME_ID_MAX = 32
@@ -38,7 +39,7 @@ def _write(tree: TreeFile, made: Layout, target: ImageFile) -> None:
     Small contents are gathered: one system call per file to read, one per megabyte to write.
     """
     copying.write(target.descriptor, made.head, 0)
-    small = Gathered(target.descriptor)
+    small = Gathered(target.descriptor, BLOCK)
     for index, node in enumerate(tree.nodes):
         if not node.size or node.link >= 0:
             continue
