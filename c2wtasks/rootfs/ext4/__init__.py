@@ -11,7 +11,7 @@ What ext4 cannot hold:
 - xattrs that Linux does not have of such a file (in another namespace than user, trusted, security and the ACLs;
   `user.` of what is neither file nor directory): left out;
 - xattrs of one file that take more than about 4 KiB, a name of more than 255 bytes, a symlink's target that is empty
-  or longer than 4,095 bytes, a file of more than 16 TiB, a malformed ACL: OutputError.
+  or longer than 4,095 bytes, a file or an image of more than 16 TiB, a malformed ACL: OutputError.
 """
 
 from c2wtasks.rootfs.ext4.writer import write

@@ -21,7 +21,7 @@ MAX_SIZE = 2**32 * BLOCK
 """Of an image, in bytes: the last block of so many is not used."""
 
 _BITMAPS = 2
-_CUT = 4
+_CUT = 4  # the most levels that an extent tree has below its root: 4 * 340^4 > 2^32
 _SMALLEST_TAIL = 64
 _BLOCKS_PER_SPARE_INODE = 4
 
@@ -88,8 +88,8 @@ class Geometry:
         return self.blocks - copies - self.groups * (_BITMAPS + self.table_blocks)
 
     def holds(self, wanted: int) -> bool:
-        """Whether files of `wanted` blocks fit wherever they are cut: at the start of each group one may be, and
-        the extent tree of that one may then take a block more at each of its levels."""
+        """Whether files of `wanted` blocks fit wherever they are cut: at the start of each group one may be, which
+        gives it an extent more, and its extent tree then a block more at each level, at most."""
         return self.room - _CUT * self.groups >= wanted
 
 

@@ -49,7 +49,7 @@ EMPTY_FILE = Body(EMPTY.root, flags=EXTENTS)
 
 
 def device(numbers: tuple[int, int]) -> bytes:
-    """The numbers of a device: in the old form if they fit."""
+    """The numbers of a device: in the old form, 8 bits each, if they fit, as Linux does."""
     major, minor = numbers
     if major < 256 and minor < 256:
         return _DEVICE.pack(major << 8 | minor, 0)
@@ -57,7 +57,8 @@ def device(numbers: tuple[int, int]) -> bytes:
 
 
 def time(ns: int) -> tuple[int, int]:
-    """The field of a time and its extra field: nanoseconds, and two bits more of the seconds. 1901 to 2446."""
+    """The field of a time and its extra field: nanoseconds, and two bits more of the seconds. 1901 to 2446 ("Inode
+    Timestamps")."""
     seconds, rest = divmod(ns, 10**9)
     if not _FIRST_SECOND <= seconds <= _LAST_SECOND:
         seconds, rest = (_FIRST_SECOND if seconds < 0 else _LAST_SECOND), 0

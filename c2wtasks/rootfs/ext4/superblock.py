@@ -13,7 +13,7 @@ from c2wtasks.rootfs.attributes import uuids
 from c2wtasks.rootfs.ext4.extents import ROOT_SIZE
 from c2wtasks.rootfs.ext4.geometry import BLOCK, DESCRIPTOR, INODE, Geometry
 from c2wtasks.rootfs.ext4.hashing import HALF_MD4
-from c2wtasks.rootfs.ext4.inodes import EXTRA_SIZE, FIRST, JOURNAL
+from c2wtasks.rootfs.ext4.inodes import EXTRA_SIZE, FIRST, JOURNAL, Body
 
 OFFSET = 1024
 """Where the first superblock lies in its block; a copy lies at the start."""
@@ -71,18 +71,10 @@ class Group:
     directories: int
 
 
-@dataclass(frozen=True, slots=True)
-class Journal:
-    """`root` is that of its extent tree, `size` in bytes."""
-
-    root: bytes
-    size: int
-
-
 def superblock(
-    geometry: Geometry, groups: list[Group], identity: Identity, journal: Journal | None, number: int = 0
+    geometry: Geometry, groups: list[Group], identity: Identity, journal: Body | None, number: int = 0
 ) -> bytes:
-    """The one that lies in the group `number`."""
+    """The one that lies in the group `number`. `journal` is what its inode leads to, of which it has a copy."""
     return _FIELDS.pack(
         geometry.inodes,
         geometry.blocks,

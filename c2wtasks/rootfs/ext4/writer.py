@@ -30,7 +30,6 @@ from c2wtasks.rootfs.ext4.superblock import (
     OFFSET,
     Group,
     Identity,
-    Journal,
     bitmaps,
     descriptors,
     journal_blocks,
@@ -119,7 +118,7 @@ class _Writer:
         self.data.flush()
         self.table.flush()
         self.target.at = ROOT
-        self.whole(None if journal is None else Journal(journal.root, journal.size))
+        self.whole(journal)
 
     def directory(self, index: int) -> Body:
         nodes, numbers = self.plan.nodes, self.plan.numbers
@@ -215,7 +214,7 @@ class _Writer:
         self.shared[needed] = (block, left - 1)
         return block
 
-    def whole(self, journal: Journal | None) -> None:
+    def whole(self, journal: Body | None) -> None:
         """Bitmaps, group descriptors and superblocks: now all that they count is known."""
         geometry = self.geometry
         groups = self.groups()
