@@ -11,7 +11,7 @@ from c2wtasks.catalog.places import COPIES, IN_9P, ROOTFS
 from c2wtasks.rootfs.builder import Builder
 from c2wtasks.sources.model import Image
 
-OUTPUT_VERSION = 1
+OUTPUT_VERSION = 2
 """Raised when the same inputs give other outputs than before, so that all is made again."""
 
 
