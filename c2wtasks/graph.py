@@ -249,13 +249,12 @@ class Graph:
     def bundle_tasks(self) -> Iterator[Task]:
         """`bundle:<name>@<platform>`: bundle.json, and the whole bundle published."""
         for work in self.works:
-            stamps = [work.places.form_stamp(form.name) for form in work.bundle.file_forms]
-            if work.bundle.folder_form:
-                stamps.append(work.places.rootfs_stamp)
+            of_forms = [work.places.form_stamp(form.name) for form in work.bundle.file_forms]
+            of_folder = [work.places.rootfs_stamp] if work.bundle.folder_form else []
             yield self._bundle_task(work.bundle, (stage, [work])) | {
                 "doc": f"publishes {work.bundle} in {work.places.published}",
-                "meta": {"heavy": work.blobs_size, "staged": True},
-                "file_dep": [*(work.places.part(name) for name in work.part_names), *stamps],
+                "meta": {"heavy": work.blobs_size, "staged": True, "mends": of_forms},
+                "file_dep": [*(work.places.part(name) for name in work.part_names), *of_forms, *of_folder],
                 "targets": [work.places.output(name) for name in (*work.part_names, *work.places.copies, RECORD)],
                 "uptodate": [Inputs(output_version=OUTPUT_VERSION, **work.facts()), Published(work.places.published)],
             }

@@ -20,6 +20,11 @@ STAGED = "staged"
 """In the `meta` of a task which only makes ready what is then published together with others' (`Hooks.publish`)."""
 
 
+MENDS = "mends"
+"""In the `meta` of a STAGED task: dependencies that it makes again where it finds them damaged. They are recorded as
+it leaves them."""
+
+
 def heavy(task: Any) -> int | None:
     """What the `meta` of a doit task says under HEAVY; None where it is not heavy."""
     size: int | None = (task.meta or {}).get(HEAVY)

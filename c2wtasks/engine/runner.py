@@ -12,7 +12,7 @@ from doit.action import PythonAction
 from doit.exceptions import BaseFail, DependencyError, UnmetDependency
 
 from c2wtasks.engine.checker import Checker, State
-from c2wtasks.engine.config import STAGED, heavy
+from c2wtasks.engine.config import MENDS, STAGED, heavy
 from c2wtasks.engine.executor import Executor
 from c2wtasks.engine.failure import UserFailure, guard, reason
 from c2wtasks.engine.interrupt import Stopped, shielded, stop_threads
@@ -157,7 +157,7 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
         failed = self._publish(frozenset(self._staged))
         for name, node in list(self._staged.items()):
             del self._staged[name]
-            self.checker.made(node.task.targets)
+            self.checker.made([*node.task.targets, *node.task.meta.get(MENDS, ())])
             self._settle(node, UserFailure(failed[name]) if name in failed else None)
 
     def finish(self) -> Any:
