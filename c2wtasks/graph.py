@@ -129,7 +129,11 @@ class Graph:
         A digest stands for its bytes, so the receipt is all that shows whether it was read: it is the target, and
         the blob's file is no dependency. Only where no digest is known is the file itself looked at.
         """
-        for key, copies in sorted(self.layers.items(), key=_largest_first):
+        largest: dict[str, int] = {}  # of the bundles that have the layer
+        for work in self._with_rootfs():
+            for layer in work.image.layers:
+                largest.setdefault(layer.key, work.blobs_size)
+        for key, copies in sorted(self.layers.items(), key=lambda one: (-largest[one[0]], -one[1][0].place.size)):
             digest = copies[0].digest
             claims = sorted({copy.diff_id for copy in copies})
             yield {
@@ -137,7 +141,7 @@ class Graph:
                 "title": _titled(f"layer {copies[0].short}"),
                 "doc": f"reads, checks and stores the layer {copies[0].short}",
                 "actions": [(_store_layer, [self.store, copies])],
-                "meta": {"heavy": copies[0].place.size},
+                "meta": {"heavy": copies[0].place.size, "urgent": largest[key]},
                 "file_dep": [] if digest else sorted({copy.place.where for copy in copies}),
                 "targets": [self.store.receipt_file(digest)] if digest else [],
                 "uptodate": [
@@ -416,10 +420,6 @@ class Graph:
             raise OutputError(f"{path}: cannot be read: {os_reason(error)}") from error
         text = listing.update(self.file.output, self.file.bundles, failed, good, previous)
         files.write_if_changed(path, text, sync=True)
-
-
-def _largest_first(layer: tuple[str, list[Layer]]) -> int:
-    return -layer[1][0].place.size
 
 
 def _is_set(variable: str) -> bool:

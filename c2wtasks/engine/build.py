@@ -17,7 +17,7 @@ from c2wtasks import locks
 from c2wtasks.engine import executor as executors
 from c2wtasks.engine import interrupt
 from c2wtasks.engine.checker import Checker
-from c2wtasks.engine.config import Hooks, heavy
+from c2wtasks.engine.config import Hooks, heavy, urgency
 from c2wtasks.engine.deciding import Deciding
 from c2wtasks.engine.executor import Executor
 from c2wtasks.engine.interrupt import Stopped
@@ -115,6 +115,8 @@ def _control(command: Any, hooks: Hooks, options: dict[str, Any]) -> Any:
     if selected is not None:
         selected = resolve(selected, control.tasks, control.targets, hooks.aliases)
     control.process(selected)
+    if selected is None:
+        control.selected_tasks.sort(key=lambda name: -urgency(control.tasks[name]))
     if options["single"]:
         for name in control.selected_tasks:
             task = control.tasks[name]

@@ -16,6 +16,9 @@ HEAVY = "heavy"
 to do with."""
 
 
+URGENT = "urgent"
+"""In the `meta` of a heavy task: the size of the largest that waits for it, if that is not itself."""
+
 STAGED = "staged"
 """In the `meta` of a task which only makes ready what is then published together with others' (`Hooks.publish`)."""
 
@@ -29,6 +32,11 @@ def heavy(task: Any) -> int | None:
     """What the `meta` of a doit task says under HEAVY; None where it is not heavy."""
     size: int | None = (task.meta or {}).get(HEAVY)
     return size
+
+
+def urgency(task: Any) -> int:
+    """Of the tasks that are ready, the one with most of it goes first."""
+    return (task.meta or {}).get(URGENT) or heavy(task) or 0
 
 
 # Each task that failed, or was left out for one that did -> the tasks at fault -> why, on one line.

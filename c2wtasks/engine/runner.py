@@ -5,6 +5,8 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from heapq import heappop, heappush
+from itertools import count
 from typing import Any
 
 import doit.runner
@@ -12,7 +14,7 @@ from doit.action import PythonAction
 from doit.exceptions import BaseFail, DependencyError, UnmetDependency
 
 from c2wtasks.engine.checker import Checker, State
-from c2wtasks.engine.config import MENDS, STAGED, heavy
+from c2wtasks.engine.config import MENDS, STAGED, heavy, urgency
 from c2wtasks.engine.executor import Executor
 from c2wtasks.engine.failure import UserFailure, guard, reason
 from c2wtasks.engine.interrupt import Stopped, shielded, stop_threads
@@ -54,6 +56,27 @@ def _record_targets(dep_manager: Any, task: Any) -> None:
         dep_manager._set(task.name, _TARGET + path, dep_manager.checker.target_state(path))
 
 
+class _MostUrgentFirst:
+    """What doit's dispatcher is ready to go on with, in the place of its deque, which has all in turn: the largest
+    bundle's last steps were left to one worker in the end then, and the other was idle.
+    """
+
+    def __init__(self, ready: Iterable[Any]) -> None:
+        self._numbers = count()
+        self._heap: list[tuple[int, int, Any]] = []
+        for node in ready:
+            self.append(node)
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def append(self, node: Any) -> None:
+        heappush(self._heap, (-urgency(node.task), next(self._numbers), node))
+
+    def popleft(self) -> Any:
+        return heappop(self._heap)[-1]
+
+
 class Runner(doit.runner.Runner):  # type: ignore[misc]
     """Runs tasks one by one.
 
@@ -79,9 +102,11 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
         self.stopped: Stopped | None = None
         self._running: dict[str, Any] = {}
         self._nodes: Mapping[str, Any] = {}
+        self._dispatcher: Any = None
 
     def run_tasks(self, task_dispatcher: Any) -> None:
         watch_targets(self.dep_manager, task_dispatcher.targets)
+        self._dispatcher = task_dispatcher
         self._nodes = task_dispatcher.nodes
         try:
             super().run_tasks(task_dispatcher)
@@ -112,6 +137,7 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
         if self._foresee is not None and heavy(node.task) is not None:
             foresee, self._foresee = self._foresee, None
             foresee()
+            self._dispatcher.ready = _MostUrgentFirst(self._dispatcher.ready)
         return True
 
     def execute_task(self, task: Any) -> Any:
