@@ -7,7 +7,7 @@ directory, or of one file: 10 s for 20,000. Holes are read out to it, and stay h
 
 What a SquashFS cannot hold: times are whole seconds from 1970 to 2106, those before or after become the first or the
 last one. Xattrs other than `user.`, `trusted.`, `security.` (ACLs, then) are left out, as by all its tools. More than
-65,535 different owners and groups are refused.
+65,535 different owners and groups are refused, and so is what a tar cannot hold.
 """
 
 from __future__ import annotations

@@ -9,11 +9,14 @@ import tarfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from c2wtasks.layers.tarindex import read_entries
 from c2wtasks.tree import model, treefile
 from c2wtasks.tree.apply import apply
+from c2wtasks.tree.model import FILE, SYMLINK
+from c2wtasks.tree.treefile import Node, TreeFile
 from tests.support import roots
 
 _KINDS = {
@@ -87,6 +90,28 @@ def by_tool(folder: Path, package: str, command: Iterable[str], archive: Path | 
         pytest.skip(f"{error.filename} is not installed: apt-get install {package}")
     assert done.returncode == 0, done.stderr.decode("utf-8", "backslashreplace")
     return roots.of_folder(str(folder))
+
+
+def apart(tree: TreeFile, joined: Callable[[Node], bool]) -> TreeFile:
+    """The tree as it is where only files that are `joined` keep their further names, and each other one of these is a
+    file of its own."""
+    nodes = [
+        msgspec.structs.replace(tree.nodes[node.link], parent=node.parent, name=node.name)
+        if node.link >= 0 and not joined(tree.nodes[node.link])
+        else node
+        for node in tree.nodes
+    ]
+    return TreeFile(tree.layers, nodes)
+
+
+def is_no_symlink(node: Node) -> bool:
+    """What most readers of a cpio join."""
+    return node.kind != SYMLINK
+
+
+def is_file_with_content(node: Node) -> bool:
+    """What bsdtar joins of an ISO image."""
+    return node.kind == FILE and node.size > 0
 
 
 def without(lines: Iterable[str], *changes: Callable[[str], str]) -> list[str]:

@@ -7,7 +7,6 @@ import random
 import re
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 import pytest
@@ -17,32 +16,21 @@ from c2wtasks.errors import OutputError
 from c2wtasks.rootfs import cpio
 from c2wtasks.rootfs.pieces import size
 from c2wtasks.tree import treefile
-from c2wtasks.tree.model import CHARACTER, FIFO, SYMLINK, Inode
+from c2wtasks.tree.model import CHARACTER, FIFO, Inode
 from c2wtasks.tree.treefile import Node, TreeFile
-from tests.rootfs import initramfs, reading
+from tests.rootfs import initramfs, reading, small_trees
 from tests.rootfs.making import needs_root
 from tests.rootfs.random_trees import RandomTree, trees
-from tests.rootfs.reading import without
-from tests.rootfs.test_tar import file, nested, of
-from tests.support import nasty, roots
+from tests.rootfs.reading import apart, is_no_symlink, without
+from tests.rootfs.small_trees import Written, bytes_of, file, nested, of
+from tests.support import roots
 
 LAST_SECOND = 2**32 - 1
 
 
-class Written(NamedTuple):
-    tree: TreeFile
-    archive: Path
-    lines: list[str]
-    """Of what a cpio can hold of the tree."""
-
-
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
-    folder = tmp_path_factory.mktemp("nasty")
-    tree, tars = nasty.nasty(folder)
-    archive = folder / "out.cpio"
-    cpio.write(tree, tars.__getitem__, str(archive))
-    return Written(tree, archive, roots.of_tree(as_held(tree), [Path(path).read_bytes() for path in tars]))
+    return small_trees.written(cpio.write, tmp_path_factory.mktemp("nasty"), as_held)
 
 
 def as_held(tree: TreeFile) -> TreeFile:
@@ -52,16 +40,6 @@ def as_held(tree: TreeFile) -> TreeFile:
 def held(node: Node) -> Node:
     seconds = min(max(node.mtime_ns // 10**9, 0), LAST_SECOND)
     return msgspec.structs.replace(node, mtime_ns=seconds * 10**9, xattrs=())
-
-
-def without_symlinks_of_more_names(tree: TreeFile) -> TreeFile:
-    nodes = [
-        msgspec.structs.replace(tree.nodes[node.link], parent=node.parent, name=node.name)
-        if node.link >= 0 and node.kind == SYMLINK
-        else node
-        for node in tree.nodes
-    ]
-    return TreeFile(tree.layers, nodes)
 
 
 def mtimes_that_gnu_cpio_leaves_alone(line: str) -> str:
@@ -80,8 +58,7 @@ def test_gnu_cpio_reads_it(written: Written, tmp_path: Path) -> None:
 def of_symlinks(tree: TreeFile) -> dict[str, str]:
     """The lines of further names of symlinks, and those they have where each name is a symlink of its own."""
     held = as_held(tree)
-    apart = without_symlinks_of_more_names(held)
-    joined, alone = (treefile.dump(one) for one in (held, apart))
+    joined, alone = (treefile.dump(one) for one in (held, apart(held, is_no_symlink)))
     return {one: other for one, other in zip(joined, alone, strict=True) if one != other}
 
 
@@ -99,17 +76,10 @@ def test_a_kernel_unpacks_it(written: Written) -> None:
     assert read == [symlinks.get(line, line) for line in written.lines]
 
 
-def write(tree: TreeFile, content: bytes = b"") -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "in").write_bytes(content)
-        cpio.write(tree, lambda _: f"{folder}/in", f"{folder}/out")
-        return Path(folder, "out").read_bytes()
-
-
 @given(trees())
 def test_random_trees(made: RandomTree) -> None:
-    want = roots.of_tree(without_symlinks_of_more_names(as_held(made.tree)), [made.tar])
-    assert initramfs.unpacked(write(made.tree, made.tar)) == want
+    want = roots.of_tree(apart(as_held(made.tree), is_no_symlink), [made.tar])
+    assert initramfs.unpacked(bytes_of(cpio.write, made.tree, made.tar)) == want
 
 
 @needs_root
@@ -117,14 +87,14 @@ def test_random_trees(made: RandomTree) -> None:
 @given(trees())
 def test_random_trees_by_tools(made: RandomTree) -> None:
     held = as_held(made.tree)
-    joined, apart = (roots.of_tree(tree, [made.tar]) for tree in (held, without_symlinks_of_more_names(held)))
+    joined, alone = (roots.of_tree(tree, [made.tar]) for tree in (held, apart(held, is_no_symlink)))
     with tempfile.TemporaryDirectory() as name:
         folder, archive = Path(name), Path(name, "a")
-        archive.write_bytes(write(made.tree, made.tar))
+        archive.write_bytes(bytes_of(cpio.write, made.tree, made.tar))
         read = reading.by_tool(folder / "bsd", "libarchive-tools", ["bsdcpio", "-idm", "--quiet"], archive)
         assert read[1:] == joined[1:]
         read = reading.by_tool(folder / "gnu", "cpio", ["cpio", "-idm", "--quiet"], archive)
-        assert without(read, mtimes_that_gnu_cpio_leaves_alone) == without(apart, mtimes_that_gnu_cpio_leaves_alone)
+        assert without(read, mtimes_that_gnu_cpio_leaves_alone) == without(alone, mtimes_that_gnu_cpio_leaves_alone)
 
 
 def test_an_entry_byte_by_byte() -> None:
@@ -132,7 +102,7 @@ def test_an_entry_byte_by_byte() -> None:
     of_the_root = 110 + len(b".\0")
     want = "070701 00000001 000081A4 00ABCDEF 00000001 00000001 12345678 00000003" + " 00000000" * 4
     want += " 00000002 00000000 f\0 abc\0 070701"
-    assert write(of({b"f": node}), b"abc")[of_the_root:].startswith(want.replace(" ", "").encode())
+    assert bytes_of(cpio.write, of({b"f": node}), b"abc")[of_the_root:].startswith(want.replace(" ", "").encode())
 
 
 @pytest.mark.parametrize(
@@ -147,7 +117,7 @@ def test_an_entry_byte_by_byte() -> None:
 )
 def test_hard_links(tmp_path: Path, inode: Inode) -> None:
     tree = of({b"b": inode, b"c": inode} | nested(b"a/x", inode) | nested(b"d/x", inode))
-    archive = write(tree, b"12345")
+    archive = bytes_of(cpio.write, tree, b"12345")
     want = roots.of_tree(tree, [b"12345"])
     assert initramfs.unpacked(archive) == want
     assert archive.count(b"12345") == (inode.size == 5)
@@ -159,7 +129,7 @@ def test_hard_links(tmp_path: Path, inode: Inode) -> None:
 
 def test_a_file_called_as_the_end_is(tmp_path: Path) -> None:
     tree = of({b"TRAILER!!!": file(5), b"z": file(2)} | nested(b"a/TRAILER!!!", file(5)))
-    archive = write(tree, b"12345")
+    archive = bytes_of(cpio.write, tree, b"12345")
     assert initramfs.unpacked(archive) == roots.of_tree(tree, [b"12345"])
     (tmp_path / "a").write_bytes(archive)
     read = reading.by_tool(tmp_path / "r", "cpio", ["cpio", "-idm", "--quiet"], tmp_path / "a")
@@ -179,7 +149,7 @@ def test_a_file_called_as_the_end_is(tmp_path: Path) -> None:
     ],
 )
 def test_times(nanoseconds: int, seconds: int) -> None:
-    read = initramfs.unpacked(write(of({b"f": file(mtime_ns=nanoseconds)})))
+    read = initramfs.unpacked(bytes_of(cpio.write, of({b"f": file(mtime_ns=nanoseconds)})))
     assert read[1].split()[4] == str(seconds * 10**9)
 
 
@@ -193,10 +163,10 @@ def test_files_of_4_gib(tmp_path: Path) -> None:
 def test_paths_that_a_kernel_skips() -> None:
     names = b"/".join([b"n" * 255] * 15)
     longest = names + b"/" + b"n" * (4095 - len(names) - 1)
-    read = initramfs.unpacked(write(of(nested(longest, file()))))
+    read = initramfs.unpacked(bytes_of(cpio.write, of(nested(longest, file()))))
     assert read[-1].startswith(longest.decode() + " f ")
     with pytest.raises(OutputError, match=r"nn: a kernel unpacks paths of at most 4095 bytes, and this one has 4096"):
-        write(of(nested(longest + b"n", file())))
+        bytes_of(cpio.write, of(nested(longest + b"n", file())))
 
 
 def test_holes_stay_holes(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from c2wtasks.errors import OutputError
 from c2wtasks.layers.store import TOO_SHORT
 from c2wtasks.rootfs import squashfs
 from c2wtasks.rootfs.squashfs import Compression
-from tests.rootfs.test_tar import file, nested, of
+from tests.rootfs.small_trees import file, nested, of
 from tests.support import nasty, roots
 from tests.support.disks import NEEDS_ROOT, small_disks
 

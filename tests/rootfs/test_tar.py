@@ -12,42 +12,27 @@ import tarfile
 import tempfile
 import threading
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from hypothesis import given, settings
 
 from c2wtasks.errors import OutputError
 from c2wtasks.layers.decompress import plain_chunks
-from c2wtasks.layers.store import TOO_SHORT
 from c2wtasks.layers.tarindex import read_entries
 from c2wtasks.rootfs import tar
 from c2wtasks.rootfs.compressing import Compression
-from c2wtasks.tree import treefile
-from c2wtasks.tree.model import DIRECTORY, FILE, SYMLINK, Content, Inode
-from c2wtasks.tree.treefile import TreeFile
-from tests.rootfs import reading
+from c2wtasks.tree.model import SYMLINK, Inode
+from tests.rootfs import reading, small_trees
 from tests.rootfs.making import needs_root
 from tests.rootfs.random_trees import RandomTree, trees
 from tests.rootfs.reading import without
-from tests.support import nasty, roots
-from tests.support.disks import NEEDS_ROOT, small_disks
-
-
-class Written(NamedTuple):
-    tree: TreeFile
-    tars: list[str]
-    archive: Path
-    lines: list[str]
+from tests.rootfs.small_trees import Written, bytes_of, file, nested, of
+from tests.support import roots
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
-    folder = tmp_path_factory.mktemp("nasty")
-    tree, tars = nasty.nasty(folder)
-    archive = folder / "out.tar"
-    tar.write(tree, tars.__getitem__, str(archive))
-    return Written(tree, tars, archive, roots.of_tree(tree, [Path(path).read_bytes() for path in tars]))
+    return small_trees.written(tar.write, tmp_path_factory.mktemp("nasty"))
 
 
 def test_python_reads_it(written: Written) -> None:
@@ -93,7 +78,7 @@ def as_containerd_takes_it(line: str) -> str:
 
 @given(trees())
 def test_random_trees(made: RandomTree) -> None:
-    content = write(made.tree, made.tar)
+    content = bytes_of(tar.write, made.tree, made.tar)
     lines = roots.of_tree(made.tree, [made.tar])
     assert reading.by_ourselves(content) == lines
     with tempfile.NamedTemporaryFile() as file:
@@ -109,33 +94,11 @@ def test_random_trees_by_tools(made: RandomTree) -> None:
     lines = roots.of_tree(made.tree, [made.tar])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "a").write_bytes(write(made.tree, made.tar))
+        (folder / "a").write_bytes(bytes_of(tar.write, made.tree, made.tar))
         command = ["tar", "--xattrs", "--xattrs-include=*", "--numeric-owner", "-xpf", str(folder / "a")]
         assert reading.by_tool(folder / "gnu", "tar", command) == lines
         command = ["bsdtar", "--numeric-owner", "-xpf", str(folder / "a")]
         assert reading.by_tool(folder / "bsd", "libarchive-tools", command)[1:] == lines[1:]
-
-
-def write(tree: TreeFile, content: bytes) -> bytes:
-    """The tar of a tree whose files all lie in `content`."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "in").write_bytes(content)
-        tar.write(tree, lambda _: f"{folder}/in", f"{folder}/out")
-        return Path(folder, "out").read_bytes()
-
-
-def of(children: dict[bytes, Inode]) -> TreeFile:
-    return treefile.flatten(Inode(DIRECTORY, 0o755, children=children), [], default_mtime_ns=0)
-
-
-def file(size: int = 0, sparse: list[tuple[int, int]] | None = None, **fields: object) -> Inode:
-    return Inode(FILE, 0o644, size=size, content=Content(0, 0, sparse), **{"mtime_ns": 0, **fields})  # type: ignore[arg-type]
-
-
-def nested(path: bytes, inode: Inode) -> dict[bytes, Inode]:
-    first, slash, rest = path.partition(b"/")
-    below = Inode(DIRECTORY, 0o755, mtime_ns=0, children=nested(rest, inode)) if slash else inode
-    return {first: below}
 
 
 N, P = b"n" * 100, b"p" * 155
@@ -209,7 +172,7 @@ MIB = 1 << 20
 def test_sparse_files(tmp_path: Path, size: int, sparse: list[tuple[int, int]], stored: object) -> None:
     content = random.Random(size).randbytes(sum(length for _, length in sparse))
     tree = of({b"s": file(size, sparse), b"z": file()})
-    archive = write(tree, content)
+    archive = bytes_of(tar.write, tree, content)
     entry = list(read_entries(archive))[1]
     assert (entry.name, entry.size, entry.sparse) == (b"s", size, stored)
     assert reading.by_ourselves(archive) == roots.of_tree(tree, [content])
@@ -224,7 +187,7 @@ def test_a_map_that_others_would_refuse_is_not_written() -> None:
 
 def test_an_xattr_that_no_record_can_name() -> None:
     with pytest.raises(OutputError, match=r"d/f: a tar cannot hold the xattr user.a=b, as its name has a '='; write"):
-        write(of(nested(b"d/f", file(xattrs={b"user.a=b": b""}))), b"")
+        bytes_of(tar.write, of(nested(b"d/f", file(xattrs={b"user.a=b": b""}))), b"")
 
 
 AS_ANOTHER = """
@@ -291,78 +254,3 @@ def test_into_a_file_that_is_longer(written: Written, tmp_path: Path) -> None:
     tar.stream(written.tree, written.tars.__getitem__, descriptor)
     os.close(descriptor)
     assert (tmp_path / "f").read_bytes() == b"x" * 10 + want + b"x" * 10
-
-
-@pytest.mark.parametrize("size", [9, 100_000])
-@pytest.mark.parametrize("compression", [None, "zstd"])
-def test_a_tar_of_the_store_that_is_too_short(tmp_path: Path, size: int, compression: Compression | None) -> None:
-    (tmp_path / "in").write_bytes(b"x" * (size - 1))
-    with pytest.raises(OutputError, match=f"out: d/f: {re.escape(TOO_SHORT)}"):
-        tar.write(
-            of(nested(b"d/f", file(size))),
-            lambda _: str(tmp_path / "in"),
-            str(tmp_path / "out"),
-            compression=compression,
-        )
-
-
-def test_a_tar_of_the_store_that_is_gone(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"no: cannot be read: No such file or directory; run again"):
-        tar.write(of({b"f": file(9)}), lambda _: str(tmp_path / "no"), str(tmp_path / "out"))
-
-
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"no/out: /: No such file or directory"):
-        tar.write(of({}), str, str(tmp_path / "no" / "out"))
-
-
-@NEEDS_ROOT
-@pytest.mark.parametrize(
-    ("compression", "need"),
-    [(None, "it takes 3002880 bytes"), ("zstd", "it takes 3002880 bytes, before compression")],
-)
-def test_a_full_disk(tmp_path: Path, compression: Compression | None, need: str) -> None:
-    (tmp_path / "in").write_bytes(random.Random(1).randbytes(3_000_000))
-    with small_disks(tmp_path) as mount:
-        mount("disk", "1m")
-        with pytest.raises(OutputError, match=rf"disk/out: d/f: No space left on device \({need}\)"):
-            tree = of(nested(b"d/f", file(3_000_000)))
-            tar.write(tree, lambda _: str(tmp_path / "in"), str(tmp_path / "disk" / "out"), compression=compression)
-
-
-def test_another_file_system(tmp_path: Path) -> None:
-    """No copy_file_range between most."""
-    if not os.access("/dev/shm", os.W_OK) or os.stat("/dev/shm").st_dev == tmp_path.stat().st_dev:
-        pytest.skip("no other file system at /dev/shm")
-    content = random.Random(1).randbytes(200_000)
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
-        Path(other, "in").write_bytes(content)
-        tree = of({b"f": file(len(content))})
-        tar.write(tree, lambda _: f"{other}/in", str(tmp_path / "out"))
-    assert reading.by_ourselves((tmp_path / "out").read_bytes()) == roots.of_tree(tree, [content])
-
-
-LARGE = """
-import resource, sys, time
-from pathlib import Path
-from c2wtasks.rootfs import tar
-from tests.support.nasty import nasty
-
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-tree, tars = nasty(Path(sys.argv[1]), files=100_000, links=70_000, hole=5 << 30)
-before, start = peak(), time.process_time()
-tar.write(tree, tars.__getitem__, sys.argv[1] + "/out")
-print(peak() - before, time.process_time() - start)
-"""
-
-
-def test_hundreds_of_thousands_of_names_in_little_memory_and_time(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", LARGE, tmp_path], env=ENV, capture_output=True, check=True)
-    kilobytes, seconds = done.stdout.split()
-    assert int(kilobytes) < 20_000
-    assert float(seconds) < 20
-    content = (tmp_path / "out").read_bytes()
-    links = sum(entry.target == b"links/000000" for entry in read_entries(content))
-    assert (sum(1 for _ in read_entries(content)), links) == (170_500, 69_999)
