@@ -5,11 +5,8 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
-import subprocess
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,70 +14,14 @@ import pytest
 import yaml
 
 from c2wtasks.tree import treefile
+from tests.forms.reading import assert_holds
 from tests.reference import test_reference as reference
-from tests.rootfs.reading import by_python, by_tool
-from tests.rootfs.test_cpio import without_symlinks_of_more_names
-from tests.support import roots
 from tests.support.running import run_doit
 
 PROJECT = Path(__file__).parents[2]
 FORMS = ["tar", "cpio", "iso", "ext4", "squashfs", "erofs"]
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: images are mounted, owners compared")
-
-Lines = list[str]
-
-
-def mounted(kind: str, image: Path, place: Path) -> Lines:
-    place.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", kind, "-o", "loop,ro", image, place], capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        pytest.skip(f"cannot mount {kind}: {done.stderr.strip()}")
-    try:
-        return [line for line in roots.of_folder(str(place)) if not line.startswith("lost+found ")]
-    finally:
-        subprocess.run(["umount", place], check=True)
-
-
-def by_cpio(image: Path, place: Path) -> Lines:
-    return by_tool(place, "cpio", ["cpio", "--quiet", "-idm"], image)
-
-
-def by_bsdtar(image: Path, place: Path) -> Lines:
-    return by_tool(place, "libarchive-tools", ["bsdtar", "-xpf", str(image), "--numeric-owner"])
-
-
-READERS: dict[str, Callable[[Path, Path], Lines]] = {
-    "tar": lambda image, _place: by_python(image),
-    "cpio": by_cpio,
-    "iso": by_bsdtar,
-    **{kind: lambda image, place, kind=kind: mounted(kind, image, place) for kind in ("ext4", "squashfs", "erofs")},  # type: ignore[misc]
-}
-
-
-def seconds(line: str) -> str:
-    """The line without parts of seconds."""
-    return re.sub(r"( [dflcbp] \d{4} \d+:\d+ -?\d+)\d{9}\b", r"\1", line)
-
-
-def without_xattrs(line: str) -> str:
-    return re.sub(r" [a-z]+\.[^ =]+=[0-9a-f]*", "", line)
-
-
-def without_times_of_folders_and_links(line: str) -> str:
-    return re.sub(r"( [dl] \d{4} \d+:\d+) -?\d+", r"\1", line)
-
-
-HELD: dict[str, list[Callable[[str], str]]] = {
-    "tar": [],
-    "cpio": [without_xattrs, seconds, without_times_of_folders_and_links],  # the latter GNU cpio leaves alone
-    "iso": [without_xattrs, seconds],
-    "ext4": [],
-    "squashfs": [seconds],
-    "erofs": [],
-}
 
 
 def build(folder: Path, images: dict[str, Any], **more: Any) -> list[dict[str, Any]]:
@@ -104,14 +45,7 @@ def check(folder: Path, bundles: list[dict[str, Any]], form: str, scratch: Path)
             continue
         tree = treefile.decode((folder / "bundles/.parts" / bundle["path"] / "tree").read_bytes())
         tars = [(folder / f"cache/layers/{one.replace(':', '/')}.tar").read_bytes() for one in tree.layers]
-        if form == "cpio":
-            tree = without_symlinks_of_more_names(tree)
-        have, want = READERS[form](image, scratch / str(count)), roots.of_tree(tree, tars)
-        for change in HELD[form]:
-            have, want = [change(line) for line in have], [change(line) for line in want]
-        # What is unpacked into a folder does not always leave that as the root is.
-        skipped = 1 if form in ("cpio", "iso") else 0
-        assert have[skipped:] == want[skipped:], bundle["name"]
+        assert_holds(form, image.parent, tree, tars, scratch / str(count))
         count += 1
     return count
 

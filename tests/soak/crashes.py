@@ -48,7 +48,7 @@ class Soak:
     def prepare(self) -> None:
         """Makes the images, and builds each variant of the catalog undisturbed."""
         rng = random.Random(self.seed)
-        layers = [Layer.of(_tree(rng, self.files), ("gzip", "zstd", "none")[n % 3]) for n in range(self.layers)]
+        layers = [Layer.of(random_tree(rng, self.files), ("gzip", "zstd", "none")[n % 3]) for n in range(self.layers)]
         layout = Layout(self.folder / "layout")
         for number in range(self.images):
             chosen = rng.sample(layers, min(3, self.layers - 1))
@@ -190,7 +190,7 @@ def _processes_in(folder: Path) -> list[str]:
     return found
 
 
-def _tree(rng: random.Random, files: int) -> Tree:
+def random_tree(rng: random.Random, files: int) -> Tree:
     """A layer: files in folders that other layers have too, of all kinds."""
     tree: dict[str, Any] = {}
     for number in range(files):

@@ -5,8 +5,11 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import signal
 import sys
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,3 +55,29 @@ def executed_forked(folder: Path, *args: str) -> set[str]:
 def json_forked(folder: Path, *args: str) -> Any:
     """What a command with --json says."""
     return json.loads(run_forked(folder, *args, "--json")[1])
+
+
+def foretold(folder: Path) -> tuple[set[str], set[str]]:
+    """The tasks that `doit why` says would surely run, and all that might."""
+    stale = json_forked(folder, "why")["stale"]
+    return {task["task"] for task in stale if task["reasons"]}, {task["task"] for task in stale}
+
+
+def killed_forked(folder: Path, after: float) -> None:
+    """`doit` in `folder`, killed with all that it has started when so many seconds have passed."""
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        status = 70
+        try:
+            os.chdir(folder)
+            for number in (1, 2):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+            sys.dont_write_bytecode = True
+            status = DoitMain().run([])
+        finally:
+            os._exit(status)
+    time.sleep(after)
+    with suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
