@@ -7,18 +7,21 @@ import random
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import get_args
 
 import pytest
+from hypothesis import given, settings
 
 from c2wtasks.errors import OutputError
 from c2wtasks.layers.store import TOO_SHORT
 from c2wtasks.rootfs import squashfs
 from c2wtasks.rootfs.squashfs import Compression
-from tests.rootfs.small_trees import file, nested, of
+from tests.rootfs.random_trees import RandomTree, trees
+from tests.rootfs.small_trees import bytes_of, file, nested, of
 from tests.support import nasty, roots
 from tests.support.disks import NEEDS_ROOT, small_disks
 
@@ -58,6 +61,19 @@ def test_a_kernel_reads_it(tmp_path: Path, compression: Compression) -> None:
         read = roots.of_folder(str(folder))
     lines = roots.of_tree(tree, [Path(path).read_bytes() for path in tars])
     assert [as_held(line) for line in read] == [as_held(line) for line in lines]
+
+
+@needs_tool
+@NEEDS_ROOT
+@settings(max_examples=25)
+@given(trees())
+def test_random_trees(made: RandomTree) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        (scratch / "out").write_bytes(bytes_of(squashfs.write, made.tree, made.tar))
+        with mounted(scratch / "out", scratch / "mount") as folder:
+            read = roots.of_folder(str(folder))
+    assert list(map(as_held, read)) == list(map(as_held, roots.of_tree(made.tree, [made.tar])))
 
 
 @needs_tool
