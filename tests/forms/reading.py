@@ -13,7 +13,14 @@ from pathlib import Path
 import pytest
 
 from c2wtasks.tree.treefile import Node, TreeFile
-from tests.rootfs.reading import apart, by_python, by_tool, is_file_with_content, is_no_symlink
+from tests.rootfs.reading import (
+    apart,
+    by_python,
+    by_tool,
+    is_file_with_content,
+    is_no_symlink,
+    not_joined_by_chance,
+)
 from tests.support import roots
 
 Lines = list[str]
@@ -61,16 +68,7 @@ def _by_bsdtar(image: Path, place: Path) -> Lines:
 
 
 def _iso(image: Path, place: Path) -> Lines:
-    """bsdtar joins the names of what has no content only where it happens to come to one after the other."""
-    lines = _by_bsdtar(image, place)
-    about = dict(line.split(" ", 1) for line in lines)
-
-    def apart(line: str) -> str:
-        name, _, first = line.partition(" = ")
-        has_content = re.fullmatch(r"f .* [1-9]\d* [0-9a-f]+", about.get(first, ""))
-        return f"{name} {about[first]}" if first in about and not has_content else line
-
-    return [apart(line) for line in lines]
+    return not_joined_by_chance(_by_bsdtar(image, place))
 
 
 def _layout(folder: Path, place: Path) -> Lines:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 import tarfile
 from collections.abc import Callable, Iterable
@@ -110,8 +111,22 @@ def is_no_symlink(node: Node) -> bool:
 
 
 def is_file_with_content(node: Node) -> bool:
-    """What bsdtar joins of an ISO image."""
+    """What bsdtar joins of an ISO image for sure."""
     return node.kind == FILE and node.size > 0
+
+
+def not_joined_by_chance(lines: list[str]) -> list[str]:
+    """What bsdtar reads of an ISO image: names of what has no content it joins only where it happens to come to one
+    after the other."""
+    found = (re.fullmatch(r"(.*?) ([dflcbp] [0-7]{4} .*)", line, re.DOTALL) for line in lines)
+    about = {one[1]: one[2] for one in found if one}
+
+    def alone(line: str) -> str:
+        name, _, first = line.partition(" = ")
+        has_content = re.fullmatch(r"f .* [1-9]\d* [0-9a-f]+", about.get(first, ""))
+        return f"{name} {about[first]}" if first in about and not has_content else line
+
+    return [alone(line) for line in lines]
 
 
 def without(lines: Iterable[str], *changes: Callable[[str], str]) -> list[str]:
