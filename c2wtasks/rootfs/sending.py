@@ -181,7 +181,8 @@ class _Hashed:
 
     def write(self, content: bytes | bytearray) -> None:
         self.file.write(content)
-        self.moved(len(content))
+        if content:
+            self.moved(len(content))
 
     def copy(self, source: int, offset: int, length: int) -> None:
         self.file.copy(source, offset, length)
@@ -189,7 +190,7 @@ class _Hashed:
 
     def zeros(self, length: int) -> None:
         self.file.zeros(length)
-        self.written += length  # a hole at the end is not there before more is written
+        self.written += length  # a hole is not there, to be read, before something is written after it
 
     def finish(self) -> None:
         self.moved(0, at_least=0)

@@ -56,8 +56,14 @@ class Disk:
         self.published: list[str] = []
 
     def unsafe_below(self, top: str) -> list[str]:
-        # files of a root are written by name alone, and only a sync of all covers them
-        return sorted(path for path in self.content if "/" not in path or path == top or path.startswith(f"{top}/"))
+        # Files of a root are written by name alone, and only a sync of all covers them. They may lie in any folder
+        # that is to be published; what else is given a name has nothing to do with them.
+        in_roots = os.path.basename(top) == ".new"
+        return sorted(
+            path
+            for path in self.content
+            if path == top or path.startswith(f"{top}/") or (in_roots and "/" not in path)
+        )
 
     def write(self, path: str) -> None:
         ours = path.startswith(str(self.folder)) or "/" not in path

@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from c2wtasks.errors import OutputError
@@ -53,6 +53,7 @@ def made(recipe: list[tuple[str, int]]) -> tuple[list[Piece], bytes]:
 
 @settings(max_examples=25, deadline=None)
 @given(recipe=PIECES)
+@example(recipe=[("zeros", sending._HASHED_AT_ONCE), ("extent", copying.SMALL + 1)])
 def test_the_file_and_its_digest(source: str, recipe: list[tuple[str, int]]) -> None:
     pieces, says = made(recipe)
 
