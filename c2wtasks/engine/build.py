@@ -66,9 +66,9 @@ def _build(command: Any, hooks: Hooks, options: dict[str, Any]) -> int:
     control = _control(command, hooks, options)
     PythonAction.pm_pdb = options["pdb"]
     with interrupt.stoppable(), alone(command, hooks) as held, _output(options["outfile"]) as stream:
-        with _own_streams(), _executor(options["num_process"], held) as executor:
+        with _own_streams(), _executor(options["num_process"]) as executor:
             adopt(command.dep_manager, control.tasks, hooks.proven())
-            foresee = partial(_foresee, command, hooks, control, options)
+            foresee = partial(_foresee, command, hooks, control, options, executor)
             runner = _runner(command, stream, options, executor=executor, foresee=foresee, publish=hooks.publish)
             runner.run_all(control.task_dispatcher())
         with interrupt.shielded():
@@ -98,7 +98,6 @@ def alone(command: Any, hooks: Hooks) -> Iterator[Held]:
 
     with locks.locked(f"{command.dep_manager.backend.name}.lock", announce) as held:
         if held.died:
-            executors.forget(held.died)
             hooks.recover()
             held.recovered()
         yield held
@@ -126,8 +125,8 @@ def _control(command: Any, hooks: Hooks, options: dict[str, Any]) -> Any:
 
 
 @contextmanager
-def _executor(workers: int, held: Held) -> Iterator[Executor]:
-    executor = executors.Workers(workers, held.descriptor) if workers > 1 else executors.InProcess()
+def _executor(workers: int) -> Iterator[Executor]:
+    executor = executors.Workers(workers) if workers > 1 else executors.InProcess()
     try:
         yield executor
     finally:
@@ -161,7 +160,7 @@ def _runner(command: Any, stream: TextIO, options: dict[str, Any], **more: Any) 
     return Runner(*arguments, **more)
 
 
-def _foresee(command: Any, hooks: Hooks, control: TaskControl, options: dict[str, Any]) -> None:
+def _foresee(command: Any, hooks: Hooks, control: TaskControl, options: dict[str, Any], executor: Executor) -> None:
     from c2wtasks.engine.stale import in_order, surely_stale  # only ever needed where there is much to do
 
     # Of a user's own tasks nothing is asked out of turn: their checks may need what tasks before them make.
@@ -169,6 +168,7 @@ def _foresee(command: Any, hooks: Hooks, control: TaskControl, options: dict[str
     if not options["always"]:
         names = surely_stale(command.dep_manager, control, names)
     _tell(lambda: hooks.foresee(frozenset(names)))
+    executor.prepare(sum(heavy(control.tasks[name]) or 0 for name in names))
 
 
 def _tell(lines_of: Callable[[], Iterable[str]]) -> bool:

@@ -44,21 +44,21 @@ def guard(task: Any, executor: Executor) -> None:
     doit's own PythonAction would make a traceback of it and drop the exception. The actions of a task whose `meta`
     says that they are heavy are run by `executor`.
     """
-    size = heavy(task)
+    is_heavy = heavy(task) is not None
     for action in task.actions:
         if isinstance(action, PythonAction):
             function = action.py_callable
-            if size is not None:
-                function = _handed_over(function, executor, task, size)
+            if is_heavy:
+                function = _handed_over(function, executor, task)
             action.py_callable = _guarded(function)
 
 
-def _handed_over(function: Callable[..., Any], executor: Executor, task: Any, size: int) -> Callable[..., Any]:
+def _handed_over(function: Callable[..., Any], executor: Executor, task: Any) -> Callable[..., Any]:
     label = task.title() if task.custom_title else task.name.partition(":")[0]
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        return executor.run(label, size, function, args, kwargs)
+        return executor.run(label, function, args, kwargs)
 
     return call
 

@@ -173,7 +173,6 @@ class Soak:
         found += (bundles / ".parts").glob("*/*/rootfs")
         found += [path for name in ("locks", "unfinished") for path in (cache / "layers" / name).iterdir()]
         found += self.folder.glob(".doit.db.*")
-        found += [path for pid in self.pids for path in Path("/dev/shm").glob(f"sem.loky-{pid}-*")]
         return sorted(map(str, found))
 
 

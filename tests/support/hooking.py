@@ -6,17 +6,10 @@ import os
 from pathlib import Path
 
 WORKERS_AT_ONCE = """
-import time
 import c2wtasks.engine.executor as _executor
-_executor.worthwhile = lambda size, busy: True
-_take = _executor.Workers._take
-def _wait_and_take(self):
-    while (slot := _take(self)) is None:
-        time.sleep(0.01)
-    return slot
-_executor.Workers._take = _wait_and_take
+_executor.worthwhile = lambda size: True
 """
-"""Even the smallest task goes to a worker process, and waits for that to come up."""
+"""Even the smallest task goes to a worker process."""
 
 SHORT_WAITS = """
 import c2wtasks.registry.limits as _limits

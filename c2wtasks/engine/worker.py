@@ -1,0 +1,112 @@
+"""A worker: a process that was forked from the run's, and runs what it is told to, one call after another."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import socket
+import threading
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
+
+from c2wtasks import files, locks
+
+_PR_SET_PDEATHSIG = 1
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Worker:
+    """The process, seen from the run. Made in the main thread, while there is no other."""
+
+    def __init__(self) -> None:
+        self._socket, theirs = socket.socketpair()
+        parent = os.getpid()
+        # It keeps these blocked: a terminal sends them to all, and the run sees to its workers.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            self.pid = os.fork()
+            if self.pid == 0:
+                _serve(theirs, parent)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        theirs.close()
+        self._stream = self._socket.makefile("rwb")
+        self._status: int | None = None
+        self._waiting = threading.Lock()
+
+    def ask(
+        self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> tuple[BaseException | None, Any] | None:
+        """What the function raises there, or what it returns; None where the worker has gone without an answer."""
+        call = pickle.dumps((function, args, kwargs))
+        try:
+            self._stream.write(call)
+            self._stream.flush()
+            error, result, trace = pickle.load(self._stream)
+        except (EOFError, OSError):
+            return None
+        if error is not None:
+            error.__cause__ = _Trace(trace)
+        return error, result
+
+    def cause(self) -> str:
+        """Why it is gone."""
+        code = os.waitstatus_to_exitcode(self._end())
+        if code >= 0:
+            return f"ended unexpectedly (exit status {code})"
+        why = ", perhaps by the kernel for want of memory" if -code == signal.SIGKILL else ""
+        return f"was killed (signal {-code}){why}"
+
+    def kill(self) -> None:
+        with self._waiting:
+            if self._status is None:
+                os.kill(self.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)  # to close it is not enough: other workers have inherited it
+        self._end()
+
+    def _end(self) -> int:
+        """Waits for its end, and gives its wait status."""
+        with self._waiting:
+            if self._status is None:
+                self._status = os.waitpid(self.pid, 0)[1]
+            return self._status
+
+
+class _Trace(Exception):
+    """The traceback that an error had in its worker, as text: the cause of the error here."""
+
+    def __str__(self) -> str:
+        return f"\n\n{self.args[0]}"
+
+
+def _serve(calls: socket.socket, parent: int) -> NoReturn:
+    """What a worker does until the run ends, or is gone."""
+    status = 1
+    try:
+        files.libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() == parent:  # else it has died before we could ask to die with it
+            locks.act_for(parent)
+            stream = calls.makefile("rwb")
+            while True:
+                function, args, kwargs = pickle.load(stream)
+                stream.write(_answer(function, args, kwargs))
+                stream.flush()
+    except (EOFError, OSError):
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _answer(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
+    try:
+        return pickle.dumps((None, function(*args, **kwargs), ""))
+    except BaseException as error:
+        trace = "".join(traceback.format_exception(error))
+        try:
+            return pickle.dumps((error, None, trace))
+        except Exception:  # it holds something that cannot pass
+            return pickle.dumps((RuntimeError(str(error)), None, trace))
