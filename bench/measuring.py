@@ -5,6 +5,7 @@ Nothing is deleted before all is timed, since file systems create files more slo
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import statistics
@@ -60,6 +61,7 @@ def run(commands: Commands, folder: Path, *, at_once: int = 1) -> Reading:
 
 def child(function: Callable[[], object]) -> tuple[float, float]:
     """Wall seconds and peak memory in MB of a call, in a process of its own."""
+    gc.freeze()  # what was made for measuring is not to be walked through meanwhile
     os.sync()
     begun = time.perf_counter()
     pid = os.fork()
