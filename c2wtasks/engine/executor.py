@@ -69,8 +69,7 @@ class Workers:
 
     Each worker has a socket for itself, so that one which is killed fails its own step and no other; what would have
     been its next steps then run in this process. Workers are forked while this process has one thread, when nothing
-    can be held that they would wait for. That takes a twentieth of the time of starting interpreters, which are two
-    more at that in a pool: of the first build of five images, a tenth.
+    can be held that they would wait for: that takes a twentieth of the time of starting an interpreter.
 
     They inherit all descriptors, that of the lock of the run, too: nobody else begins before the last of them is
     gone.

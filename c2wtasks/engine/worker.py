@@ -6,6 +6,7 @@ import os
 import pickle
 import signal
 import socket
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,8 @@ class Worker:
     def __init__(self) -> None:
         self._socket, theirs = socket.socketpair()
         parent = os.getpid()
+        sys.stdout.flush()  # what waits there would be printed by the worker, too, if that prints
+        sys.stderr.flush()
         # It keeps these blocked: a terminal sends them to all, and the run sees to its workers.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
