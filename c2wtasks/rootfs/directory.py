@@ -87,7 +87,7 @@ class _Writer:
 
     def where(self, tree: TreeFile) -> str:
         """The path of the node at work, for messages."""
-        return node_path(tree.nodes, self.at).decode("utf-8", "backslashreplace") or "/"
+        return shown_path(tree.nodes, self.at)
 
     def tree(self, tree: TreeFile, folder: str) -> None:
         nodes = tree.nodes
@@ -310,6 +310,11 @@ def node_path(nodes: list[Node], index: int) -> bytes:
         parts.append(nodes[index].name)
         index = nodes[index].parent
     return b"/".join(reversed(parts))
+
+
+def shown_path(nodes: list[Node], index: int) -> str:
+    """The path of a node, for messages."""
+    return node_path(nodes, index).decode("utf-8", "backslashreplace") or "/"
 
 
 def _allow_descriptors(nodes: list[Node]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from c2wtasks.errors import OutputError
-from c2wtasks.rootfs.imagefile import shown_path
+from c2wtasks.rootfs.directory import shown_path
 from c2wtasks.tree.model import DIRECTORY, SYMLINK
 from c2wtasks.tree.treefile import Node
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.rootfs.copying import OpenTars, Tars
-from c2wtasks.rootfs.directory import node_path
+from c2wtasks.rootfs.directory import shown_path
 from c2wtasks.tree.treefile import ROOT, Node
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
@@ -44,8 +44,3 @@ def image_file(path: str, length: int, nodes: list[Node], tars: Tars) -> Iterato
         made.layers.close()
         if made.descriptor >= 0:
             os.close(made.descriptor)
-
-
-def shown_path(nodes: list[Node], index: int) -> str:
-    """The path of a name, for messages."""
-    return node_path(nodes, index).decode("utf-8", "backslashreplace") or "/"

@@ -16,7 +16,7 @@ from c2wtasks.oci.digest import Digest
 from c2wtasks.rootfs import copying
 from c2wtasks.rootfs.compressing import Compressor
 from c2wtasks.rootfs.copying import OpenTars, Tars
-from c2wtasks.rootfs.directory import node_path
+from c2wtasks.rootfs.directory import shown_path
 from c2wtasks.rootfs.pieces import Extent, Piece, Zeros, size
 from c2wtasks.tree.treefile import TreeFile
 
@@ -114,7 +114,7 @@ class _Sender:
 
     def where(self, tree: TreeFile) -> str:
         """The path of the file at work, for messages."""
-        return node_path(tree.nodes, self.at).decode("utf-8", "backslashreplace") or "/"
+        return shown_path(tree.nodes, self.at)
 
     def send(self, pieces: Iterable[Piece], sink: _Sink) -> None:
         buffer = bytearray()
