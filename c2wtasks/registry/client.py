@@ -3,6 +3,7 @@ where that may help."""
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import threading
@@ -287,3 +288,7 @@ def _skip(body: Body, count: int) -> None:
 def client(access: Access) -> Client:
     """This process's client for registries that are reached like this."""
     return Client(access, limits.DEFAULT)
+
+
+# A process that is forked has others' connections, and must not go on with them.
+os.register_at_fork(after_in_child=client.cache_clear)

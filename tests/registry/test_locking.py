@@ -274,7 +274,6 @@ def test_wrong_command_lines(catalog: Catalog) -> None:
 
 
 def test_workers_pull_too(catalog: Catalog, tmp_path: Path) -> None:
-
     env = hooked(tmp_path / "hooks", WORKERS_AT_ONCE)
     done = catalog.doit("-n", "2", **env)
     assert done.exit == 0, done.stderr
