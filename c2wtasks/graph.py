@@ -52,6 +52,7 @@ class Graph:
     broken: list[tuple[Bundle, SourceError]] = field(default_factory=list)
     layers: dict[str, list[Layer]] = field(default_factory=dict)
     _by_task: dict[str, Work] = field(default_factory=dict)
+    _by_size: list[Work] = field(default_factory=list)
     lock: LockFile = field(default_factory=lambda: LockFile(LOCK, {}))
 
     @classmethod
@@ -287,9 +288,12 @@ class Graph:
             "clean": True,
         }
 
-    def _with_rootfs(self) -> Iterator[Work]:
+    def _with_rootfs(self) -> list[Work]:
         """The largest first, so that none of them is left alone in the end while the other workers are idle."""
-        return iter(sorted((work for work in self.works if work.has_rootfs), key=lambda work: -work.blobs_size))
+        if not self._by_size:
+            rooted = (work for work in self.works if work.has_rootfs)
+            self._by_size.extend(sorted(rooted, key=lambda work: -work.blobs_size))
+        return self._by_size
 
     # What the engine asks.
 

@@ -223,18 +223,16 @@ class _Audit:
         has not been published yet, and perhaps cannot be.)"""
         path = self.places.tree
         try:
-            with open_quietly(path) as stream:
-                text = stream.readall()
-            if fingerprint.of_bytes(text) != facts.tree and os.path.exists(self.places.standing_tree):
-                with open_quietly(self.places.standing_tree) as stream:
-                    text = stream.readall()
+            text, found = _fingerprinted(path)
+            if found != facts.tree and os.path.exists(self.places.standing_tree):
+                text, found = _fingerprinted(self.places.standing_tree)
         except FileNotFoundError:
             self.result.findings.append(missing(path, "recorded tree"))
             return None
         except OSError as error:
             self.find(path, "recorded tree", shown(facts.tree), os_reason(error))
             return None
-        if (found := fingerprint.of_bytes(text)) != facts.tree:
+        if found != facts.tree:
             self.find(path, "recorded tree", shown(facts.tree), found)
             return None
         try:
@@ -242,6 +240,13 @@ class _Audit:
         except ValueError as error:
             self.find(path, "recorded tree", "one of this version", shown(str(error)))
             return None
+
+
+def _fingerprinted(path: str) -> tuple[bytes, str]:
+    """Raises OSError."""
+    with open_quietly(path) as stream:
+        content = stream.readall()
+    return content, fingerprint.of_bytes(content)
 
 
 def _extra(folder: str, wanted: set[str]) -> list[str]:

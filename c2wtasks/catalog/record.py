@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -10,6 +10,8 @@ from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.catalog.places import COPIES, IN_9P, ROOTFS
 from c2wtasks.rootfs.builder import Builder
 from c2wtasks.sources.model import Image
+
+T = TypeVar("T")
 
 OUTPUT_VERSION = 2
 """Raised when the same inputs give other outputs than before, so that all is made again."""
@@ -132,17 +134,17 @@ def decode(text: bytes) -> Record | None:
 
 def read_rootfs(path: str) -> RootfsFacts | None:
     """What a rootfs.json says; None where it cannot be read."""
-    try:
-        with open(path, "rb") as stream:
-            return _ROOTFS_FACTS.decode(stream.read())
-    except (OSError, ValueError):
-        return None
+    return _read(path, _ROOTFS_FACTS)
 
 
 def read_form(path: str) -> FormFacts | None:
     """What a form-NAME.json says; None where it cannot be read."""
+    return _read(path, _FORM_FACTS)
+
+
+def _read(path: str, decoder: msgspec.json.Decoder[T]) -> T | None:
     try:
         with open(path, "rb") as stream:
-            return _FORM_FACTS.decode(stream.read())
+            return decoder.decode(stream.read())
     except (OSError, ValueError):
         return None

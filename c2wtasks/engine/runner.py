@@ -101,13 +101,11 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
         self.executed = 0
         self.stopped: Stopped | None = None
         self._running: dict[str, Any] = {}
-        self._nodes: Mapping[str, Any] = {}
         self._dispatcher: Any = None
 
     def run_tasks(self, task_dispatcher: Any) -> None:
         watch_targets(self.dep_manager, task_dispatcher.targets)
         self._dispatcher = task_dispatcher
-        self._nodes = task_dispatcher.nodes
         try:
             super().run_tasks(task_dispatcher)
             self._publish_staged()
@@ -126,7 +124,7 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
     def select_task(self, node: Any, tasks_dict: Any) -> bool:
         if not self._staged.keys().isdisjoint(node.task.task_dep):
             self._publish_staged()
-            node.bad_deps = [self._nodes[name] for name in node.task.task_dep if name in self.failed]
+            node.bad_deps = [self._dispatcher.nodes[name] for name in node.task.task_dep if name in self.failed]
         if not super().select_task(node, tasks_dict):
             return False
         # doit does not look at the dependencies of a task that it runs for a missing target

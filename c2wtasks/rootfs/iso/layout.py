@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from c2wtasks.errors import OutputError
-from c2wtasks.rootfs.directory import node_path
+from c2wtasks.rootfs.directory import shown_path
 from c2wtasks.rootfs.iso import names, records, rockridge
 from c2wtasks.rootfs.iso.records import BLOCK, DIRECTORY_FLAG, MORE_EXTENTS_FLAG, blocks, record
 from c2wtasks.tree.model import BLOCK as BLOCK_DEVICE
@@ -61,8 +61,7 @@ def _check(nodes: list[Node]) -> None:
             reason = f"Linux takes the device 0,{node.device[1]} in an ISO 9660 image for another one"
         else:
             continue
-        path = node_path(nodes, index).decode("utf-8", "backslashreplace")
-        raise OutputError(f"{path}: {reason}", hint=_OTHER_FORM)
+        raise OutputError(f"{shown_path(nodes, index)}: {reason}", hint=_OTHER_FORM)
 
 
 def _contents(nodes: list[Node]) -> tuple[Sequence[int], int]:
