@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import yaml
 from c2wtasks.tree import treefile
 from tests.forms.reading import assert_holds
 from tests.reference import test_reference as reference
+from tests.support.images import unpack
 from tests.support.running import run_doit
 
 PROJECT = Path(__file__).parents[2]
@@ -62,8 +62,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[
 def references(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
     folder = tmp_path_factory.mktemp("references")
     for case, _ in reference.GOOD:
-        with tarfile.open(reference.CASES / case / "image.tar") as archive:
-            archive.extractall(folder / "images" / case, filter="fully_trusted")
+        unpack(reference.CASES / case / "image.tar", folder / "images" / case)
     return folder, build(folder, {case: reference._image_entry(case, which) for case, which in reference.GOOD})
 
 

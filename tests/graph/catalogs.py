@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ def small_catalog(folder: Path) -> dict[str, Any]:
         "other": {"source": "oci:other"},
     }
     write_catalog(folder, images)
+    time.sleep(0.03)  # so that a memo is kept at once: of files that have just changed, none is
     return images
 
 

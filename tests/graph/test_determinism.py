@@ -8,13 +8,13 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.graph.catalogs import DODO
+from tests.support.images import unpack
 from tests.support.running import environment
 
 PROJECT = DODO.parent
@@ -64,8 +64,7 @@ def example_catalog(folder: Path, *, backwards: bool) -> None:
 def reference_catalog(folder: Path, *, backwards: bool) -> None:
     images: dict[str, Any] = {}
     for case in sorted(CASES.iterdir(), reverse=backwards):
-        with tarfile.open(case / "image.tar") as tar:
-            tar.extractall(folder / "images" / case.name, filter="fully_trusted")
+        unpack(case / "image.tar", folder / "images" / case.name)
         transport = "oci" if (folder / "images" / case.name / "index.json").exists() else "docker-archive"
         platform = json.loads((case / "expected.json").read_text())["platform"]
         images[case.name] = {"source": f"{transport}:images/{case.name}", "platforms": [platform]}

@@ -20,6 +20,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.images import unpack
+
 CASES = Path(__file__).parent / "cases"
 DODO = Path(__file__).parents[2] / "dodo.py"
 PROFILES = {"seed": "v0.3", "now": "v0.8"}
@@ -90,8 +92,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     """All cases, for both profiles, as one catalog."""
     folder = tmp_path_factory.mktemp("reference")
     for case in _cases():
-        with tarfile.open(CASES / case / "image.tar") as tar:
-            tar.extractall(folder / "images" / case, filter="fully_trusted")
+        unpack(CASES / case / "image.tar", folder / "images" / case)
     images = {f"{case}.{which}": _image_entry(case, which) for case, which in _pairs()}
     (folder / "bundle.yaml").write_text(json.dumps({"images": images}))  # JSON is YAML too
     shutil.copy(DODO, folder / "dodo.py")

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tarfile
 from pathlib import Path
 
 import pytest
+
+from tests.support.images import unpack
 
 CASES = Path(__file__).parent.parent / "reference" / "cases"
 NAMES = sorted(path.name for path in CASES.iterdir())
 
 
 def unpacked(case: str, folder: Path) -> Path:
-    with tarfile.open(CASES / case / "image.tar") as archive:
-        archive.extractall(folder, filter="data")
-    return folder
+    return unpack(CASES / case / "image.tar", folder)
 
 
 def test_all_cases_are_here():

@@ -56,6 +56,7 @@ __all__ = [
     "platform_fields",
     "tar",
     "to_json",
+    "unpack",
 ]
 
 Json = dict[str, Any]
@@ -249,6 +250,14 @@ class DockerSave:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         return name
+
+
+def unpack(archive: Path, folder: Path) -> Path:
+    """Writes what a tar of ours holds into `folder`, as it is. (`extractall(filter=)` came with Python 3.11.4.)"""
+    with tarfile.open(archive) as members:
+        members.extraction_filter = lambda member, _: member
+        members.extractall(folder)
+    return folder
 
 
 def pack(folder: Path, archive: Path, *, prefix: str = "", format: int = tarfile.PAX_FORMAT) -> Path:
