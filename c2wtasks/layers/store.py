@@ -33,7 +33,7 @@ import xxhash
 from c2wtasks import files, locks
 from c2wtasks.errors import LayerError, OutputError, SourceError, os_reason
 from c2wtasks.layers import indexfile
-from c2wtasks.layers.decompress import CorruptStream, plain_chunks
+from c2wtasks.layers.decompress import CorruptStream, LargeWindow, plain_chunks
 from c2wtasks.layers.entry import Entry
 from c2wtasks.layers.tarindex import ArchiveError, read_entries
 from c2wtasks.oci.digest import Digest
@@ -403,14 +403,14 @@ def _copy_checked(layer: Layer, out: BinaryIO | None, root: str) -> Receipt:
     """
     algorithm = layer.digest.algorithm if layer.digest else "sha256"
     blob = _BlobReader(layer, algorithm)
-    corrupt: CorruptStream | None = None
+    unreadable: CorruptStream | LargeWindow | None = None
     with closing(blob):
         with closing(_Sink(out, layer.diff_id)) as sink:
             try:
                 for piece in plain_chunks(blob):
                     sink.put(piece)
-            except CorruptStream as error:
-                corrupt = error
+            except (CorruptStream, LargeWindow) as error:
+                unreadable = error
         while blob.read(1 << 20):  # the digest tells best what is wrong, and covers what nobody asked for
             pass
     if blob.missing:
@@ -418,8 +418,11 @@ def _copy_checked(layer: Layer, out: BinaryIO | None, root: str) -> Receipt:
     found = Digest(algorithm, blob.hash.hexdigest())
     if layer.digest is not None and found != layer.digest:
         raise damaged(layer, f"its digest is {found}, not {layer.digest}")
-    if corrupt is not None:
-        raise built_wrong(layer, str(corrupt)) from corrupt
+    if isinstance(unreadable, LargeWindow):
+        hint = "build the image again with a smaller one, as zstd has it without --long and --ultra"
+        raise LayerError(f"layer {layer.short}: {unreadable}", hint=hint) from unreadable
+    if unreadable is not None:
+        raise built_wrong(layer, str(unreadable)) from unreadable
     if sink.full is not None:
         need = f"{os_reason(sink.full)} (its tar takes {sink.size} bytes)"
         raise OutputError(f"{root}: layer {layer.short} cannot be stored: {need}") from sink.full

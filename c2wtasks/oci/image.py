@@ -39,7 +39,6 @@ _DOCKER_LAYERS = (
     _DOCKER_FOREIGN,
     f"{_DOCKER_FOREIGN}.gzip",
 )
-_FOREIGN = (f"{_OCI_LAYER_PREFIX}nondistributable.", "application/vnd.docker.image.rootfs.foreign.")
 _TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d?):(\d\d):(\d\d)(?:[.,](\d+))?(?:Z|([+-])(\d\d):(\d\d))", re.ASCII)
 
 
@@ -201,7 +200,8 @@ def _read_platform(value: Any, key: str) -> Platform | None:
 def _time(value: Any, key: str) -> int:
     """RFC 3339 as Go reads it, as nanoseconds since 1970.
 
-    So one digit is an hour and a comma a point, but t and z, a 24th hour and leap seconds are refused.
+    So one digit is an hour, a comma a point and any four digits a zone (Go up to 1.19; later ones stop at 24:60), but
+    t and z, a 24th hour and leap seconds are refused.
     """
     text = as_string(value, key)
     match = _TIME.fullmatch(text)
@@ -212,13 +212,10 @@ def _time(value: Any, key: str) -> int:
         year, month, day, hour, minute, second = map(int, calendar)
         shift = 0 if year else 400  # Python's calendar has no year 0; all repeats after 400
         moment = datetime(year + shift, month, day, hour, minute, second, tzinfo=UTC)
-        hours, minutes = int(off_hour or 0), int(off_minute or 0)
-        if hours > 24 or minutes > 60:
-            raise ValueError
     except ValueError:
         raise ValueError(f"{key}: {text!r} is not a time (RFC 3339)") from None
     since_1970 = moment - datetime(1970 + shift, 1, 1, tzinfo=UTC)
-    east = (hours * 60 + minutes) * (-60 if sign == "-" else 60)
+    east = (int(off_hour or 0) * 60 + int(off_minute or 0)) * (-60 if sign == "-" else 60)
     seconds = since_1970.days * 86_400 + since_1970.seconds - east
     return seconds * 10**9 + int((fraction or "0")[:9].ljust(9, "0"))
 
@@ -229,11 +226,10 @@ def is_layer_type(media_type: str) -> bool:
 
 
 def layer_problem(media_type: str) -> str | None:
-    """Why a layer of this media type cannot be used; None where it can."""
+    """Why a layer of this media type cannot be used; None where it can. That it is nondistributable says who may pass
+    it on, and not that it is absent."""
     if not is_layer_type(media_type):
         return f"has a media type that is not a layer's ({media_type or 'none'})"
     if "+encrypted" in media_type:
         return f"is encrypted ({media_type}), which is not supported; decrypt the image first"
-    if media_type.startswith(_FOREIGN):
-        return f"is a foreign layer ({media_type}), whose content is not part of the image"
     return None

@@ -116,8 +116,11 @@ class ContentImages:
         name = f"{self._source.path}: {what} {descriptor.digest.short}"
         place = self._source.place(descriptor)
         if place is None:
-            remote = " (remote reference)" if descriptor.urls else ""
-            raise SourceError(f"{name} is not in the layout{remote}", hint="copy the image again, with all its blobs")
+            if descriptor.urls:
+                where = f"fetch {descriptor.urls[0]} and put it beside the image's other blobs"
+                hint = f"{where}, as {descriptor.digest.algorithm}/{descriptor.digest.hex}"
+                raise SourceError(f"{name} is not in the layout (remote reference)", hint=hint)
+            raise SourceError(f"{name} is not in the layout", hint="copy the image again, with all its blobs")
         _check_size(name, place.size, descriptor)
         return place
 

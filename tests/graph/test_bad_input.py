@@ -38,12 +38,11 @@ from tests.graph.broken import (
 )
 from tests.graph.catalogs import write_catalog
 from tests.support.headers import GNU, file, folder, hardlink, header, pax, symlink
-from tests.support.images import DOCKER, OCI, Fifo, Layer, Layout, Symlink, compress, digest_of
+from tests.support.images import OCI, Fifo, Layer, Layout, Symlink, compress, digest_of
 from tests.support.running import Result, environment, executed, run_doit
 
 MANIFEST = f"{OCI}.manifest.v1+json"
 SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+prettyjws"
-FOREIGN = f"{DOCKER}.image.rootfs.foreign.diff.tar.gzip"
 ENCRYPTED = f"{OCI}.layer.v1.tar+gzip+encrypted"
 BYTES = bytes(range(256)) * 8
 ANSI = "\x1b[31m\n"
@@ -122,10 +121,10 @@ ROWS = [
     Row("artifact", "a config of something else than an image", layout(config_type="application/vnd.oci.empty.v1+json"), "artifact holds no container image: manifest {manifest} has a config of type application/vnd.oci.empty.v1+json"),
     Row("few-diff-ids", "fewer diffIDs than layers", layout(lambda _: None, BASE, {"x": "y"}, config={"rootfs": {"type": "layers", "diff_ids": [digest_of(b"")]}}), "few-diff-ids: manifest {manifest} has 2 layers, its config has diffIDs of 1; the image is damaged; build or copy it again"),
     Row("bad-diff-id", "a diffID that is none", layout(config={"rootfs": {"type": "layers", "diff_ids": ["x"]}}), "bad-diff-id: config {config}: rootfs.diff_ids[0]: 'x' is not a digest (algorithm:hex)"),
-    Row("foreign", "a foreign layer", layout(lambda _: None, Layer(b"x", "gzip", FOREIGN), docker=True), f"foreign: layer {{layer}} is a foreign layer ({FOREIGN}), whose content is not part of the image"),
     Row("encrypted", "an encrypted layer", layout(lambda _: None, Layer(b"x", "gzip", ENCRYPTED)), f"encrypted: layer {{layer}} is encrypted ({ENCRYPTED}), which is not supported; decrypt the image first"),
     Row("no-layer", "a layer's blob is missing", layout(lambda made: made.layer.unlink()), f"no-layer: layer {{layer}} is not in the layout; {COPY_ALL}"),
     Row("layer-cut", "a layer's blob is cut off", layout(lambda made: os.truncate(made.layer, 5), Blob(b"", raw=b"0123456789")), f"layer-cut: layer {{layer}} is 5 bytes, its descriptor says 10; the blob is damaged; {COPY}"),
+    Row("window", "a zstd window beyond what is read", layout(lambda _: None, Blob(b"", raw=bytes.fromhex("28b52ffd 00 a0 010000"))), "layer {layer}: its zstd data has a window of 1073741824 bytes, and 536870912 are read at most; build the image again with a smaller one, as zstd has it without --long and --ultra"),
     Row("layer-fifo", "a layer's blob is a FIFO", layout(lambda made: replace(made.layer, os.mkfifo)), "layer-fifo/blobs/sha256/{hex} is a FIFO, not a regular file"),
     # -- archives
     Row("absent.tar", "no such file", nothing, "absent.tar does not exist"),

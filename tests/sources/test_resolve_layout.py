@@ -14,7 +14,7 @@ from c2wtasks.sources import archive as archive_module
 from c2wtasks.sources import reading
 from c2wtasks.sources.documents import Documents
 from c2wtasks.sources.resolve import Resolver
-from tests.support.images import OCI, Layer, Layout, pack
+from tests.support.images import DOCKER, OCI, Layer, Layout, pack, tar
 
 TREE = {"etc/": None, "etc/motd": "hi\n"}
 
@@ -49,6 +49,22 @@ def test_image(tmp_path, packed, algorithm, image):
     blobs = [str(layout.blob(manifest["digest"])), str(layout.blob(str(found.config_digest)))]
     names = [f"{folder}/oci-layout", f"{folder}/index.json", *blobs]
     assert list(found.files) == ([f"{folder}.tar"] if packed else names)
+
+
+@pytest.mark.parametrize(
+    ("media_type", "docker"),
+    [
+        (f"{OCI}.layer.nondistributable.v1.tar", False),
+        (f"{OCI}.layer.nondistributable.v1.tar+gzip", False),
+        (f"{OCI}.layer.nondistributable.v1.tar+zstd", False),
+        (f"{DOCKER}.image.rootfs.foreign.diff.tar", True),
+        (f"{DOCKER}.image.rootfs.foreign.diff.tar.gzip", True),
+    ],
+)
+def test_a_nondistributable_layer_that_is_there(layout, image, media_type, docker):
+    compression = {"gzip": "gzip", "zstd": "zstd"}.get(media_type[-4:], "none")
+    layout.image(TREE, Layer(tar({"x": "y"}), compression, media_type), docker=docker)
+    assert [layer.place.size for layer in image(f"oci:{layout.folder}").layers][1] > 0
 
 
 def test_files_hold_all_that_was_asked(layout, image):
