@@ -12,21 +12,24 @@ from c2wtasks import files, fingerprint
 from c2wtasks.bundlefile.model import Bundle, Form
 from c2wtasks.catalog import publish, record
 from c2wtasks.catalog.record import FormFacts
-from c2wtasks.errors import OutputError, os_reason
+from c2wtasks.errors import OutputError, SourceError, os_reason
 from c2wtasks.rootfs.forms import MAKERS, Making, is_here
 from c2wtasks.steps import Work
 
 _MODE = 0o644
 
 
-def missing_tools(bundle: Bundle) -> list[str]:
-    """What the forms of a bundle need and is not here."""
+def missing_tools(bundle: Bundle) -> dict[str, SourceError]:
+    """Why forms of a bundle, by name, cannot be made: the tools that they need and that are not here."""
     makers = {form.name: MAKERS[form.kind] for form in bundle.file_forms}
-    return [
-        f"form {name} needs {maker.tool} (Debian's package {maker.package})"
+    return {
+        name: SourceError(
+            f"form {name} needs {maker.tool} (Debian's package {maker.package})",
+            hint="install it, or leave the form out",
+        )
         for name, maker in makers.items()
         if maker.tool and not is_here(maker.tool)
-    ]
+    }
 
 
 def inputs(work: Work, form: Form) -> dict[str, Any]:

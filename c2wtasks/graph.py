@@ -43,12 +43,15 @@ _PARTS = ("layer", "tree", "rootfs", "spec", "boot")  # the families of tasks th
 class Graph:
     """The bundles of one bundle.yaml, resolved: those whose source can be read as `works`, the others as `broken`.
 
-    `layers` maps a blob's key to the copies of it that the images name.
+    Of the `works`, those are `buildable` that lack no tool; the others are `lacking`, with why each form cannot be
+    made. `layers` maps a blob's key to the copies of it that the images of `buildable` bundles name.
     """
 
     file: BundleFile
     store: Store
     works: list[Work] = field(default_factory=list)
+    buildable: list[Work] = field(default_factory=list)
+    lacking: list[tuple[Work, dict[str, SourceError]]] = field(default_factory=list)
     broken: list[tuple[Bundle, SourceError]] = field(default_factory=list)
     layers: dict[str, list[Layer]] = field(default_factory=dict)
     _by_task: dict[str, Work] = field(default_factory=dict)
@@ -79,12 +82,11 @@ class Graph:
                 graph.broken.append((bundle, image))
                 continue
             work = Work(bundle, image, Places.of(file.output, bundle), graph.store, builder(), copied)
-            if missing := forming.missing_tools(bundle):
-                graph.broken.append(
-                    (bundle, SourceError("; ".join(missing), hint="install it, or leave the form out"))
-                )
-                continue
             graph.works.append(work)
+            if missing := forming.missing_tools(bundle):
+                graph.lacking.append((work, missing))
+                continue
+            graph.buildable.append(work)
             if work.has_rootfs:
                 for layer in image.layers:
                     copies = graph.layers.setdefault(layer.key, [])
@@ -183,6 +185,11 @@ class Graph:
             yield from (self._form_task(work, form) for form in work.bundle.file_forms)
             if folder := work.bundle.folder_form:
                 yield self._folder_task(work, folder)
+        for work, missing in self.lacking:
+            yield from (
+                _failing(f"{work.bundle}:{form}", error) | {"actions": [(_fail, [error])]}
+                for form, error in missing.items()
+            )
 
     def _folder_task(self, work: Work, form: Form) -> Task:
         return {
@@ -234,7 +241,7 @@ class Graph:
 
     def boot_tasks(self) -> Iterator[Task]:
         """`boot:<bundle>`: initconfig.json."""
-        for work in self.works:
+        for work in self.buildable:
             bundle = work.bundle
             yield {
                 "name": str(bundle),
@@ -253,7 +260,7 @@ class Graph:
 
     def bundle_tasks(self) -> Iterator[Task]:
         """`bundle:<name>@<platform>`: bundle.json, and the whole bundle published."""
-        for work in self.works:
+        for work in self.buildable:
             of_forms = [work.places.form_stamp(form.name) for form in work.bundle.file_forms]
             of_folder = [work.places.rootfs_stamp] if work.bundle.folder_form else []
             yield self._bundle_task(work.bundle, (stage, [work])) | {
@@ -264,10 +271,14 @@ class Graph:
                 "uptodate": [Inputs(output_version=OUTPUT_VERSION, **work.facts()), Published(work.places.published)],
             }
         for bundle, error in self.broken:
-            yield self._bundle_task(bundle, (_fail, [error])) | {
-                "doc": f"fails: {error}",
-                "uptodate": [Fails(str(error))],
-            }
+            yield self._bundle_task(bundle, (_fail, [error])) | _failing(str(bundle), error)
+        for work, missing in self.lacking:
+            error = next(iter(missing.values()))
+            yield (
+                self._bundle_task(work.bundle, (_fail, [error]))
+                | _failing(str(work.bundle), error)
+                | {"task_dep": [f"rootfs:{work.bundle}:{form}" for form in missing]}
+            )
 
     def _bundle_task(self, bundle: Bundle, action: object) -> Task:
         places = Places.of(self.file.output, bundle)
@@ -281,8 +292,11 @@ class Graph:
         """`catalog`: catalog.json. Every run also brings it up to date at its end, whatever failed."""
         return {
             "actions": [(self._write_catalog, [{}, frozenset(map(str, self.file.bundles))])],
-            "file_dep": [work.places.record for work in self.works],
-            "task_dep": [f"bundle:{bundle}" for bundle, _ in self.broken],
+            "file_dep": [work.places.record for work in self.buildable],
+            "task_dep": [
+                *(f"bundle:{bundle}" for bundle, _ in self.broken),
+                *(f"bundle:{work.bundle}" for work, _ in self.lacking),
+            ],
             "targets": [self._catalog],
             "uptodate": [Inputs(bundles=[str(bundle) for bundle in self.file.bundles])],
             "clean": True,
@@ -291,7 +305,7 @@ class Graph:
     def _with_rootfs(self) -> list[Work]:
         """The largest first, so that none of them is left alone in the end while the other workers are idle."""
         if not self._by_size:
-            rooted = (work for work in self.works if work.has_rootfs)
+            rooted = (work for work in self.buildable if work.has_rootfs)
             self._by_size.extend(sorted(rooted, key=lambda work: -work.blobs_size))
         return self._by_size
 
@@ -321,7 +335,7 @@ class Graph:
             receipt = self.store.receipt(copies[0].digest) if copies[0].digest else None
             if receipt is not None and receipt.diff_id in {str(copy.diff_id) for copy in copies}:
                 yield f"layer:{key}"
-        for work in self.works:
+        for work in self.buildable:
             if is_proven(work):
                 bundle = work.bundle
                 yield from (f"{family}:{bundle}" for family in ("tree", "spec", "boot", "bundle"))
@@ -330,7 +344,7 @@ class Graph:
     def publish(self, tasks: frozenset[str]) -> dict[str, UserError]:
         """Publishes what these `bundle:` tasks have made ready; gives the errors of those for which it cannot."""
         if not self._by_task:
-            self._by_task.update({f"bundle:{work.bundle}": work for work in self.works})
+            self._by_task.update({f"bundle:{work.bundle}": work for work in self.buildable})
         places = {task: self._by_task[task].places for task in sorted(tasks)}
         failed = publish.publish(list(places.values()), self.file.output)
         for task, place in places.items():
@@ -397,7 +411,7 @@ class Graph:
             return ()
         from c2wtasks import upkeep
 
-        return upkeep.keep_to_size(limit, self.file, self.works, self.store)
+        return upkeep.keep_to_size(limit, self.file, self.works, self.lock.entries, self.store)
 
     def _notes(self, built: frozenset[str]) -> Iterator[str]:
         """What an unprivileged builder left undone."""
@@ -436,6 +450,11 @@ def _store_layer(store: Store, copies: list[Layer]) -> None:
 
 def _titled(text: str) -> Callable[[Any], str]:
     return lambda _task: text
+
+
+def _failing(name: str, error: SourceError) -> Task:
+    """What a task has in common with others that cannot but fail."""
+    return {"name": name, "doc": f"fails: {error}", "uptodate": [Fails(str(error))]}
 
 
 def _fail(error: SourceError) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from c2wtasks.bundlefile.lock import Entries
 from c2wtasks.bundlefile.model import BundleFile
 from c2wtasks.catalog import record
 from c2wtasks.catalog.places import Places
@@ -29,18 +30,24 @@ class Decision:
 
 
 def decide(
-    file: BundleFile, works: Iterable[Work], present: Iterable[Item], max_size: int | None, now_ns: int
+    file: BundleFile,
+    works: Iterable[Work],
+    locked: Entries,
+    present: Iterable[Item],
+    max_size: int | None,
+    now_ns: int,
 ) -> Decision:
-    """What goes of what is `present` in the cache of `file`, where it may take `max_size` bytes."""
+    """What goes of what is `present` in the cache of `file`, where it may take `max_size` bytes; `locked` is what
+    bundle.lock says."""
     own_memo = Memo.of(file.cache).path
     shared = sweep.is_shared(present, own_memo, outside=not _is_inside(file.cache), now_ns=now_ns)
-    needed = _needed(file, works)
+    needed = _needed(file, works, locked)
     return Decision(
         sweep.plan(present, needed, shared=shared, own_memo=own_memo, now_ns=now_ns, max_size=max_size), shared
     )
 
 
-def keep_to_size(limit: int, file: BundleFile, works: Iterable[Work], store: Store) -> Iterator[str]:
+def keep_to_size(limit: int, file: BundleFile, works: Iterable[Work], locked: Entries, store: Store) -> Iterator[str]:
     """Makes a cache of more than `limit` bytes smaller, and gives lines: what was freed, if anything was, and what
     could not be removed.
 
@@ -52,7 +59,7 @@ def keep_to_size(limit: int, file: BundleFile, works: Iterable[Work], store: Sto
     present = list(sweep.items(file.cache))
     if sum(item.size for item in present) <= limit:
         return
-    planned = decide(file, works, present, limit, time.time_ns()).plan
+    planned = decide(file, works, locked, present, limit, time.time_ns()).plan
     freed, failed = sweep.remove(planned.removals)
     kept = planned.kept + sum(removal.item.size for removal in planned.removals if removal.item.path in failed)
     if freed:
@@ -86,14 +93,26 @@ def _is_inside(cache: str) -> bool:
     return os.path.commonpath([here, there]) == here
 
 
-def _needed(file: BundleFile, works: Iterable[Work]) -> Needed:
-    """What the images of all bundles have, and what the last good one of each was made from: a source that cannot be
-    read today may be there again tomorrow."""
+def _needed(file: BundleFile, works: Iterable[Work], locked: Entries) -> Needed:
+    """What the images of all bundles have, what bundle.lock says that they have, and what the last good one of each
+    was made from: a source that cannot be read today may be there again tomorrow."""
     known = {str(work.bundle): work for work in works}
     pairs = [needs(known.get(str(bundle)), Places.of(file.output, bundle)) for bundle in file.bundles]
     documents = [(work.image.manifest_digest, work.image.config_digest) for work in known.values()]
+    documents += [(entry.manifest, entry.config) for entry in locked.values()]
+    layers = [
+        layer
+        for bundle in file.bundles
+        if bundle.forms and (entry := locked.get(str(bundle))) is not None
+        for layer in entry.layers
+    ]
     return Needed(
-        frozenset(one for diff_ids, _ in pairs for one in diff_ids),
-        frozenset(one for _, digests in pairs for one in digests),
+        frozenset((*(one for diff_ids, _ in pairs for one in diff_ids), *(layer.diff_id for layer in layers))),
+        frozenset(
+            (
+                *(one for _, digests in pairs for one in digests),
+                *(layer.digest for layer in layers if layer.digest is not None),
+            )
+        ),
         frozenset(one for pair in documents for one in pair if one is not None),
     )

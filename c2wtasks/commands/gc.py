@@ -100,8 +100,9 @@ class Gc(OurCommand):
         return NOT_FINE if failed or report.over else FINE
 
     def _decide(self, limit: int | None) -> Decision:
-        file = self.graph.file
-        return decide(file, self.graph.works, list(sweep.items(file.cache)), limit, time.time_ns())
+        graph = self.graph
+        present = list(sweep.items(graph.file.cache))
+        return decide(graph.file, graph.works, graph.lock.entries, present, limit, time.time_ns())
 
     def _report(self, report: Report, as_json: bool) -> None:
         if as_json:

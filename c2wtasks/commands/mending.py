@@ -147,10 +147,11 @@ def mend_bundles(command: Any, auditor: Auditor, bundles: Iterable[Bundle]) -> d
 
     Nothing that was made before is trusted: what the tasks keep between runs is removed.
     """
-    unreadable = {str(bundle): str(error) for bundle, error in auditor.graph.broken}
+    cannot = {str(bundle): str(error) for bundle, error in auditor.graph.broken}
+    cannot |= {str(work.bundle): " / ".join(map(str, missing.values())) for work, missing in auditor.graph.lacking}
     keys = [str(bundle) for bundle in bundles]
-    reasons = {key: unreadable[key] for key in keys if key in unreadable}  # what is left of these is all there is
-    again = [key for key in keys if key not in unreadable]
+    reasons = {key: cannot[key] for key in keys if key in cannot}  # what is left of these is all there is
+    again = [key for key in keys if key not in cannot]
     if not again:
         return reasons
     hooks = _Listening(auditor.graph)

@@ -54,7 +54,7 @@ class Plan(OurCommand):
 def _users(graph: Graph) -> dict[str, list[str]]:
     """The bundles that need each layer, by the layer's key."""
     users: dict[str, list[str]] = {}
-    for work in graph.works:
+    for work in graph.buildable:
         for key in dict.fromkeys(layer.key for layer in work.image.layers if work.has_rootfs):
             users.setdefault(key, []).append(str(work.bundle))
     return users

@@ -15,7 +15,7 @@ import pytest
 
 from tests.graph.catalogs import small_catalog, write_catalog
 from tests.support.images import Layout
-from tests.support.running import environment, executed, run_doit
+from tests.support.running import environment, executed, results, run_doit
 
 WEB = "web@linux/amd64"
 FORMS: list[Any] = [
@@ -368,6 +368,22 @@ def test_a_form_whose_tool_is_not_here(tmp_path: Path) -> None:
     assert run_doit(tmp_path, "doctor", env=without).exit == 1
     assert executed(tmp_path) == {f"rootfs:{WEB}:squashfs", f"bundle:{WEB}", "catalog"}
     assert run_doit(tmp_path, "verify").exit == 0
+
+
+def test_a_form_whose_tool_is_not_here_fails_before_any_work(tmp_path: Path) -> None:
+    """Its image is known all the same, so the lock takes it."""
+    write_catalog(tmp_path, catalog(tmp_path, ["squashfs", "tar"]), lock="all")
+    without = {"PATH": str(tmp_path / "nothing")}
+    done = run_doit(tmp_path, "lock", env=without)
+    assert (done.exit, done.stderr) == (0, "")
+    assert f"{WEB}: added\n" in done.stdout
+    assert f"image {WEB}\n" in (tmp_path / "bundle.lock").read_text()
+    assert run_doit(tmp_path, "lock", "--check", env=without).exit == 0
+    assert f"  rootfs:{WEB}:squashfs\n" in run_doit(tmp_path, "plan", env=without).stdout
+    found = results(tmp_path, "--locked", env=without)
+    tried = {task: how for task, how in found.items() if WEB in task}
+    assert tried == {f"rootfs:{WEB}:squashfs": "fail", f"bundle:{WEB}": "fail"}
+    assert found["bundle:db@linux/amd64"] == "success"
 
 
 def test_the_context_is_an_image_for_others(built: Path, tmp_path: Path) -> None:

@@ -291,6 +291,35 @@ def test_an_absent_platform_fails_alone(catalog: Catalog) -> None:
     assert "image web@" not in catalog.lock.read_text()
 
 
+def test_gc_keeps_what_the_lock_names_where_a_tool_is_missing(catalog: Catalog) -> None:
+    """Nothing of it was built, so only the lock tells that it is needed."""
+    web, db = ({"source": f"docker://{catalog.proxy.address}/{name}:1"} for name in ("web", "db"))
+    write_catalog(catalog.folder, {"web": {**web, "rootfs": ["squashfs"]}, "db": db})
+    without = {"PATH": str(catalog.folder / "nothing")}
+    assert catalog.doit("lock", **without).exit == 0
+    assert catalog.doit(**without).exit == 1
+    catalog.doit("gc", **without)  # the indexes that the tags lead to
+    before = sorted(path.name for path in (catalog.folder / "cache/documents").rglob("*"))
+    assert catalog.doit("gc", **without).stdout.startswith("freed nothing")
+    assert sorted(path.name for path in (catalog.folder / "cache/documents").rglob("*")) == before
+    _, _, block = catalog.lock.read_text().partition("image web@linux/amd64\n")
+    assert {line.split()[1].removeprefix("sha256:") for line in block.splitlines()[1:3]} <= {*before}
+
+
+def test_gc_keeps_what_the_lock_names_of_an_image_that_cannot_be_read(catalog: Catalog) -> None:
+    assert catalog.doit().exit == 0
+    catalog.doit("gc")
+    shutil.rmtree(catalog.folder / "bundles")
+    shutil.rmtree(catalog.folder / "cache/memo")
+    _, _, block = catalog.lock.read_text().partition("image web@linux/amd64\n")
+    digests = dict(line.split()[:2] for line in block.splitlines() if line)
+    documents = catalog.folder / "cache/documents/sha256"
+    (documents / digests["manifest"].removeprefix("sha256:")).unlink()
+    assert catalog.doit("gc", C2WTASKS_OFFLINE="1").stdout.startswith("freed nothing")
+    assert (documents / digests["config"].removeprefix("sha256:")).exists()
+    assert (catalog.folder / "cache/layers/receipts/sha256" / digests["layer"].removeprefix("sha256:")).exists()
+
+
 def test_gc_keeps_what_an_offline_run_needs(catalog: Catalog) -> None:
     catalog.write(keep_blobs=True)
     catalog.doit()
