@@ -10,7 +10,7 @@ from typing import Any
 
 from doit.exceptions import InvalidDodoFile
 
-from c2wtasks import LOCKED, OFFLINE, files, forming
+from c2wtasks import LOCKED, OFFLINE, cpus, files, forming
 from c2wtasks.bundlefile.load import load
 from c2wtasks.bundlefile.lock import Entries, Entry, Misfit, compare
 from c2wtasks.bundlefile.lockfile import LockFile
@@ -323,8 +323,8 @@ class Graph:
 
     @property
     def workers(self) -> int:
-        """`workers:` of bundle.yaml, or the cores that this process may use."""
-        return self.file.workers or len(os.sched_getaffinity(0))
+        """`workers:` of bundle.yaml, or the CPUs that this process may keep busy."""
+        return self.file.workers or cpus.usable()
 
     def proven(self) -> Iterator[str]:
         """The tasks of layers that were read, by their receipts, and of bundles that prove themselves current by what

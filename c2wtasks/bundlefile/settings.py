@@ -112,7 +112,7 @@ SETTINGS = (
     Setting(
         "workers",
         COUNT,
-        "the cores that there are",
+        "the CPUs that a run may use",
         "How many tasks run at once, where `-n` does not say. Reading layers and writing roots is then spread over "
         "as many processes; with 1, all is done in one, one task after another.",
         "4",
