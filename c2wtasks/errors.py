@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 MAX_LINE = 2000
 
 
@@ -20,6 +22,16 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         return one_line(self.message if self.hint is None else f"{self.message}; {self.hint}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Passes to another process whatever `__init__` a subclass has."""
+        return _received, (type(self), self.args, self.__dict__)
+
+
+def _received(kind: type[UserError], args: tuple[Any, ...], fields: dict[str, Any]) -> UserError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(fields)
+    return error
 
 
 class SourceError(UserError):
@@ -49,12 +61,12 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
-def one_line(text: str) -> str:
-    """`text` as one printable line of at most MAX_LINE characters."""
+def one_line(text: str, limit: int = MAX_LINE) -> str:
+    """`text` as one printable line of at most `limit` characters."""
     line = printable(text)
-    if len(line) <= MAX_LINE:
+    if len(line) <= limit:
         return line
-    keep = (MAX_LINE - 5) // 2
+    keep = (limit - 5) // 2
     return f"{line[:keep]} ... {line[-keep:]}"
 
 

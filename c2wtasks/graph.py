@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,10 +27,11 @@ from c2wtasks.sources.documents import Documents
 from c2wtasks.sources.fitting import some_of
 from c2wtasks.sources.locked import LockedResolver, entry_of
 from c2wtasks.sources.memo import Memo
-from c2wtasks.sources.model import BlobPlace, Layer
+from c2wtasks.sources.model import BlobPlace, Image, Layer
 from c2wtasks.sources.resolve import Resolver
 from c2wtasks.staging import stage
 from c2wtasks.steps import Work
+from c2wtasks.unexpected import as_user_error
 from c2wtasks.uptodate import Exists, Fails, Inputs, Published
 
 Task = dict[str, Any]
@@ -52,10 +53,11 @@ class Graph:
     works: list[Work] = field(default_factory=list)
     buildable: list[Work] = field(default_factory=list)
     lacking: list[tuple[Work, dict[str, SourceError]]] = field(default_factory=list)
-    broken: list[tuple[Bundle, SourceError]] = field(default_factory=list)
+    broken: list[tuple[Bundle, UserError]] = field(default_factory=list)
     layers: dict[str, list[Layer]] = field(default_factory=dict)
     _by_task: dict[str, Work] = field(default_factory=dict)
     _by_size: list[Work] = field(default_factory=list)
+    _copied: set[str] = field(default_factory=set)
     lock: LockFile = field(default_factory=lambda: LockFile(LOCK, {}))
 
     @classmethod
@@ -71,33 +73,55 @@ class Graph:
             lines = "\n".join(error.lines)
             count = len(error.lines)
             raise InvalidDodoFile(lines if count == 1 else f"{count} mistakes, nothing was done:\n{lines}") from error
+        except Exception as error:
+            raise InvalidDodoFile(str(as_user_error(error))) from error
         graph = cls(file, Store(f"{file.cache}/layers"), lock=lock)
         if _is_set(LOCKED) and (misfit := graph.misfit()):
             lines = "\n".join(misfit.lines())
             raise InvalidDodoFile(f"{lock.path} does not fit, and may not be changed (--locked):\n{lines}")
         memo = Memo.of(file.cache)
-        copied: set[str] = set()
         for bundle, image in graph.resolver(lock.entries, memo).all(file.bundles):
-            if isinstance(image, SourceError):
-                graph.broken.append((bundle, image))
-                continue
-            work = Work(bundle, image, Places.of(file.output, bundle), graph.store, builder(), copied)
-            graph.works.append(work)
-            if missing := forming.missing_tools(bundle):
-                graph.lacking.append((work, missing))
-                continue
-            graph.buildable.append(work)
-            if work.has_rootfs:
-                for layer in image.layers:
-                    copies = graph.layers.setdefault(layer.key, [])
-                    if layer not in copies:
-                        copies.append(layer)
-                    if copies[0].place != layer.place:
-                        copied.add(layer.key)
+            try:
+                if isinstance(image, UserError):
+                    raise image
+                graph._add(bundle, image)
+            except Exception as error:
+                graph.broken.append((bundle, as_user_error(error)))
         for copies in graph.layers.values():
             copies.sort(key=lambda copy: not isinstance(copy.place, BlobPlace))  # what is here is not fetched
         memo.save()
         return graph
+
+    def _add(self, bundle: Bundle, image: Image) -> None:
+        work = Work(bundle, image, Places.of(self.file.output, bundle), self.store, builder(), self._copied)
+        missing = forming.missing_tools(bundle)
+        keyed = [(layer.key, layer) for layer in image.layers] if work.has_rootfs else []
+        self.works.append(work)
+        if missing:
+            self.lacking.append((work, missing))
+            return
+        self.buildable.append(work)
+        for key, layer in keyed:
+            copies = self.layers.setdefault(key, [])
+            if layer not in copies:
+                copies.append(layer)
+            if copies[0].place != layer.place:
+                self._copied.add(key)
+
+    def _made(self, works: Iterable[Work], make: Callable[[Work], Iterable[Task]]) -> Iterator[Task]:
+        """The tasks that `make` makes for each of `works`. One for which it cannot is broken from then on."""
+        for work in list(works):
+            try:
+                tasks = list(make(work))
+            except Exception as error:
+                self._breaks(work, error)
+            else:
+                yield from tasks
+
+    def _breaks(self, work: Work, error: Exception) -> None:
+        self.buildable.remove(work)
+        self._by_size.clear()
+        self.broken.append((work.bundle, as_user_error(error)))
 
     def resolver(self, entries: Entries, memo: Memo | None = None) -> LockedResolver:
         """What looks images up, but for those of `entries`."""
@@ -136,60 +160,74 @@ class Graph:
         for work in self._with_rootfs():
             for layer in work.image.layers:
                 largest.setdefault(layer.key, work.blobs_size)
-        for key, copies in sorted(self.layers.items(), key=lambda one: (-largest[one[0]], -one[1][0].place.size)):
-            digest = copies[0].digest
-            claims = sorted({copy.diff_id for copy in copies})
-            yield {
-                "name": key,
-                "title": _titled(f"layer {copies[0].short}"),
-                "doc": f"reads, checks and stores the layer {copies[0].short}",
-                "actions": [(_store_layer, [self.store, copies])],
-                "meta": {"heavy": copies[0].place.size, "urgent": largest[key]},
-                "file_dep": [] if digest else sorted({copy.place.where for copy in copies}),
-                "targets": [self.store.receipt_file(digest)] if digest else [],
-                "uptodate": [
-                    Inputs(claims=[str(diff_id) for diff_id in claims]),
-                    Exists(*(self.store.index(diff_id) for diff_id in claims)),
-                ],
-            }
+        for key in sorted(largest, key=lambda key: (-largest[key], -self.layers[key][0].place.size)):
+            try:
+                task = self._layer_task(key, self.layers[key], largest[key])
+            except Exception as error:
+                for work in self._with_rootfs()[:]:
+                    if key in {layer.key for layer in work.image.layers}:
+                        self._breaks(work, error)
+            else:
+                yield task
+
+    def _layer_task(self, key: str, copies: list[Layer], largest: int) -> Task:
+        digest = copies[0].digest
+        claims = sorted({copy.diff_id for copy in copies})
+        return {
+            "name": key,
+            "title": _titled(f"layer {copies[0].short}"),
+            "doc": f"reads, checks and stores the layer {copies[0].short}",
+            "actions": [(_store_layer, [self.store, copies])],
+            "meta": {"heavy": copies[0].place.size, "urgent": largest},
+            "file_dep": [] if digest else sorted({copy.place.where for copy in copies}),
+            "targets": [self.store.receipt_file(digest)] if digest else [],
+            "uptodate": [
+                Inputs(claims=[str(diff_id) for diff_id in claims]),
+                Exists(*(self.store.index(diff_id) for diff_id in claims)),
+            ],
+        }
 
     def tree_tasks(self) -> Iterator[Task]:
         """`tree:<bundle>`: the layers applied, in memory."""
         # Where images disagree on a blob's diffID, the index of a wrong one is never made: its tree says so.
         disputed = {key for key, copies in self.layers.items() if len({copy.diff_id for copy in copies}) > 1}
-        for work in self._with_rootfs():
-            layers = work.image.layers
-            indexes = {self.store.index(layer.diff_id) for layer in layers if layer.key not in disputed}
-            yield {
-                "name": str(work.bundle),
-                "doc": f"applies the {len(layers)} layers of {work.bundle}",
-                "actions": [work.make_tree],
-                "meta": {"heavy": work.blobs_size},
-                "file_dep": sorted(indexes),
-                "task_dep": list(dict.fromkeys(f"layer:{layer.key}" for layer in layers)),
-                "targets": [work.places.tree],
-                "uptodate": [
-                    Inputs(
-                        output_version=OUTPUT_VERSION,
-                        layers=[str(layer.diff_id) for layer in layers],
-                        blobs=[layer.key for layer in layers],
-                        same_owner=work.bundle.same_owner,
-                        created_ns=work.default_mtime_ns,
-                    )
-                ],
-            }
+        return self._made(self._with_rootfs(), lambda work: self._tree_task(work, disputed))
+
+    def _tree_task(self, work: Work, disputed: Set[str]) -> Iterator[Task]:
+        layers = work.image.layers
+        indexes = {self.store.index(layer.diff_id) for layer in layers if layer.key not in disputed}
+        yield {
+            "name": str(work.bundle),
+            "doc": f"applies the {len(layers)} layers of {work.bundle}",
+            "actions": [work.make_tree],
+            "meta": {"heavy": work.blobs_size},
+            "file_dep": sorted(indexes),
+            "task_dep": list(dict.fromkeys(f"layer:{layer.key}" for layer in layers)),
+            "targets": [work.places.tree],
+            "uptodate": [
+                Inputs(
+                    output_version=OUTPUT_VERSION,
+                    layers=[str(layer.diff_id) for layer in layers],
+                    blobs=[layer.key for layer in layers],
+                    same_owner=work.bundle.same_owner,
+                    created_ns=work.default_mtime_ns,
+                )
+            ],
+        }
 
     def rootfs_tasks(self) -> Iterator[Task]:
         """`rootfs:<bundle>:<form>`: the root, written."""
-        for work in self._with_rootfs():
-            yield from (self._form_task(work, form) for form in work.bundle.file_forms)
-            if folder := work.bundle.folder_form:
-                yield self._folder_task(work, folder)
+        yield from self._made(self._with_rootfs(), self._root_tasks)
         for work, missing in self.lacking:
             yield from (
                 _failing(f"{work.bundle}:{form}", error) | {"actions": [(_fail, [error])]}
                 for form, error in missing.items()
             )
+
+    def _root_tasks(self, work: Work) -> Iterator[Task]:
+        yield from (self._form_task(work, form) for form in work.bundle.file_forms)
+        if folder := work.bundle.folder_form:
+            yield self._folder_task(work, folder)
 
     def _folder_task(self, work: Work, form: Form) -> Task:
         return {
@@ -222,54 +260,51 @@ class Graph:
 
     def spec_tasks(self) -> Iterator[Task]:
         """`spec:<bundle>`: image.json and spec.json."""
-        for work in self._with_rootfs():
-            yield {
-                "name": str(work.bundle),
-                "doc": f"writes image.json and spec.json of {work.bundle}",
-                "actions": [work.make_spec],
-                "file_dep": [work.places.tree],
-                "targets": [work.places.part(name) for name in work.part_names[:2]],
-                "uptodate": [
-                    Inputs(
-                        output_version=OUTPUT_VERSION,
-                        image_config=str(work.image.config_digest),
-                        process=work.bundle.process,
-                        profile=work.bundle.profile,
-                    )
-                ],
-            }
+        return self._made(self._with_rootfs(), self._spec_task)
+
+    @staticmethod
+    def _spec_task(work: Work) -> Iterator[Task]:
+        yield {
+            "name": str(work.bundle),
+            "doc": f"writes image.json and spec.json of {work.bundle}",
+            "actions": [work.make_spec],
+            "file_dep": [work.places.tree],
+            "targets": [work.places.part(name) for name in work.part_names[:2]],
+            "uptodate": [
+                Inputs(
+                    output_version=OUTPUT_VERSION,
+                    image_config=str(work.image.config_digest),
+                    process=work.bundle.process,
+                    profile=work.bundle.profile,
+                )
+            ],
+        }
 
     def boot_tasks(self) -> Iterator[Task]:
         """`boot:<bundle>`: initconfig.json."""
-        for work in self.buildable:
-            bundle = work.bundle
-            yield {
-                "name": str(bundle),
-                "doc": f"writes initconfig.json of {bundle}",
-                "actions": [work.make_boot],
-                "targets": [work.places.part(work.part_names[-1])],
-                "uptodate": [
-                    Inputs(
-                        output_version=OUTPUT_VERSION,
-                        architecture=work.image.parsed.architecture,
-                        boot=bundle.boot,
-                        profile=bundle.profile,
-                    )
-                ],
-            }
+        return self._made(self.buildable, self._boot_task)
+
+    @staticmethod
+    def _boot_task(work: Work) -> Iterator[Task]:
+        bundle = work.bundle
+        yield {
+            "name": str(bundle),
+            "doc": f"writes initconfig.json of {bundle}",
+            "actions": [work.make_boot],
+            "targets": [work.places.part(work.part_names[-1])],
+            "uptodate": [
+                Inputs(
+                    output_version=OUTPUT_VERSION,
+                    architecture=work.image.parsed.architecture,
+                    boot=bundle.boot,
+                    profile=bundle.profile,
+                )
+            ],
+        }
 
     def bundle_tasks(self) -> Iterator[Task]:
         """`bundle:<name>@<platform>`: bundle.json, and the whole bundle published."""
-        for work in self.buildable:
-            of_forms = [work.places.form_stamp(form.name) for form in work.bundle.file_forms]
-            of_folder = [work.places.rootfs_stamp] if work.bundle.folder_form else []
-            yield self._bundle_task(work.bundle, (stage, [work])) | {
-                "doc": f"publishes {work.bundle} in {work.places.published}",
-                "meta": {"heavy": work.blobs_size, "staged": True, "mends": of_forms},
-                "file_dep": [*(work.places.part(name) for name in work.part_names), *of_forms, *of_folder],
-                "targets": [work.places.output(name) for name in (*work.part_names, *work.places.copies, RECORD)],
-                "uptodate": [Inputs(output_version=OUTPUT_VERSION, **work.facts()), Published(work.places.published)],
-            }
+        yield from self._made(self.buildable, self._publishing_task)
         for bundle, error in self.broken:
             yield self._bundle_task(bundle, (_fail, [error])) | _failing(str(bundle), error)
         for work, missing in self.lacking:
@@ -279,6 +314,17 @@ class Graph:
                 | _failing(str(work.bundle), error)
                 | {"task_dep": [f"rootfs:{work.bundle}:{form}" for form in missing]}
             )
+
+    def _publishing_task(self, work: Work) -> Iterator[Task]:
+        of_forms = [work.places.form_stamp(form.name) for form in work.bundle.file_forms]
+        of_folder = [work.places.rootfs_stamp] if work.bundle.folder_form else []
+        yield self._bundle_task(work.bundle, (stage, [work])) | {
+            "doc": f"publishes {work.bundle} in {work.places.published}",
+            "meta": {"heavy": work.blobs_size, "staged": True, "mends": of_forms},
+            "file_dep": [*(work.places.part(name) for name in work.part_names), *of_forms, *of_folder],
+            "targets": [work.places.output(name) for name in (*work.part_names, *work.places.copies, RECORD)],
+            "uptodate": [Inputs(output_version=OUTPUT_VERSION, **work.facts()), Published(work.places.published)],
+        }
 
     def _bundle_task(self, bundle: Bundle, action: object) -> Task:
         places = Places.of(self.file.output, bundle)
@@ -336,7 +382,11 @@ class Graph:
             if receipt is not None and receipt.diff_id in {str(copy.diff_id) for copy in copies}:
                 yield f"layer:{key}"
         for work in self.buildable:
-            if is_proven(work):
+            try:
+                proves_itself = is_proven(work)
+            except Exception:  # then it is made anew, and tells what is wrong
+                continue
+            if proves_itself:
                 bundle = work.bundle
                 yield from (f"{family}:{bundle}" for family in ("tree", "spec", "boot", "bundle"))
                 yield from (f"rootfs:{bundle}:{form.name}" for form in bundle.forms)
@@ -452,10 +502,10 @@ def _titled(text: str) -> Callable[[Any], str]:
     return lambda _task: text
 
 
-def _failing(name: str, error: SourceError) -> Task:
+def _failing(name: str, error: UserError) -> Task:
     """What a task has in common with others that cannot but fail."""
     return {"name": name, "doc": f"fails: {error}", "uptodate": [Fails(str(error))]}
 
 
-def _fail(error: SourceError) -> None:
+def _fail(error: UserError) -> None:
     raise error

@@ -23,7 +23,6 @@ from c2wtasks.catalog.record import RootfsFacts
 from c2wtasks.errors import OutputError, SpecError, TreeError, os_reason
 from c2wtasks.layers import sameness
 from c2wtasks.layers.store import Store, damaged, read_content, wrong_diff_id
-from c2wtasks.layers.tarindex import bound_time
 from c2wtasks.oci.image import ImageConfig
 from c2wtasks.rootfs import directory
 from c2wtasks.rootfs.builder import Builder
@@ -73,7 +72,7 @@ class Work:
     @property
     def default_mtime_ns(self) -> int:
         """That of directories which no layer names, and of what we write beside the root."""
-        return bound_time(self.image.parsed.created_ns)
+        return self.image.parsed.created_ns
 
     def make_tree(self) -> None:
         """Raises LayerError, TreeError, OutputError."""

@@ -113,7 +113,7 @@ class _Refused(Exception):
     """Valid YAML that is not taken; ends the reading of this file."""
 
     def __init__(self, place: Position, wrong: str, hint: str | None = None) -> None:
-        super().__init__(wrong)
+        super().__init__(place, wrong, hint)
         self.place = place
         self.wrong = wrong
         self.hint = hint

@@ -13,7 +13,7 @@ from c2wtasks.bundlefile.lock import Entry, moves
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.commands.ours import FINE, NOT_FINE, OurCommand, chosen, say
 from c2wtasks.engine.build import alone
-from c2wtasks.errors import SourceError
+from c2wtasks.errors import UserError
 from c2wtasks.graph import Graph
 from c2wtasks.sources.locked import entry_of
 
@@ -105,12 +105,12 @@ def _lockable(graph: Graph, words: Sequence[str]) -> tuple[Bundle, ...]:
     return tuple(found)
 
 
-def _look_up(graph: Graph, bundles: Sequence[Bundle]) -> tuple[list[Entry], dict[str, SourceError]]:
+def _look_up(graph: Graph, bundles: Sequence[Bundle]) -> tuple[list[Entry], dict[str, UserError]]:
     """What bundles stand for now, whatever the lock says; and why that cannot be found out."""
     found: list[Entry] = []
-    failed: dict[str, SourceError] = {}
+    failed: dict[str, UserError] = {}
     for bundle, image in graph.resolver({}).all(bundles):
-        if isinstance(image, SourceError):
+        if isinstance(image, UserError):
             failed[str(bundle)] = image
         else:
             found.append(entry_of(bundle, image))

@@ -45,6 +45,14 @@ def _exclusively(command: Any, change: Callable[[], Any]) -> Any:
     return exclusively(command, hooks, change)
 
 
+def _told(command: Any, look: Callable[[], Any]) -> Any:
+    if hooks_of(command) is None:
+        return look()
+    from c2wtasks.engine.build import told
+
+    return told(look)
+
+
 class Clean(DoitClean):  # type: ignore[misc]
     """Removes what tasks have made."""
 
@@ -68,7 +76,7 @@ class Info(DoitInfo):  # type: ignore[misc]
 
     @functools.wraps(DoitInfo._execute)
     def _execute(self, **options: Any) -> Any:
-        return super()._execute(**_resolved(self, options))
+        return _told(self, lambda: super(Info, self)._execute(**_resolved(self, options)))
 
 
 class List(DoitList):  # type: ignore[misc]
@@ -76,4 +84,4 @@ class List(DoitList):  # type: ignore[misc]
 
     @functools.wraps(DoitList._execute)
     def _execute(self, **options: Any) -> Any:
-        return super()._execute(**_resolved(self, options))
+        return _told(self, lambda: super(List, self)._execute(**_resolved(self, options)))

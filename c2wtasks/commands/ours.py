@@ -12,9 +12,10 @@ from doit.exceptions import InvalidCommand
 
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.commands.status import our_graph
+from c2wtasks.engine.build import told
 from c2wtasks.engine.interrupt import Stopped, stoppable
 from c2wtasks.engine.select import resolve
-from c2wtasks.errors import UserError, one_line
+from c2wtasks.errors import one_line
 from c2wtasks.graph import Graph
 
 FINE, NOT_FINE = 0, 1
@@ -26,11 +27,7 @@ class OurCommand(DoitCmdBase):  # type: ignore[misc]
     def execute(self, params: Any, args: list[str]) -> int:
         try:
             with stoppable():
-                status: int = super().execute(params, args)
-                return status
-        except UserError as error:
-            say([str(error)])
-            return NOT_FINE
+                return int(told(lambda: super(OurCommand, self).execute(params, args)))
         except KeyboardInterrupt as stop:
             say(["interrupted"])
             return (stop if isinstance(stop, Stopped) else Stopped()).exit_code

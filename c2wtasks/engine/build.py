@@ -9,8 +9,9 @@ from functools import partial
 from typing import Any, TextIO
 
 from doit.action import PythonAction
+from doit.cmdparse import CmdParseError
 from doit.control import TaskControl
-from doit.exceptions import InvalidCommand
+from doit.exceptions import InvalidCommand, InvalidDodoFile, InvalidTask
 from doit.task import Stream
 
 from c2wtasks import locks
@@ -25,8 +26,9 @@ from c2wtasks.engine.reporter import Console
 from c2wtasks.engine.runner import Runner, ThreadRunner, adopt
 from c2wtasks.engine.select import resolve
 from c2wtasks.engine.state import State
-from c2wtasks.errors import UserError, one_line, os_reason
+from c2wtasks.errors import one_line, os_reason
 from c2wtasks.locks import Held
+from c2wtasks.unexpected import as_user_error
 
 DONE = 0
 FAILED = 1
@@ -38,21 +40,30 @@ def build(command: Any, hooks: Hooks, options: dict[str, Any]) -> int:
     Raises InvalidCommand where the command line is wrong, KeyboardInterrupt where it was interrupted before it began.
     """
     _check(options)
+    return int(told(lambda: _build(command, hooks, options)))
+
+
+def told(work: Callable[[], Any]) -> Any:
+    """What `work` gives. FAILED, after a line on stderr, where it raises any error but those that doit tells: of the
+    command line or the dodo."""
     try:
-        return _build(command, hooks, options)
-    except UserError as error:
-        _say([str(error)])
+        return work()
+    except (CmdParseError, InvalidCommand, InvalidDodoFile, InvalidTask):
+        raise
+    except Exception as error:
+        _say([str(as_user_error(error))])
         return FAILED
 
 
 def exclusively(command: Any, hooks: Hooks, change: Callable[[], Any]) -> int:
     """Makes a change to outputs or state while no run is at work, and gives the exit code."""
-    try:
+
+    def changed() -> int:
         with interrupt.stoppable(), alone(command, hooks):
             return change() or DONE
-    except UserError as error:
-        _say([str(error)])
-        return FAILED
+
+    try:
+        return int(told(changed))
     except KeyboardInterrupt as stop:
         _say(["interrupted"])
         return (stop if isinstance(stop, Stopped) else Stopped()).exit_code
@@ -98,8 +109,10 @@ def alone(command: Any, hooks: Hooks) -> Iterator[Held]:
 
     with locks.locked(f"{command.dep_manager.backend.name}.lock", announce) as held:
         if held.died:
+            held.unfinished = True  # and stays so where that fails
             hooks.recover()
             held.recovered()
+            held.unfinished = False
         yield held
 
 
@@ -177,8 +190,8 @@ def _tell(lines_of: Callable[[], Iterable[str]]) -> bool:
     try:
         for line in lines_of():
             lines.append(line)  # those given before an error count
-    except UserError as error:
-        lines.append(str(error))
+    except Exception as error:
+        lines.append(str(as_user_error(error)))
         return False
     finally:
         _say(lines)

@@ -1,8 +1,7 @@
-"""How a task's failure is kept: a user's problem as one line, anything else as doit keeps it."""
+"""How a task's failure is kept: as one line."""
 
 from __future__ import annotations
 
-import errno
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -12,19 +11,16 @@ from doit.exceptions import TaskFailed
 
 from c2wtasks.engine.config import heavy
 from c2wtasks.engine.executor import Executor
-from c2wtasks.errors import UserError, one_line, os_reason
-
-_MACHINE_TROUBLE = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
-)
+from c2wtasks.errors import UserError, one_line
+from c2wtasks.unexpected import as_user_error
 
 
 class UserFailure(TaskFailed):  # type: ignore[misc]
-    """A task that failed for a reason the user can mend: its text is one line, without a traceback."""
+    """A task that failed: its text is one line, without a traceback."""
 
-    def __init__(self, error: UserError) -> None:
-        super().__init__(str(error))
-        self.error = error
+    def __init__(self, error: BaseException) -> None:
+        self.error: UserError = as_user_error(error)
+        super().__init__(str(self.error))
 
     def get_name(self) -> str:
         """The name doit's reporters print, which is that of any failed task."""
@@ -39,7 +35,7 @@ def reason(failure: Any) -> str:
 
 
 def guard(task: Any, executor: Executor) -> None:
-    """Makes the Python actions of `task` end in a UserFailure where they raise a UserError.
+    """Makes the Python actions of `task` end in a UserFailure where they raise anything.
 
     doit's own PythonAction would make a traceback of it and drop the exception. The actions of a task whose `meta`
     says that they are heavy are run by `executor`.
@@ -68,14 +64,7 @@ def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
-        except UserError as error:
+        except Exception as error:
             return UserFailure(error)
-        except MemoryError:
-            return UserFailure(UserError("out of memory"))
-        except OSError as error:
-            if error.errno not in _MACHINE_TROUBLE:
-                raise
-            where = f"{error.filename}: " if error.filename else ""
-            return UserFailure(UserError(f"{where}{os_reason(error)}"))
 
     return call

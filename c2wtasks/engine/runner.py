@@ -19,6 +19,7 @@ from c2wtasks.engine.executor import Executor
 from c2wtasks.engine.failure import UserFailure, guard, reason
 from c2wtasks.engine.interrupt import Stopped, shielded, stop_threads
 from c2wtasks.errors import UserError, os_reason
+from c2wtasks.unexpected import as_user_error
 
 # So many bundles, or of so many bytes of blobs, are published together.
 _TOGETHER = 64
@@ -125,10 +126,13 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
         if not self._staged.keys().isdisjoint(node.task.task_dep):
             self._publish_staged()
             node.bad_deps = [self._dispatcher.nodes[name] for name in node.task.task_dep if name in self.failed]
-        if not super().select_task(node, tasks_dict):
-            return False
-        # doit does not look at the dependencies of a task that it runs for a missing target
-        failure = self._unusable_dependency(node.task)
+        try:
+            if not super().select_task(node, tasks_dict):
+                return False
+            # doit does not look at the dependencies of a task that it runs for a missing target
+            failure = self._unusable_dependency(node.task)
+        except Exception as error:  # of one of its checks
+            failure = UserFailure(error)
         if failure is not None:
             self._handle_task_error(node, failure)
             return False
@@ -143,7 +147,10 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
             raise SystemExit  # in a thread that takes its next task while the run ends
         self._running[task.name] = task
         guard(task, self.executor)
-        return super().execute_task(task)
+        try:
+            return super().execute_task(task)
+        except Exception as error:
+            return UserFailure(error)
 
     def process_task_result(self, node: Any, base_fail: Any) -> None:
         task = node.task
@@ -170,7 +177,7 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
             self.dep_manager.backend.commit()
         except OSError as error:
             self._handle_task_error(node, UserFailure(UserError(f"{error.filename}: {os_reason(error)}")))
-        except UserError as error:
+        except Exception as error:
             self._handle_task_error(node, UserFailure(error))
         if node.run_status == "successful":
             self.executed += 1
@@ -178,7 +185,10 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
     def _publish_staged(self) -> None:
         if not self._staged:
             return
-        failed = self._publish(frozenset(self._staged))
+        try:
+            failed = self._publish(frozenset(self._staged))
+        except Exception as error:
+            failed = dict.fromkeys(self._staged, as_user_error(error))
         for name, node in list(self._staged.items()):
             del self._staged[name]
             self.checker.made([*node.task.targets, *node.task.meta.get(MENDS, ())])

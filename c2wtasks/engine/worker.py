@@ -8,11 +8,13 @@ import signal
 import socket
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Mapping, Sequence
+from io import BufferedRWPair
 from typing import Any, NoReturn
 
 from c2wtasks import files, locks
+from c2wtasks.errors import UserError
+from c2wtasks.unexpected import as_user_error
 
 _PR_SET_PDEATHSIG = 1
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -41,17 +43,18 @@ class Worker:
 
     def ask(
         self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> tuple[BaseException | None, Any] | None:
+    ) -> tuple[UserError | None, Any] | None:
         """What the function raises there, or what it returns; None where the worker has gone without an answer."""
-        call = pickle.dumps((function, args, kwargs))
         try:
-            self._stream.write(call)
-            self._stream.flush()
-            error, result, trace = pickle.load(self._stream)
-        except (EOFError, OSError):
-            return None
-        if error is not None:
-            error.__cause__ = _Trace(trace)
+            call = pickle.dumps((function, args, kwargs))
+            try:
+                _send(self._stream, call)
+                answer = _receive(self._stream)
+            except (EOFError, OSError):
+                return None
+            error, result = pickle.loads(answer)
+        except Exception as failure:  # something that cannot pass
+            return as_user_error(failure), None
         return error, result
 
     def cause(self) -> str:
@@ -79,11 +82,23 @@ class Worker:
             return self._status
 
 
-class _Trace(Exception):
-    """The traceback that an error had in its worker, as text: the cause of the error here."""
+def _send(stream: BufferedRWPair, content: bytes) -> None:
+    """Raises OSError."""
+    stream.write(len(content).to_bytes(8, "big") + content)
+    stream.flush()
 
-    def __str__(self) -> str:
-        return f"\n\n{self.args[0]}"
+
+def _receive(stream: BufferedRWPair) -> bytes:
+    """Raises EOFError, OSError."""
+    size = int.from_bytes(_exactly(stream, 8), "big")
+    return _exactly(stream, size)
+
+
+def _exactly(stream: BufferedRWPair, size: int) -> bytes:
+    content = stream.read(size)
+    if len(content) < size:
+        raise EOFError
+    return content
 
 
 def _serve(calls: socket.socket, parent: int) -> NoReturn:
@@ -95,21 +110,16 @@ def _serve(calls: socket.socket, parent: int) -> NoReturn:
             locks.act_for(parent)
             stream = calls.makefile("rwb")
             while True:
-                function, args, kwargs = pickle.load(stream)
-                stream.write(_answer(function, args, kwargs))
-                stream.flush()
+                _send(stream, _answer(_receive(stream)))
     except (EOFError, OSError):
         status = 0
     finally:
         os._exit(status)
 
 
-def _answer(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
+def _answer(call: bytes) -> bytes:
     try:
-        return pickle.dumps((None, function(*args, **kwargs), ""))
+        function, args, kwargs = pickle.loads(call)
+        return pickle.dumps((None, function(*args, **kwargs)))
     except BaseException as error:
-        trace = "".join(traceback.format_exception(error))
-        try:
-            return pickle.dumps((error, None, trace))
-        except Exception:  # it holds something that cannot pass
-            return pickle.dumps((RuntimeError(str(error)), None, trace))
+        return pickle.dumps((as_user_error(error), None))

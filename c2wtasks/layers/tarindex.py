@@ -15,6 +15,7 @@ from mmap import mmap
 from zlib import adler32
 
 from c2wtasks.layers.entry import Entry
+from c2wtasks.ticks import bound_time
 
 BLOCK = 512
 _ZEROS = bytes(BLOCK)
@@ -226,11 +227,6 @@ def _number(field: bytes) -> int:
 def _signed_sum(block: bytes) -> int:
     """The checksum of old Sun tars, which took bytes as signed."""
     return sum(c - 256 if c > 127 else c for c in block[:148] + block[156:]) + 256
-
-
-def bound_time(nanoseconds: int) -> int:
-    """containerd's `boundTime`: what lies before 1970 or beyond 63 bits of nanoseconds is 0."""
-    return nanoseconds if 0 <= nanoseconds <= _MAX_INT64 else 0
 
 
 def _special(tar: Buffer, position: int, size: int, end: int, entry: Entry) -> tuple[bytes, int]:

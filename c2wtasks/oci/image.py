@@ -11,6 +11,7 @@ from c2wtasks.oci import godecode
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.godecode import Object, as_integer, as_object, as_string
 from c2wtasks.oci.platform import Platform
+from c2wtasks.ticks import bound_time
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -111,8 +112,9 @@ class Index:
 class ImageConfig:
     """The parts of an image config that a bundle depends on.
 
-    `created_ns` is nanoseconds since 1970, 0 where the config does not say. `variant` may be empty where
-    `platform` has the architecture's default.
+    `created_ns` is nanoseconds since 1970; 0 where the config does not say, or says what `bound_time` takes for 0:
+    Go's zero time, in the year 1, is what builders write that know none. `variant` may be empty where `platform`
+    has the architecture's default.
     """
 
     os: str
@@ -152,7 +154,7 @@ class ImageConfig:
             architecture=top.string("architecture"),
             variant=top.string("variant"),
             diff_ids=tuple(diff_ids),
-            created_ns=top.get("created", _time, 0, null_clears=True),
+            created_ns=bound_time(top.get("created", _time, 0, null_clears=True)),
             user=run.string("User"),
             env=run.strings("Env"),
             entrypoint=run.strings("Entrypoint"),

@@ -10,9 +10,10 @@ from typing import TypeVar
 
 from c2wtasks.bundlefile.lock import Entries, Entry, LockedLayer, moves
 from c2wtasks.bundlefile.model import Bundle
-from c2wtasks.errors import SourceError
+from c2wtasks.errors import SourceError, UserError
 from c2wtasks.sources.model import Image
 from c2wtasks.sources.resolve import Resolver
+from c2wtasks.unexpected import as_user_error
 
 T = TypeVar("T")
 _AT_ONCE = 8  # look-ups in registries
@@ -54,18 +55,18 @@ class LockedResolver:
     entries: Entries
     file: str
 
-    def all(self, bundles: Iterable[Bundle]) -> list[tuple[Bundle, Image | SourceError]]:
+    def all(self, bundles: Iterable[Bundle]) -> list[tuple[Bundle, Image | UserError]]:
         """The image of each bundle, or why there is none. Registries are asked many things at once."""
         bundles = list(bundles)
         asking = [bundle for bundle in bundles if bundle.source.is_remote and self._entry(bundle) is None]
         answers = _at_once(self._try, asking)
         return [(bundle, answers.get(bundle) or self._try(bundle)) for bundle in bundles]
 
-    def _try(self, bundle: Bundle) -> Image | SourceError:
+    def _try(self, bundle: Bundle) -> Image | UserError:
         try:
             return self._resolve(bundle)
-        except SourceError as error:
-            return error
+        except Exception as error:
+            return as_user_error(error)
 
     def _resolve(self, bundle: Bundle) -> Image:
         entry = self._entry(bundle)

@@ -89,7 +89,7 @@ class Memo:
             return
         states = {file: self._settled(file) for file in image.files}
         if None not in states.values():
-            self._now.images[_key(reference, path, platform)] = image
+            self.remember_fixed(_key(reference, path, platform), image)
 
     def recall_fixed(self, key: str) -> Image | None:
         """An image that `key` names for good."""
@@ -99,6 +99,9 @@ class Memo:
         return image
 
     def remember_fixed(self, key: str, image: Image) -> None:
+        """Raises what `msgspec` does, where the image cannot be encoded: here it is one image's failure, in `save` it
+        would be that of all."""
+        msgspec.msgpack.encode(image)
         self._now.images[key] = image
 
     def save(self) -> None:

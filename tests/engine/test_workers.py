@@ -188,7 +188,8 @@ def test_bugs_and_want_of_memory(toy: Path) -> None:
     env = hooked(toy / "hook", WORKERS_AT_ONCE)
     result = run_doit(toy, "-n", "2", "heavy", env=env)
     assert result.exit == 1
-    assert 'raise AssertionError("this cannot be")' in result.stdout
+    (trace,) = (toy / ".doit.traces").iterdir()
+    assert 'raise AssertionError("this cannot be")' in trace.read_text()
     result = run_doit(toy, "-n", "2", "-r", "json", "memory", env=env)
     (report,) = json.loads(result.stdout)["tasks"]
     assert report["error"] == "out of memory\n"

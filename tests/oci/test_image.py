@@ -16,6 +16,7 @@ from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.godecode import loads
 from c2wtasks.oci.image import Descriptor, ImageConfig, Index, Manifest, is_layer_type, layer_problem
 from c2wtasks.oci.platform import Platform
+from c2wtasks.ticks import bound_time
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 A, B = (f"sha256:{digit * 64}" for digit in "ab")
@@ -198,7 +199,25 @@ NO_TIMES = [
 
 @pytest.mark.parametrize(("text", "want"), TIMES.items())
 def test_created(text, want):
-    assert divmod(config(json.dumps({"created": text})).created_ns, 10**9) == want
+    seconds, nanoseconds = want
+    assert config(json.dumps({"created": text})).created_ns == bound_time(seconds * 10**9 + nanoseconds)
+
+
+@pytest.mark.parametrize(
+    ("text", "want"),
+    [
+        ("0001-01-01T00:00:00Z", 0),  # Go's zero time
+        ("1677-09-21T00:12:43Z", 0),  # before 64 bits
+        ("1969-12-31T23:59:59.999999999Z", 0),
+        ("1970-01-01T00:00:00.000000001Z", 1),
+        ("2262-04-11T23:47:16.854775807Z", 2**63 - 1),
+        ("2262-04-11T23:47:16.854775808Z", 0),
+        ("2554-07-21T23:34:33.709551616Z", 0),  # beyond 64 bits without sign
+        ("9999-12-31T23:59:59Z", 0),
+    ],
+)
+def test_created_fits_what_file_systems_keep(text, want):
+    assert config(json.dumps({"created": text})).created_ns == want
 
 
 @pytest.mark.parametrize("text", NO_TIMES)
@@ -216,7 +235,7 @@ def test_python_and_we_agree_on_times(moment):
     text = moment.isoformat(timespec="microseconds")
     if moment.utcoffset().total_seconds() % 60 == 0:  # Python writes seconds of an offset, RFC 3339 has none
         created = config(json.dumps({"created": text})).created_ns
-        assert created == (moment - EPOCH) // timedelta(microseconds=1) * 1000
+        assert created == bound_time((moment - EPOCH) // timedelta(microseconds=1) * 1000)
 
 
 def descriptor(**fields: object) -> dict[str, object]:
