@@ -188,7 +188,7 @@ SETTINGS = (
         "must be given",
         "Where the image is: `docker://[HOST/]REPOSITORY[:TAG][@DIGEST]`, `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`, "
         "`docker-archive:FILE-or-DIR[:REPOSITORY:TAG]` or `dir:DIR` (skopeo's). A path is relative to the file that "
-        "names it, and holds no colon.",
+        "names it; only that of `dir:` may hold colons. See [which image](#which-image).",
         "docker-archive:web.tar",
         only="image",
         required="write e.g. source: oci:DIR",

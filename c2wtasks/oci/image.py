@@ -29,6 +29,10 @@ INDEXES = (OCI_INDEX, DOCKER_LIST)
 CONFIGS = (OCI_CONFIG, DOCKER_CONFIG)
 
 REF_NAME = "org.opencontainers.image.ref.name"
+CONTAINERD_NAME = "io.containerd.image.name"
+
+# What old versions of docker and registries called an image's config (moby `distribution`, imageTypes).
+_OLD_CONFIGS = ("application/octet-stream", "application/json", "text/html", "")
 
 _OCI_LAYER_PREFIX = "application/vnd.oci.image.layer."
 _DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
@@ -45,7 +49,8 @@ _TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d?):(\d\d):(\d\d)(?:[.,](\d+))?(?
 
 @dataclass(frozen=True, slots=True)
 class Descriptor:
-    """What points at a blob. `platform` is None where the index names none; `urls` are other places to find it."""
+    """What points at a blob. `platform` is None where the index names none; `os_features` are those that the image
+    cannot do without; `urls` are other places to find the blob."""
 
     media_type: str
     digest: Digest
@@ -53,6 +58,7 @@ class Descriptor:
     platform: Platform | None = None
     annotations: dict[str, str] = field(default_factory=dict, hash=False)
     urls: tuple[str, ...] = ()
+    os_features: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, value: Any, key: str) -> Descriptor:
@@ -73,13 +79,17 @@ class Descriptor:
             fields.get("platform", _read_platform, None, null_clears=True),
             fields.mapping("annotations", as_string, ""),
             fields.strings("urls"),
+            fields.get("platform", _read_features, (), null_clears=True),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
+    """`media_type` is what the document says of itself, empty where it says nothing."""
+
     config: Descriptor
     layers: tuple[Descriptor, ...]
+    media_type: str = ""
 
     @classmethod
     def parse(cls, content: bytes) -> Manifest:
@@ -88,10 +98,27 @@ class Manifest:
         if fields.get("schemaVersion", as_integer, 2) == 1:
             raise ValueError("a Docker schema 1 manifest, which is not supported; push the image again")
         _check_document_types(fields)
+        _refuse_two_readings(fields, "a manifest", MANIFESTS, ("manifests", "fsLayers"))
         return cls(
             Descriptor.read(fields.object("config"), "config"),
             tuple(Descriptor.read(layer, f"layers[{at}]") for at, layer in enumerate(fields.objects("layers"))),
+            fields.string("mediaType"),
         )
+
+    @property
+    def other_content(self) -> str | None:
+        """What shows that the manifest is of something else than an image (`isContainerManifest`); None if nothing
+        does.
+
+        Docker's own manifests may call the config by one of the names that old versions gave it.
+        """
+        kind = self.config.media_type
+        if kind not in CONFIGS and not (self.media_type == DOCKER_MANIFEST and kind in _OLD_CONFIGS):
+            return f"a config of type {kind or 'none'}"
+        for layer in self.layers:
+            if not is_layer_type(layer.media_type):
+                return f"a layer of type {layer.media_type or 'none'}"
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +131,7 @@ class Index:
         fields = godecode.load_object(content)
         fields.get("schemaVersion", as_integer, 2)
         _check_document_types(fields)
+        _refuse_two_readings(fields, "an index", INDEXES, ("config", "layers", "fsLayers"))
         manifests = enumerate(fields.objects("manifests"))
         return cls(tuple(Descriptor.read(entry, f"manifests[{at}]") for at, entry in manifests))
 
@@ -171,6 +199,17 @@ def _check_document_types(fields: Object) -> None:
     fields.mapping("annotations", as_string, "")
 
 
+def _refuse_two_readings(fields: Object, called: str, own: tuple[str, ...], foreign: tuple[str, ...]) -> None:
+    """Refuses a document that others may take for one of another kind (CVE-2021-41190; containerd
+    `validateMediaType`): one with fields of that kind, empty or not, or with its media type."""
+    names = {godecode.fold(name) for name, _ in fields}
+    if found := [name for name in foreign if godecode.fold(name) in names]:
+        raise ValueError(f"it is listed as {called} and has {' and '.join(found)}, so it can be read in two ways")
+    said = fields.string("mediaType")
+    if said and said not in own:
+        raise ValueError(f"it is listed as {called}, its own mediaType is {said}")
+
+
 def _check_types(top: Object, run: Object) -> None:
     """Refuses wrong types in the fields of ocispec.Image that we do not use (Go would refuse the document)."""
     top.string("author")
@@ -192,10 +231,13 @@ def _check_history_types(value: Any, key: str) -> None:
     entry.boolean("empty_layer")
 
 
+def _read_features(value: Any, key: str) -> tuple[str, ...]:
+    return as_object(value, key).strings("os.features")
+
+
 def _read_platform(value: Any, key: str) -> Platform | None:
     fields = as_object(value, key)
     fields.string("os.version")
-    fields.strings("os.features")
     return Platform.of(fields.string("os"), fields.string("architecture"), fields.string("variant"))
 
 

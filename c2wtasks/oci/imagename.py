@@ -87,3 +87,12 @@ def _split(name: str) -> tuple[str, str]:
     if first == DOCKER_HUB and "/" not in rest:
         rest = f"library/{rest}"
     return first, rest
+
+
+def full_name(tag: str) -> str:
+    """The one form of an image's name among those docker takes: `docker.io/library/web` is `web:latest`."""
+    name = tag
+    for prefix in ("index.docker.io/", "docker.io/"):
+        name = name.removeprefix(prefix)
+    name = name.removeprefix("library/")
+    return name if ":" in name.rpartition("/")[2] else f"{name}:latest"

@@ -4,30 +4,38 @@ from __future__ import annotations
 
 from c2wtasks.oci import godecode
 from c2wtasks.oci.godecode import as_integer
-from c2wtasks.oci.image import DOCKER_SCHEMA1, INDEXES, MANIFESTS, OCI_INDEX, OCI_MANIFEST
+from c2wtasks.oci.image import DOCKER_SCHEMA1, INDEXES, MANIFESTS
 
-_KNOWN = (*MANIFESTS, *INDEXES, *DOCKER_SCHEMA1)
+_KINDS = (MANIFESTS, INDEXES, DOCKER_SCHEMA1)
 
 
 def media_type_of(content: bytes, announced: str = "") -> str:
-    """The media type that the document `content` states, or that its form shows. What the registry `announced` must
-    not be another of those known here.
+    """The media type of the document `content`: what it states; where it states none, what the registry `announced`,
+    if the form is of that kind; else the OCI type of its form. What was announced must not be of another kind.
 
     Raises ValueError: it is neither, or might be read as several (as in CVE-2021-41190).
     """
     fields = godecode.load_object(content)
     names = {godecode.fold(name) for name, _ in fields}
     lists, describes = "manifests" in names, bool(names & {"config", "layers"})
+    said = fields.string("mediaType")
     if fields.get("schemaVersion", as_integer, 0) == 1:
         found = DOCKER_SCHEMA1[0]
     elif lists and describes:
         raise ValueError("it has both manifests and layers, so it is neither an index nor a manifest")
     else:
-        found = fields.string("mediaType") or (OCI_INDEX if lists else OCI_MANIFEST if describes else "")
+        form = INDEXES if lists else MANIFESTS if describes else ()
+        found = said or (announced if announced in form else "".join(form[:1]))
         if not found:
             raise ValueError("it is neither an index nor a manifest")
-        if (found in INDEXES and describes) or (found in MANIFESTS and lists):
+        if form and _kind(found) and _kind(found) != form:
             raise ValueError(f"its media type is {found}, its content is of another kind")
-    if announced in _KNOWN and announced != found and not {announced, found} <= set(DOCKER_SCHEMA1):
-        raise ValueError(f"the registry says it is {announced}, its content says {found}")
+    if _kind(announced) and _kind(announced) != _kind(found):
+        content_is = f"says {found}" if said else f"is that of {'an index' if lists else 'a manifest'}"
+        raise ValueError(f"the registry says it is {announced}, its content {content_is}")
     return found
+
+
+def _kind(media_type: str) -> tuple[str, ...]:
+    """The media types of the same kind of document; none where that is not known here."""
+    return next((kind for kind in _KINDS if media_type in kind), ())

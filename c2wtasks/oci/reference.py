@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
+from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.imagename import ImageName
 
 TRANSPORTS = {
@@ -14,13 +16,43 @@ TRANSPORTS = {
     "docker": "docker://HOST/REPOSITORY[:TAG][@DIGEST]",
 }
 
+_DIGEST_AT_END = re.compile(r":?@sha(?:256|512):[^/@]*$")
+_POSITION_AT_END = re.compile(r":@[0-9]+$")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which image of a local source: by a name, a digest, or the position in its list, from 0 (containers/image:
+    `source-index`). What is absent does not matter."""
+
+    name: str = ""
+    digest: Digest | None = None
+    position: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Choice:
+        """`NAME`, `NAME@sha256:...`, `@sha256:...`, `@3`, or nothing at all.
+
+        Raises ValueError.
+        """
+        if found := _DIGEST_AT_END.search(text):
+            return cls(text[: found.start()], Digest.parse(found[0].lstrip(":@")))
+        if not text.startswith("@"):
+            return cls(text)
+        position = text[1:]
+        if not (position.isascii() and position.isdigit() and len(position) < 10):
+            raise ValueError(f"{text!r} is neither a digest (@sha256:...) nor a position (@0, @1, ...)")
+        return cls(position=int(position))
+
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """`text` is the source as written; `place` its path, relative to the file that names it; `tag` may be empty.
+    """`text` is the source as written; `place` its path, relative to the file that names it; `tag` is the rest, which
+    chooses an image there (`Choice`), and may be empty.
 
-    As in containers/image, the tag begins at the first colon after the transport: a path holds none. Of a registry's
-    image the place is the repository's normal name; all else is in `image_name`.
+    As in containers/image, the tag begins at the first colon after the transport: a path holds none. All after `dir:`
+    is a path, colons too, but for a digest or a position at its end. Of a registry's image the place is the
+    repository's normal name; all else is in `image_name`.
     """
 
     text: str
@@ -39,13 +71,15 @@ class Reference:
                 raise ValueError(f"{text!r} names no image ({TRANSPORTS[transport]})")
             name = ImageName.parse(rest[2:])
             return cls(text, transport, str(name.repository), name.tag)
-        place, _, tag = rest.partition(":")
+        place, tag = _split(transport, rest)
         if not place:
             raise ValueError(f"{text!r} names no path ({TRANSPORTS[transport]})")
         if "\0" in rest:
             raise ValueError(f"{text!r} holds a NUL character")
-        if transport == "dir" and tag:
-            raise ValueError(f"{text!r}: such a folder holds one image, and no tag ({TRANSPORTS[transport]})")
+        try:
+            Choice.parse(tag)
+        except ValueError as error:
+            raise ValueError(f"{text!r}: {error}") from None
         return cls(text, transport, place, tag)
 
     @property
@@ -58,3 +92,13 @@ class Reference:
         """The name in its registry, of what is remote."""
         assert self.is_remote, self.text
         return ImageName.parse(self.text.removeprefix("docker://"))
+
+
+def _split(transport: str, rest: str) -> tuple[str, str]:
+    """The path, and what chooses an image there."""
+    end = _DIGEST_AT_END.search(rest) or (_POSITION_AT_END.search(rest) if transport == "dir" else None)
+    before, chosen = (rest[: end.start()], end[0].lstrip(":")) if end else (rest, "")
+    if transport == "dir":
+        return before, chosen
+    place, _, tag = before.partition(":")
+    return place, tag + chosen

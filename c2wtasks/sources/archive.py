@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from c2wtasks.errors import SourceError
 from c2wtasks.sources.model import BlobPlace
-from c2wtasks.sources.reading import open_regular, unreadable
+from c2wtasks.sources.reading import mistaken, open_regular, unreadable
 from c2wtasks.sources.tarmembers import Member, read_members
 
 _COMPRESSED = {
@@ -36,7 +36,7 @@ class Archive:
             raise unreadable(path, error) from error
         except ValueError as error:
             refuse_compressed(path, os.pread(descriptor, 8, 0))
-            raise SourceError(f"{path} {error}") from error
+            raise mistaken(path, os.pread(descriptor, 512, 0)) or SourceError(f"{path} {error}") from error
         finally:
             os.close(descriptor)
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 from c2wtasks.errors import SourceError
 from c2wtasks.oci.digest import Digest
-from c2wtasks.oci.image import REF_NAME, Descriptor, Index, layer_problem
+from c2wtasks.oci.image import CONTAINERD_NAME, INDEXES, REF_NAME, Descriptor, Index, layer_problem
+from c2wtasks.oci.imagename import full_name
 from c2wtasks.oci.platform import Platform
+from c2wtasks.oci.reference import Choice
 from c2wtasks.sources import reading
-from c2wtasks.sources.fitting import ask_for_one, check_layer_count, some_of
+from c2wtasks.sources.fitting import Candidate, Misses, NotFound, Unreadable, check_layer_count, some_of, the_one
 from c2wtasks.sources.model import BlobPlace, Image, Layer, Place
-from c2wtasks.sources.select import Document, Found, find
+from c2wtasks.sources.select import INDEX, MAX_DEPTH, Document, Found, no_image, search
 
 T = TypeVar("T")
 
@@ -56,57 +58,88 @@ class ContentImages:
         self._source = source
         self._top = source.index().manifests
         self._by_tag: dict[str, list[Descriptor]] = {}
+        self._by_full_name: dict[str, list[Descriptor]] = {}
         for descriptor in self._top:
-            self._by_tag.setdefault(descriptor.annotations.get(REF_NAME, ""), []).append(descriptor)
+            tag = descriptor.annotations.get(REF_NAME, "")
+            self._by_tag.setdefault(tag, []).append(descriptor)
+            # containerd, and docker since it stores images there, annotate the name; podman makes it the ref.name.
+            full = descriptor.annotations.get(CONTAINERD_NAME) or (tag if set(tag) & set(":/") else "")
+            if full:
+                self._by_full_name.setdefault(full_name(full), []).append(descriptor)
         self._read: dict[tuple[Digest, str], _Known] = {}
 
     def image(self, tag: str, platform: Platform) -> Image:
-        """The image `tag` for `platform`; without a tag, the first that fits, if only one name does.
+        """The image for `platform` that `tag` chooses; without a tag, the only one that fits.
 
         Raises SourceError.
         """
-        visit = _Visit(self._source.path, self.read, dict.fromkeys(self._source.index_files))
-        if tag:
-            found = find(visit, self._tagged(tag), platform)
-        else:
-            found = find(visit, self._top, platform)
-            self._refuse_ambiguous(visit, platform)
-        return self._build(visit, found)
+        visit = _Visit(self._source, self.read, dict.fromkeys(self._source.index_files))
+        misses = Misses()
+        seen: set[Digest] = set()
+        candidates: list[Candidate[Found]] = []
+        unreadable: list[Unreadable] = []
+        for descriptor in self._chosen(tag, visit):
+            names = _names(descriptor)
+            try:
+                found = search(visit, [descriptor], platform, misses, seen)
+            except SourceError as error:
+                rank = platform.rank(descriptor.platform) if descriptor.platform else 0
+                unreadable.append(Unreadable(names, rank or 0, error))
+                continue
+            if found is not None:
+                rank = platform.rank(found.platform)
+                assert rank is not None, "search gives what serves"
+                created = found.parsed.created_ns
+                candidates.append(Candidate(names, found.descriptor.digest, found.platform, rank, created, found))
+        one = the_one(self._source.path, f"{self._source.transport}:{self._source.path}", candidates, unreadable)
+        if one is None:
+            raise no_image(visit, platform, misses)
+        return self._build(visit, one.value)
 
-    def _tagged(self, tag: str) -> list[Descriptor]:
-        found = self._by_tag.get(tag)
-        if found is None:
-            path = self._source.path
-            tags = self._tags()
-            if not tags:
-                hint = f"leave it out: {self._source.transport}:{path}"
-                raise SourceError(f"{path} has no tag {tag!r}, nor any other", hint=hint)
-            raise SourceError(f"{path} has no tag {tag!r}", hint=f"there are: {some_of(tags)}")
-        return found
+    def _chosen(self, tag: str, visit: _Visit) -> Sequence[Descriptor]:
+        """The entries that `tag` chooses; those of a digest without what an index says of their platform."""
+        if found := self._called(tag):
+            return found
+        choice = Choice.parse(tag)
+        if choice.position is not None:
+            if choice.position >= len(self._top):
+                raise self._not_there(tag)
+            return [self._top[choice.position]]
+        named = self._called(choice.name) if choice.name else self._top
+        if not named and (choice.name or choice.digest):
+            raise self._not_there(tag)
+        return [self._of_digest(choice.digest, named, visit, tag)] if choice.digest else named
 
-    def _tags(self) -> list[str]:
-        return sorted(tag for tag in self._by_tag if tag)
+    def _called(self, name: str) -> Sequence[Descriptor]:
+        """By ref.name as it stands; else by a whole reference, in any of the forms that docker takes."""
+        if not name:
+            return ()
+        return self._by_tag.get(name, ()) or self._by_full_name.get(full_name(name), ())
 
-    def _refuse_ambiguous(self, visit: _Visit, platform: Platform) -> None:
-        """Raises SourceError where images of several tags fit.
+    def _of_digest(self, digest: Digest, descriptors: Sequence[Descriptor], visit: _Visit, tag: str) -> Descriptor:
+        """The manifest or index `digest` among `descriptors` and what their indexes list, however deep."""
+        seen: set[Digest] = set()
+        level = list(descriptors)
+        for _ in range(MAX_DEPTH):
+            children: list[Descriptor] = []
+            for one in level:
+                if one.digest == digest:
+                    return replace(one, platform=None, os_features=())
+                if one.media_type in INDEXES and one.digest not in seen:
+                    seen.add(one.digest)
+                    children += visit.read(one, INDEX).manifests
+            level = children
+        raise self._not_there(tag)
 
-        That two tags now name the same image does not help: they can part any day.
-        """
-        tags = self._tags()
-        if len(tags) < 2:
-            return
-        fitting = [tag for tag in tags if self._fits(visit, self._by_tag[tag], platform)]
-        if len(fitting) > 1:
-            source = self._source
-            raise ask_for_one(source.path, fitting, f"{source.transport}:{source.path}:{fitting[0]}")
-
-    @staticmethod
-    def _fits(visit: _Visit, descriptors: list[Descriptor], platform: Platform) -> bool:
-        try:
-            find(visit, descriptors, platform)
-        except SourceError:
-            return False  # what cannot be read is not in the way of the image that can
-        return True
+    def _not_there(self, tag: str) -> NotFound:
+        source = f"{self._source.transport}:{self._source.path}"
+        names = sorted({names[-1] for descriptor in self._top if (names := _names(descriptor))})
+        wrong = f"{self._source.path} has no {'image' if tag.startswith('@') else 'tag'} {tag!r}"
+        if names:
+            return NotFound(wrong, hint=f"there are: {some_of(names)}")
+        if len(self._top) > 1:
+            return NotFound(wrong, hint=f"there are {len(self._top)} without a name: {source}:@0 is the first")
+        return NotFound(f"{wrong}, nor any other", hint=f"leave it out: {source}")
 
     def _build(self, visit: _Visit, found: Found) -> Image:
         return image_of(self._source.path, found, lambda layer: self.place(layer, "layer"), tuple(visit.files))
@@ -120,8 +153,9 @@ class ContentImages:
                 where = f"fetch {descriptor.urls[0]} and put it beside the image's other blobs"
                 hint = f"{where}, as {descriptor.digest.algorithm}/{descriptor.digest.hex}"
                 raise SourceError(f"{name} is not in the layout (remote reference)", hint=hint)
-            raise SourceError(f"{name} is not in the layout", hint="copy the image again, with all its blobs")
-        _check_size(name, place.size, descriptor)
+            whose = f" ({descriptor.platform})" if descriptor.platform else ""
+            raise SourceError(f"{name}{whose} is not in the layout", hint="copy the image again, with all its blobs")
+        _check_size(name, place, descriptor)
         return place
 
     def read(self, descriptor: Descriptor, document: Document[Any]) -> _Known:
@@ -137,7 +171,7 @@ class ContentImages:
                 raise SourceError(f"{name} has another digest: its content is {have.short}", hint=hint)
             known = _Known(reading.parse(name, document.parser, content), place)
             self._read[descriptor.digest, document.what] = known
-        _check_size(name, known.place.size, descriptor)
+        _check_size(name, known.place, descriptor)
         return known
 
 
@@ -163,10 +197,16 @@ def image_of(path: str, found: Found, place: Callable[[Descriptor], Place], file
     )
 
 
-def _check_size(name: str, have: int, descriptor: Descriptor) -> None:
-    if have != descriptor.size:
-        raise SourceError(
-            f"{name} is {have} bytes, its descriptor says {descriptor.size}",
+def _names(descriptor: Descriptor) -> tuple[str, ...]:
+    """What an entry of an index is called: its ref.name, and containerd's name for it."""
+    said = (descriptor.annotations.get(key) for key in (REF_NAME, CONTAINERD_NAME))
+    return tuple(dict.fromkeys(filter(None, said)))
+
+
+def _check_size(name: str, place: BlobPlace, descriptor: Descriptor) -> None:
+    if place.size != descriptor.size:
+        raise reading.mistaken(name, place) or SourceError(
+            f"{name} is {place.size} bytes, its descriptor says {descriptor.size}",
             hint="the blob is damaged; copy the image again",
         )
 
@@ -175,9 +215,17 @@ def _check_size(name: str, have: int, descriptor: Descriptor) -> None:
 class _Visit:
     """The `Blobs` of one resolution: remembers which files its result depends on."""
 
-    path: str
+    source: Source
     read_blob: Callable[[Descriptor, Document[Any]], _Known]
     files: dict[str, None]  # as an ordered set
+    looked_at: int = 20
+
+    @property
+    def path(self) -> str:
+        return self.source.path
+
+    def named(self, digest: Digest) -> str:
+        return f"{self.source.transport}:{self.path}:@{digest}"
 
     def read(self, descriptor: Descriptor, document: Document[T]) -> T:
         known = self.read_blob(descriptor, document)

@@ -15,13 +15,26 @@ from c2wtasks.oci import godecode
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.godecode import Object, as_object
 from c2wtasks.oci.image import ImageConfig
+from c2wtasks.oci.imagename import full_name
 from c2wtasks.oci.platform import Platform
+from c2wtasks.oci.reference import Choice
 from c2wtasks.sources import reading
-from c2wtasks.sources.fitting import Misses, ask_for_one, check_layer_count, image_platform, some_of
+from c2wtasks.sources.fitting import (
+    Candidate,
+    Misses,
+    NotFound,
+    Unreadable,
+    check_layer_count,
+    image_platform,
+    some_of,
+    taken_for,
+    the_one,
+)
 from c2wtasks.sources.model import BlobPlace, Image, Layer
 from c2wtasks.sources.opening import open_files
 from c2wtasks.sources.reading import MAX_CONFIG, MAX_INDEX_FILE, Files
 
+_SUSPECT = 1 << 20  # bytes; what lies in a file's place by mistake is small
 _BLOB = re.compile(r"(?:\./)?blobs/sha256/([0-9a-f]{64})")
 _CONFIG = re.compile(r"(?:.*/)?([0-9a-f]{64})(?:\.json)?")
 
@@ -46,15 +59,6 @@ def parse_entries(content: bytes) -> tuple[Entry, ...]:
     return entries
 
 
-def full_name(tag: str) -> str:
-    """The one form of an image's name among those docker takes: `docker.io/library/web` is `web:latest`."""
-    name = tag
-    for prefix in ("index.docker.io/", "docker.io/"):
-        name = name.removeprefix(prefix)
-    name = name.removeprefix("library/")
-    return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
-
-
 @dataclass(frozen=True, slots=True)
 class _Config:
     content: bytes
@@ -71,7 +75,7 @@ class DockerArchive:
     _configs: dict[str, tuple[_Config, str]] = field(default_factory=dict)
 
     def image(self, tag: str, platform: Platform) -> Image:
-        """The image `tag` for `platform`; without a tag, the first that fits, if only one name does.
+        """The image for `platform` that `tag` chooses; without a tag, the only one that fits.
 
         Raises SourceError.
         """
@@ -82,9 +86,7 @@ class DockerArchive:
             used[file] = None
             return config
 
-        entry, config = self._first(self._tagged(tag) if tag else self.entries, platform, read)
-        if not tag:
-            self._refuse_ambiguous(platform, read)
+        entry, config, offered = self._one(self._chosen(tag, read), platform, read)
         check_layer_count(
             f"{self.files.path}: the image of config {entry.config!r}", len(entry.layers), config.parsed
         )
@@ -92,7 +94,7 @@ class DockerArchive:
             manifest_digest=None,
             config_digest=Digest.of(config.content),
             config=config.content,
-            parsed=config.parsed,
+            parsed=taken_for(config.parsed, offered),
             layers=tuple(
                 Layer(_digest_in(name), diff_id, self._place(name, f"layer {name!r}"))
                 for name, diff_id in zip(entry.layers, config.parsed.diff_ids, strict=True)
@@ -100,52 +102,64 @@ class DockerArchive:
             files=tuple(used),
         )
 
-    def _first(
+    def _one(
         self, entries: Sequence[Entry], platform: Platform, read: Callable[[str], _Config]
-    ) -> tuple[Entry, _Config]:
-        """The first entry that fits. Raises SourceError."""
+    ) -> tuple[Entry, _Config, Platform]:
+        """The entry that is meant, and what it is for. Raises SourceError."""
         misses = Misses()
+        candidates: list[Candidate[tuple[Entry, _Config]]] = []
+        unreadable: list[Unreadable] = []
+        # Where there is no choice, an image that names no architecture is taken for what is asked: so do `docker
+        # load`, containerd's import and create-spec.
+        default = platform if len({entry.config for entry in self.entries}) == 1 else None
         for entry in entries:
-            config = read(entry.config)
-            offered = image_platform(config.parsed)
-            if offered is not None and platform.rank(offered) is not None:
-                return entry, config
-            misses.offered.append(offered)
-        raise misses.error(self.files.path, platform)
+            try:
+                config = read(entry.config)
+            except SourceError as error:
+                unreadable.append(Unreadable(entry.tags, 0, error))
+                continue
+            offered = image_platform(config.parsed) or default
+            if offered is None or (rank := platform.rank(offered)) is None:
+                misses.offered.append(offered)
+                continue
+            digest, created = Digest.of(config.content), config.parsed.created_ns
+            candidates.append(Candidate(entry.tags, digest, offered, rank, created, (entry, config)))
+        one = the_one(self.files.path, f"docker-archive:{self.files.path}", candidates, unreadable)
+        if one is None:
+            raise misses.error(self.files.path, platform)
+        return *one.value, one.platform
 
-    def _tagged(self, tag: str) -> list[Entry]:
-        want = full_name(tag)
-        found = [entry for entry in self.entries if want in map(full_name, entry.tags)]
-        if not found:
-            path = self.files.path
-            tags = sorted({name for entry in self.entries for name in entry.tags})
-            hint = f"there are: {some_of(tags)}" if tags else f"it has none; leave it out: docker-archive:{path}"
-            raise SourceError(f"{path} has no image {want!r}", hint=hint)
+    def _chosen(self, tag: str, read: Callable[[str], _Config]) -> Sequence[Entry]:
+        """The entries that `tag` chooses; a digest is the config's, which docker calls the image's ID."""
+        choice = Choice.parse(tag)
+        if choice.position is not None:
+            found = self.entries[choice.position : choice.position + 1]
+        else:
+            want = full_name(choice.name)
+            found = tuple(one for one in self.entries if not choice.name or want in map(full_name, one.tags))
+            if choice.digest:
+                found = tuple(one for one in found if _is(one, choice.digest, read))
+        if tag and not found:
+            raise self._not_there(tag if tag.startswith("@") else full_name(tag))
         return found
 
-    def _refuse_ambiguous(self, platform: Platform, read: Callable[[str], _Config]) -> None:
-        """Raises SourceError where images of different tags fit; the tags of one entry name one image."""
-        groups: dict[tuple[str, ...], list[Entry]] = {}
-        for entry in self.entries:
-            groups.setdefault(entry.tags, []).append(entry)
-        groups.pop((), None)
-        fitting = []
-        for group in groups.values() if len(groups) > 1 else ():
-            try:
-                self._first(group, platform, read)
-            except SourceError:
-                continue  # what cannot be read is not in the way of the image that can
-            fitting.append(group[0].tags)
-        if len(fitting) > 1:
-            path = self.files.path
-            tags = sorted({tag for names in fitting for tag in names})
-            raise ask_for_one(path, tags, f"docker-archive:{path}:{tags[0]}")
+    def _not_there(self, name: str) -> NotFound:
+        path = self.files.path
+        if tags := sorted({tag for entry in self.entries for tag in entry.tags}):
+            hint = f"there are: {some_of(tags)}"
+        elif len(self.entries) > 1:
+            hint = f"there are {len(self.entries)} without a name: docker-archive:{path}:@0 is the first"
+        else:
+            hint = f"it has none; leave it out: docker-archive:{path}"
+        return NotFound(f"{path} has no image {name!r}", hint=hint)
 
     def _place(self, name: str, what: str) -> BlobPlace:
         place = self.files.place(name)
         if place is None:
             hint = "the copy is incomplete; docker save it again"
             raise SourceError(f"{self.files.path}: {what} is not there", hint=hint)
+        if place.size < _SUSPECT and (wrong := reading.mistaken(f"{self.files.path}: {what}", place)):
+            raise wrong
         return place
 
     def _read_config(self, name: str) -> tuple[_Config, str]:
@@ -164,6 +178,14 @@ class DockerArchive:
             known = _Config(content, reading.parse(where, ImageConfig.parse, content)), place.path
             self._configs[name] = known
         return known
+
+
+def _is(entry: Entry, config: Digest, read: Callable[[str], _Config]) -> bool:
+    """Whether the entry's config has that digest. One that cannot be read is not what was asked for."""
+    try:
+        return Digest.of(read(entry.config).content, config.algorithm) == config
+    except SourceError:
+        return False
 
 
 def _digest_in(name: str) -> Digest | None:

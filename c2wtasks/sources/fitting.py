@@ -1,18 +1,29 @@
-"""Which image serves a platform, and what to say when none does. Pure."""
+"""Which image serves a platform, which of several is meant, and what to say when that cannot be told. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Generic, TypeVar
 
 from c2wtasks.errors import SourceError
-from c2wtasks.oci.image import ImageConfig
+from c2wtasks.oci.digest import Digest
+from c2wtasks.oci.image import Descriptor, ImageConfig
 from c2wtasks.oci.platform import Platform
 
+T = TypeVar("T")
+
 _LISTED = 20
+_DESCRIBED = 8
+_REASONS = 3
 
 
-class Unfit(SourceError):
+class NotFound(SourceError):
+    """The source can be read, and what was asked for is not in it."""
+
+
+class Unfit(NotFound):
     """There are images, none for the platform asked for. `instead` are the platforms there are."""
 
     def __init__(self, message: str, instead: str, hint: str) -> None:
@@ -22,18 +33,52 @@ class Unfit(SourceError):
 
 @dataclass(slots=True)
 class Misses:
-    """What was looked at and not taken: `offered`, images' platforms (None: the config names no architecture),
-    and `others`, why this or that is no image at all."""
+    """What was looked at and not taken.
+
+    `offered` are images' platforms (None: the config names no architecture), `passed` entries of an index that are
+    for other platforms. `disagreeing` and `needing` say why an image that the index offers for the platform cannot be
+    taken, each with a hint; `others`, why this or that is no image at all.
+    """
 
     offered: list[Platform | None] = field(default_factory=list)
+    passed: list[Descriptor] = field(default_factory=list)
+    disagreeing: list[tuple[str, str]] = field(default_factory=list)
+    needing: list[tuple[str, str]] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
+
+    def disagree(self, descriptor: Descriptor, config: Platform, source: str) -> None:
+        """Notes that the index says another platform of a manifest than its config. `source` names it by digest."""
+        self.disagreeing.append(
+            (
+                f"manifest {descriptor.digest.short} is for {descriptor.platform} by the index that lists it, "
+                f"for {config} by its own config",
+                f"build it again so that both agree; or take it for what its config says: {source} for {config}",
+            )
+        )
+
+    def need(self, descriptor: Descriptor, source: str) -> None:
+        """Notes that the index says of an image for the platform that it needs features. `source` as above."""
+        features = some_of(descriptor.os_features)
+        self.needing.append(
+            (
+                f"{descriptor.digest.short} needs features of the operating system ({features})",
+                f"copy an image that does without; or, if the VM's kernel has them, name it by its digest: {source}",
+            )
+        )
 
     def error(self, path: str, platform: Platform) -> SourceError:
         """The SourceError when nothing in `path` was taken for `platform`."""
-        if len(self.offered) == 1:
-            only = self.offered[0]
+        offered = [*self.offered, *(passed.platform for passed in self.passed)]
+        if self.disagreeing:
+            said, hint = _joined(self.disagreeing)
+            return NotFound(f"{path}: {said}; both must serve {platform}, which was asked for", hint=hint)
+        if self.needing:
+            said, hint = _joined(self.needing)
+            return NotFound(f"{path}: no image for {platform} that can be used: {said}", hint=hint)
+        if len(offered) == 1:
+            only = offered[0]
             if only is None:
-                return SourceError(
+                return NotFound(
                     f"{path}: the image's config names no architecture, {platform} was asked for",
                     hint="build it again with one that does",
                 )
@@ -42,15 +87,20 @@ class Misses:
                 str(only),
                 f"ask for {only}, or copy the image for {platform}",
             )
-        if self.offered:
+        if offered:
             return Unfit(
-                f"{path}: no image for {platform}; there are: {', '.join(_names(self.offered))}",
+                f"{path}: no image for {platform}; there are: {', '.join(_names(offered))}",
                 "one of these",
                 "ask for one of these, or copy the image with all its platforms",
             )
         if self.others:
-            return SourceError(f"{path} holds no container image: {'; '.join(self.others[:3])}")
-        return SourceError(f"{path} holds no image at all", hint="copy one into it")
+            return NotFound(f"{path} holds no container image: {'; '.join(self.others[:_REASONS])}")
+        return NotFound(f"{path} holds no image at all", hint="copy one into it")
+
+
+def _joined(reasons: Sequence[tuple[str, str]]) -> tuple[str, str]:
+    """Some of the reasons, and the first one's hint."""
+    return "; ".join(said for said, _ in reasons[:_REASONS]), reasons[0][1]
 
 
 def _names(offered: Iterable[Platform | None]) -> list[str]:
@@ -58,16 +108,24 @@ def _names(offered: Iterable[Platform | None]) -> list[str]:
 
 
 def image_platform(config: ImageConfig, described: Platform | None = None) -> Platform | None:
-    """The platform an image is for, by its config; None where that names no architecture.
+    """The platform an image is for, by its config; None where nothing names an architecture.
 
-    `described` is what the index says. It fills in the variant, which older builders left out of configs.
+    `described` is what the index says. It counts where the config names no architecture (as in containerd), and fills
+    in the variant, which older builders left out of configs.
     """
     if not config.architecture:
-        return None
+        return described
     own = config.platform
     if config.variant or described is None or described.architecture != own.architecture:
         return own
     return Platform.of(config.os, config.architecture, described.variant)
+
+
+def taken_for(config: ImageConfig, platform: Platform) -> ImageConfig:
+    """The config, its platform filled in where it names no architecture and `platform` is known from elsewhere."""
+    if config.architecture:
+        return config
+    return replace(config, architecture=platform.architecture, variant=platform.variant)
 
 
 def check_layer_count(where: str, layers: int, config: ImageConfig) -> None:
@@ -79,14 +137,87 @@ def check_layer_count(where: str, layers: int, config: ImageConfig) -> None:
         )
 
 
-def some_of(names: Sequence[str]) -> str:
+def some_of(names: Sequence[str], listed: int = _LISTED) -> str:
     """For messages: the names, the first ones of many."""
-    shown = ", ".join(names[:_LISTED])
-    return f"{shown} and {len(names) - _LISTED} more" if len(names) > _LISTED else shown
+    shown = ", ".join(names[:listed])
+    return f"{shown} and {len(names) - listed} more" if len(names) > listed else shown
 
 
-def ask_for_one(path: str, tags: Sequence[str], example: str) -> SourceError:
-    """The SourceError where images of several names would do. `example` is a source that names one."""
-    return SourceError(
-        f"{path} holds several images that fit: {some_of(tags)}", hint=f"name one of them, such as {example}"
+# -- one of several
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate(Generic[T]):
+    """An image that fits: `value`, and what tells it from others. `digest` is its manifest's, or its config's where
+    it has no manifest; `rank`, how well its `platform` serves the one asked for."""
+
+    names: tuple[str, ...]
+    digest: Digest
+    platform: Platform
+    rank: int
+    created_ns: int
+    value: T
+
+    def __str__(self) -> str:
+        facts = [str(self.platform), self.digest.short]
+        if self.created_ns > 0:
+            facts.append(f"created {_day(self.created_ns)}")
+        return f"{_called(self.names)} ({', '.join(facts)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """What may be the image that is meant, or not: it cannot be read. `rank` is the best that it could have."""
+
+    names: tuple[str, ...]
+    rank: int
+    error: SourceError
+
+
+def the_one(
+    path: str, source: str, candidates: Sequence[Candidate[T]], unreadable: Sequence[Unreadable]
+) -> Candidate[T] | None:
+    """The image that is meant: the only one that serves the platform best. None where there is none.
+
+    Several that are the same image are one. Which of several others was meant, or whether it was one that cannot be
+    read, nobody can tell. `path` begins messages; `source` is how bundle.yaml names it all: `oci:web`.
+
+    Raises SourceError: there are several, and what tells them apart; or the first that cannot be read, where there is
+    no other.
+    """
+    best = min((one.rank for one in candidates), default=0)
+    found = {one.digest: one for one in reversed(candidates) if one.rank == best}
+    several = list(found.values())[::-1]
+    if not several:
+        if unreadable:
+            raise unreadable[0].error
+        return None
+    unreadable = [one for one in unreadable if one.rank <= best]
+    if len(several) == 1 and not unreadable:
+        return several[0]
+    shown = [
+        *(str(one) for one in several),
+        *(f"{_called(one.names)} ({one.error.message.removeprefix(f'{path}: ')})" for one in unreadable),
+    ]
+    ways = sorted((_way(one, several) for one in several), key=lambda way: way.startswith("@"))
+    raise SourceError(
+        f"{path} holds several images that fit: {some_of(shown, _DESCRIBED)}",
+        hint=f"name one of them, such as {source}:{ways[0]}",
     )
+
+
+def _called(names: tuple[str, ...]) -> str:
+    return some_of(names, 3) or "one without a name"
+
+
+def _way(one: Candidate[T], several: Sequence[Candidate[T]]) -> str:
+    """What names `one` and none of the others: a name, or else its digest."""
+    taken = {name for other in several if other is not one for name in other.names}
+    return next((name for name in one.names if name not in taken), f"@{one.digest}")
+
+
+def _day(created_ns: int) -> str:
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(
+        microseconds=min(created_ns // 1000, 253_000_000_000_000_000)
+    )
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from c2wtasks.bundlefile.lock import Entries, Entry, LockedLayer, moves
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.errors import SourceError, UserError
+from c2wtasks.sources.fitting import taken_for
 from c2wtasks.sources.model import Image
 from c2wtasks.sources.resolve import Resolver
 from c2wtasks.unexpected import as_user_error
@@ -76,6 +77,7 @@ class LockedResolver:
             raise self._unfit(entry, "an image of a registry has a manifest")
         else:
             image = self.resolver.locked(bundle.source, entry.manifest)
+            image = replace(image, parsed=taken_for(image.parsed, bundle.platform))
             own = image.parsed.platform
             if not any(
                 (own.os, own.architecture) == (one.os, one.architecture) for one in bundle.platform.served_by()

@@ -9,6 +9,7 @@ import json
 import os
 import stat
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from c2wtasks.errors import SourceError, os_reason
@@ -102,6 +103,33 @@ def read_place(place: BlobPlace, what: str, limit: int) -> bytes:
     return b"".join(chunks)
 
 
+_SIGNS = (
+    (b"version https://git-lfs.github.com/spec/", "a Git LFS pointer, not the file itself", "fetch it: git lfs pull"),
+    (b"<!doctype html", "an HTML page, not the file itself", "download it again"),
+    (b"<html", "an HTML page, not the file itself", "download it again"),
+    (b"<?xml", "an XML document, not the file itself", "download it again"),
+)
+_SIGN = 512
+
+
+def mistaken(what: str, found: bytes | BlobPlace) -> SourceError | None:
+    """The error for a file in whose place another lies that is often met there, told by its first bytes; None where
+    it looks like none of these. `what` begins the message."""
+    start = found if isinstance(found, bytes) else _start_of(found)
+    start = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    for sign, kind, remedy in _SIGNS:
+        if start.startswith(sign):
+            return SourceError(f"{what} is {kind}", hint=remedy)
+    return None
+
+
+def _start_of(place: BlobPlace) -> bytes:
+    try:
+        return read_place(replace(place, size=min(place.size, _SIGN)), place.path, _SIGN)
+    except SourceError:
+        return b""
+
+
 def parse(what: str, parser: Callable[[bytes], T], content: bytes) -> T:
     """`parser(content)`, its ValueError made a SourceError that begins with `what`.
 
@@ -110,6 +138,6 @@ def parse(what: str, parser: Callable[[bytes], T], content: bytes) -> T:
     try:
         return parser(content)
     except json.JSONDecodeError as error:
-        raise SourceError(f"{what} is not JSON: {error}") from error
+        raise mistaken(what, content[:_SIGN]) or SourceError(f"{what} is not JSON: {error}") from error
     except ValueError as error:
         raise SourceError(f"{what}: {error}") from error

@@ -36,6 +36,10 @@ class Reader:
     repository: Repository
     access: Access
     documents: Documents
+    looked_at: int = 1
+
+    def named(self, digest: Digest) -> str:
+        return f"docker://{self.repository}@{digest}"
 
     @property
     def client(self) -> Client:
@@ -107,7 +111,9 @@ def locked_image(name: ImageName, manifest: Digest, access: Access, documents: D
     content = reader.content(manifest, MAX_MANIFEST)
     parsed = reading.parse(f"{reader.path}: manifest", MANIFEST.parser, content)
     config, said = reader.read(parsed.config, CONFIG)
-    return _image(reader, Found(Descriptor(OCI_MANIFEST, manifest, len(content)), parsed, config, said))
+    return _image(
+        reader, Found(Descriptor(OCI_MANIFEST, manifest, len(content)), parsed, config, said, said.platform)
+    )
 
 
 def reached_by(image: Image, access: Access) -> Image:

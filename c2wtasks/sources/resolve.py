@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Protocol
 
@@ -13,6 +14,7 @@ from c2wtasks.registry.hosts import Access
 from c2wtasks.sources import skopeo_dir
 from c2wtasks.sources.docker_archive import open_docker
 from c2wtasks.sources.documents import Documents
+from c2wtasks.sources.fitting import NotFound
 from c2wtasks.sources.layout import open_archive, open_folder
 from c2wtasks.sources.memo import Memo
 from c2wtasks.sources.model import Image
@@ -24,7 +26,7 @@ class Images(Protocol):
     """An opened source."""
 
     def image(self, tag: str, platform: Platform) -> Image:
-        """The image `tag` (empty: any) for `platform`. Raises SourceError."""
+        """The image for `platform` that `tag` chooses (`Choice`). Raises SourceError."""
 
 
 # How each transport opens a path. A new one is a module and a line here; one whose blobs are named by digests
@@ -35,6 +37,9 @@ OPENERS: dict[str, Callable[[str], Images]] = {
     "docker-archive": open_docker,
     "dir": skopeo_dir.open_folder,
 }
+
+# What `docker save` writes can be read as both, which need not list the same images.
+_ALSO = {"docker-archive": ("oci-archive", "oci"), "oci-archive": ("docker-archive",), "oci": ("docker-archive",)}
 
 
 class Resolver:
@@ -82,16 +87,45 @@ class Resolver:
         return self._named.setdefault(str(name), RegistryImage(name, self._access, self._documents))
 
     def _read(self, reference: Reference, path: str, platform: Platform) -> Image:
-        key = (reference.transport, path)
-        if key not in self._opened:
-            self._opened[key] = _open(reference.transport, path)
-        opened = self._opened[key]
-        if not isinstance(opened, SourceError):
+        opened = self._open(reference.transport, path)
+        if isinstance(opened, SourceError):
+            hint = _path_hint(reference, path) if isinstance(opened, NoSuchPath) else None
+            raise SourceError(opened.message, hint=hint or opened.hint) from opened
+        try:
             return opened.image(reference.tag, platform)
-        hint = opened.hint
-        if isinstance(opened, NoSuchPath) and reference.tag:
-            hint = f"a path ends at the first colon; what follows, {reference.tag!r}, was taken as the tag"
-        raise SourceError(opened.message, hint=hint) from opened
+        except NotFound as error:
+            if (other := self._elsewhere(reference, path, platform)) is None:
+                raise
+            raise NotFound(error.message, hint=f"use {other}, which has it") from error
+
+    def _open(self, transport: str, path: str) -> Images | SourceError:
+        key = (transport, path)
+        if key not in self._opened:
+            self._opened[key] = _open(transport, path)
+        return self._opened[key]
+
+    def _elsewhere(self, reference: Reference, path: str, platform: Platform) -> str | None:
+        """The source that has what was asked for, where another transport finds it at the same path."""
+        for transport in _ALSO.get(reference.transport, ()):
+            opened = self._open(transport, path)
+            if isinstance(opened, SourceError):
+                continue
+            try:
+                opened.image(reference.tag, platform)
+            except SourceError:
+                continue
+            return f"{transport}:{path}" + (f":{reference.tag}" if reference.tag else "")
+        return None
+
+
+def _path_hint(reference: Reference, path: str) -> str | None:
+    """What was meant, perhaps, by a path that is not there."""
+    if reference.transport == "dir":
+        folder = path.rpartition(":")[0]
+        return f"such a folder has no tag: use dir:{folder}" if folder and os.path.isdir(folder) else None
+    if reference.tag and not reference.tag.startswith("@"):
+        return f"a path ends at the first colon; what follows, {reference.tag!r}, was taken as the tag"
+    return None
 
 
 def _open(transport: str, path: str) -> Images | SourceError:

@@ -8,19 +8,9 @@ from typing import Generic, Protocol, TypeVar
 
 from c2wtasks.errors import SourceError
 from c2wtasks.oci.digest import Digest
-from c2wtasks.oci.image import (
-    CONFIGS,
-    DOCKER_SCHEMA1,
-    INDEXES,
-    MANIFESTS,
-    Descriptor,
-    ImageConfig,
-    Index,
-    Manifest,
-    is_layer_type,
-)
+from c2wtasks.oci.image import DOCKER_SCHEMA1, INDEXES, MANIFESTS, Descriptor, ImageConfig, Index, Manifest
 from c2wtasks.oci.platform import Platform
-from c2wtasks.sources.fitting import Misses, image_platform
+from c2wtasks.sources.fitting import Misses, image_platform, taken_for
 from c2wtasks.sources.reading import MAX_CONFIG, MAX_MANIFEST
 
 T = TypeVar("T")
@@ -55,32 +45,53 @@ class Blobs(Protocol):
     def path(self) -> str:
         """What messages begin with."""
 
+    @property
+    def looked_at(self) -> int:
+        """How many entries for other platforms may be read to say why none is taken: few where that is dear."""
+
+    def named(self, digest: Digest) -> str:
+        """How bundle.yaml names a manifest of this source by its digest, whatever an index says of it."""
+
     def read(self, descriptor: Descriptor, document: Document[T]) -> T:
         """What the blob says, its size and digest checked. Raises SourceError."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A manifest and its config, read and checked; its layers are not."""
+    """A manifest and its config, read and checked; its layers are not. `platform` is what the image is for."""
 
     descriptor: Descriptor
     manifest: Manifest
     config: bytes
     parsed: ImageConfig
+    platform: Platform
 
 
 def find(blobs: Blobs, descriptors: Iterable[Descriptor], platform: Platform) -> Found:
-    """The first image among `descriptors` that serves `platform`.
+    """The first image among `descriptors` that serves `platform`, as `search` finds it. Raises SourceError."""
+    misses = Misses()
+    found = search(blobs, descriptors, platform, misses, set())
+    if found is None:
+        raise no_image(blobs, platform, misses)
+    return found
+
+
+def search(
+    blobs: Blobs, descriptors: Iterable[Descriptor], platform: Platform, misses: Misses, seen: set[Digest]
+) -> Found | None:
+    """The first image among `descriptors` that serves `platform`; None where there is none.
 
     Level by level: a level's manifests in their order, then the entries of all its indexes, those for other
-    platforms left out, best platform first. As in the original, what cannot be read is an error only where it
-    comes before the image that is taken. Attestations and artifacts that are no images are passed over.
+    platforms left out, best platform first; of several for one platform, the first (image-spec, image-index.md). As
+    in the original, what cannot be read is an error only where it comes before the image that is taken. Attestations,
+    artifacts that are no images and whatever has an unknown media type are passed over, and so is what needs features
+    of the operating system (containerd `platforms`, Match).
+
+    What was not taken is noted in `misses`. `seen` are the indexes that were looked into.
 
     Raises SourceError.
     """
-    misses = Misses()
-    seen: set[Digest] = set()
-    level = list(descriptors)
+    level = [one for one in descriptors if not _needs_features(blobs, one, platform, misses)]
     for _ in range(MAX_DEPTH):
         children: list[Descriptor] = []
         for descriptor in level:
@@ -96,11 +107,32 @@ def find(blobs: Blobs, descriptors: Iterable[Descriptor], platform: Platform) ->
                     seen.add(descriptor.digest)
                     children += blobs.read(descriptor, INDEX).manifests
             else:
-                raise _unsupported(blobs.path, descriptor)
+                misses.others.append(_unsupported(descriptor))
         if not children:
-            raise misses.error(blobs.path, platform)
+            return None
+        children = [one for one in children if not _needs_features(blobs, one, platform, misses)]
         level = by_preference(children, platform, misses)
     raise SourceError(f"{blobs.path}: indexes lie more than {MAX_DEPTH} deep in one another")
+
+
+def no_image(blobs: Blobs, platform: Platform, misses: Misses) -> SourceError:
+    """The SourceError where nothing was taken.
+
+    Where an index offers little else, the configs of that are looked at: to name a platform that, asked for, would
+    turn out to be another by the config, would send the user in a circle.
+    """
+    if len(misses.passed) <= blobs.looked_at:
+        for descriptor in list(misses.passed):
+            if descriptor.media_type not in MANIFESTS:
+                continue
+            try:
+                own = blobs.read(blobs.read(descriptor, MANIFEST).config, CONFIG)[1]
+            except SourceError:
+                continue  # asked for, it is told
+            if own.architecture and platform.rank(own.platform) is not None:
+                misses.passed.remove(descriptor)
+                misses.disagree(descriptor, own.platform, blobs.named(descriptor.digest))
+    return misses.error(blobs.path, platform)
 
 
 def is_attestation(descriptor: Descriptor) -> bool:
@@ -108,10 +140,19 @@ def is_attestation(descriptor: Descriptor) -> bool:
     return descriptor.platform == _NO_PLATFORM or _ATTESTATION in descriptor.annotations
 
 
+def _needs_features(blobs: Blobs, descriptor: Descriptor, platform: Platform, misses: Misses) -> bool:
+    """Whether an entry needs features of the operating system that nobody can promise. Noted if it would serve."""
+    if not descriptor.os_features or is_attestation(descriptor):
+        return False
+    if descriptor.platform is not None and platform.rank(descriptor.platform) is not None:
+        misses.need(descriptor, blobs.named(descriptor.digest))
+    return True
+
+
 def by_preference(children: Iterable[Descriptor], platform: Platform, misses: Misses) -> list[Descriptor]:
     """Those that may serve `platform`, best first, those without a platform last; else in their order.
 
-    The platforms of the others are added to `misses`.
+    The others are noted in `misses`.
     """
     ranked = []
     for child in children:
@@ -119,44 +160,36 @@ def by_preference(children: Iterable[Descriptor], platform: Platform, misses: Mi
             ranked.append((1, 0, child))
         elif (rank := platform.rank(child.platform)) is not None:
             ranked.append((0, rank, child))
-        elif not is_attestation(child):
-            misses.offered.append(child.platform)
+        elif child.media_type in (*MANIFESTS, *INDEXES) and not is_attestation(child):
+            misses.passed.append(child)
     return [child for *_, child in sorted(ranked, key=lambda entry: entry[:2])]
 
 
 def _examine(blobs: Blobs, descriptor: Descriptor, platform: Platform, misses: Misses) -> Found | None:
-    """The image of a manifest's descriptor, or None and a line in `misses`. Raises SourceError."""
+    """The image of a manifest's descriptor, or None and a note in `misses`. Raises SourceError."""
     if descriptor.platform is not None and platform.rank(descriptor.platform) is None:
-        misses.offered.append(descriptor.platform)
+        misses.passed.append(descriptor)
         return None
     manifest = blobs.read(descriptor, MANIFEST)
-    if (other := _not_an_image(manifest)) is not None:
+    if (other := manifest.other_content) is not None:
         misses.others.append(f"manifest {descriptor.digest.short} has {other}")
         return None
     config, parsed = blobs.read(manifest.config, CONFIG)
     offered = image_platform(parsed, descriptor.platform)
-    if offered is None or platform.rank(offered) is None:
+    if offered is not None and platform.rank(offered) is not None:
+        return Found(descriptor, manifest, config, taken_for(parsed, offered), offered)
+    if offered is not None and descriptor.platform is not None:
+        misses.disagree(descriptor, offered, blobs.named(descriptor.digest))
+    else:
         misses.offered.append(offered)
-        return None
-    return Found(descriptor, manifest, config, parsed)
-
-
-def _not_an_image(manifest: Manifest) -> str | None:
-    """What shows that the manifest is of something else (`isContainerManifest`); None if nothing does."""
-    if manifest.config.media_type not in CONFIGS:
-        return f"a config of type {manifest.config.media_type or 'none'}"
-    for layer in manifest.layers:
-        if not is_layer_type(layer.media_type):
-            return f"a layer of type {layer.media_type or 'none'}"
     return None
 
 
-def _unsupported(path: str, descriptor: Descriptor) -> SourceError:
+def _unsupported(descriptor: Descriptor) -> str:
+    """Why what a descriptor points at is no image."""
     if descriptor.media_type in DOCKER_SCHEMA1:
-        return SourceError(
-            f"{path}: manifest {descriptor.digest.short} is of Docker schema 1, which is not supported",
-            hint="push the image again with a newer docker",
+        return (
+            f"manifest {descriptor.digest.short} is of Docker schema 1, which is not supported; "
+            "push the image again with a newer docker"
         )
-    return SourceError(
-        f"{path}: {descriptor.digest.short} has an unsupported media type ({descriptor.media_type or 'none'})"
-    )
+    return f"{descriptor.digest.short} has an unsupported media type ({descriptor.media_type or 'none'})"

@@ -159,8 +159,8 @@ ONE_FILE: list[tuple[str, str, list[str]]] = [
     ("upper case", "images: {a: 'docker://h.example/Web'}\n", [
         "1:13: images.a: 'h.example/Web': 'Web' must be in lower case"
     ]),
-    ("dir with a tag", "images: {a: 'dir:x:y'}\n", [
-        "1:13: images.a: 'dir:x:y': such a folder holds one image, and no tag (dir:DIR)"
+    ("odd position", "images: {a: 'oci:x:@y'}\n", [
+        "1:13: images.a: 'oci:x:@y': '@y' is neither a digest (@sha256:...) nor a position (@0, @1, ...)"
     ]),
     ("NUL in a path", 'images: {a: "oci:\\0"}\n', ["1:13: images.a: 'oci:\\x00' holds a control character"]),
     # -- platforms and profile

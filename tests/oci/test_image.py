@@ -6,6 +6,7 @@ What is expected is what create-spec answered, built with Go 1.26.6 (profile v0.
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,7 +15,19 @@ from hypothesis import strategies as st
 
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.godecode import loads
-from c2wtasks.oci.image import Descriptor, ImageConfig, Index, Manifest, is_layer_type, layer_problem
+from c2wtasks.oci.image import (
+    DOCKER_CONFIG,
+    DOCKER_MANIFEST,
+    OCI_CONFIG,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    Descriptor,
+    ImageConfig,
+    Index,
+    Manifest,
+    is_layer_type,
+    layer_problem,
+)
 from c2wtasks.oci.platform import Platform
 from c2wtasks.ticks import bound_time
 
@@ -267,12 +280,13 @@ def test_refused_descriptors(fields, problem):
 
 def test_descriptor():
     platform = {"os": "Linux", "architecture": "aarch64", "variant": None}
+    platform["os.features"] = ["erofs"]
     more = {"platform": platform, "annotations": {"a": None}, "urls": ["u"], "DATA": "!"}
     read = Descriptor.read(loads(json.dumps(descriptor(**more)).encode()), "it")
-    assert read == Descriptor("m", Digest.parse(A), 1, Platform("linux", "arm64"), {"a": ""}, ("u",))
+    assert read == Descriptor("m", Digest.parse(A), 1, Platform("linux", "arm64"), {"a": ""}, ("u",), ("erofs",))
 
 
-@pytest.mark.parametrize("parse", [Manifest.parse, Index.parse])
+@pytest.mark.parametrize(("parse", "listing"), [(Manifest.parse, "layers"), (Index.parse, "manifests")])
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
@@ -280,14 +294,67 @@ def test_descriptor():
         ({"mediaType": 1}, "mediaType: expected a string"),
         ({"annotations": []}, "annotations: expected an object"),
         ({"subject": ""}, "subject: expected an object"),
-        ({"layers": {}, "manifests": {}}, "expected an array"),
-        ({"layers": [1], "manifests": [1]}, r"\[0\]: expected an object"),
-        ({"layers": [None], "manifests": [None]}, r"\[0\].digest: '' is not a digest"),
+        ({"listing": {}}, "expected an array"),
+        ({"listing": [1]}, r"\[0\]: expected an object"),
+        ({"listing": [None]}, r"\[0\].digest: '' is not a digest"),
     ],
 )
-def test_refused_documents(parse, fields, problem):
+def test_refused_documents(parse, listing, fields, problem):
+    document = {listing if key == "listing" else key: value for key, value in fields.items()}
+    if listing == "layers":
+        document["config"] = descriptor()
     with pytest.raises(ValueError, match=problem):
-        parse(json.dumps({"config": descriptor(), **fields}).encode())
+        parse(json.dumps(document).encode())
+
+
+@pytest.mark.parametrize(
+    ("parse", "fields", "problem"),
+    [
+        (Manifest.parse, {"manifests": []}, "listed as a manifest and has manifests, so it can be read in two ways"),
+        (Manifest.parse, {"Manifests": None}, "has manifests"),
+        (Manifest.parse, {"fsLayers": []}, "has fsLayers"),
+        (Manifest.parse, {"mediaType": OCI_INDEX}, f"listed as a manifest, its own mediaType is {OCI_INDEX}"),
+        (Manifest.parse, {"mediaType": "x/y"}, "its own mediaType is x/y"),
+        (Index.parse, {"layers": []}, "listed as an index and has layers"),
+        (Index.parse, {"config": {}, "LAYERS": []}, "has config and layers"),
+        (Index.parse, {"mediaType": DOCKER_MANIFEST}, f"listed as an index, its own mediaType is {DOCKER_MANIFEST}"),
+    ],
+)
+def test_documents_that_can_be_read_in_two_ways(parse, fields, problem):
+    base = {"config": descriptor(), "layers": []} if parse == Manifest.parse else {"manifests": []}
+    parse(json.dumps(base).encode())
+    with pytest.raises(ValueError, match=re.escape(problem)):
+        parse(json.dumps(base | fields).encode())
+
+
+# The config's media type, the manifest's own, whether it is an image; as moby has them in `imageTypes`.
+@pytest.mark.parametrize(
+    ("config", "manifest", "is_image"),
+    [
+        (OCI_CONFIG, "", True),
+        (DOCKER_CONFIG, OCI_MANIFEST, True),
+        ("application/octet-stream", DOCKER_MANIFEST, True),
+        ("application/json", DOCKER_MANIFEST, True),
+        ("text/html", DOCKER_MANIFEST, True),
+        ("", DOCKER_MANIFEST, True),
+        ("application/octet-stream", OCI_MANIFEST, False),
+        ("application/octet-stream", "", False),
+        ("application/vnd.cncf.helm.config.v1+json", DOCKER_MANIFEST, False),
+    ],
+)
+@pytest.mark.parametrize("layer", ["application/vnd.docker.image.rootfs.diff.tar.gzip", "text/plain"])
+def test_what_is_an_image(config, manifest, is_image, layer):
+    document = {
+        "mediaType": manifest,
+        "config": descriptor(mediaType=config),
+        "layers": [descriptor(mediaType=layer)],
+    }
+    other = Manifest.parse(json.dumps(document).encode()).other_content
+    assert (other is None) is (is_image and layer != "text/plain")
+    if not is_image:
+        assert other == f"a config of type {config or 'none'}"
+    elif layer == "text/plain":
+        assert other == "a layer of type text/plain"
 
 
 def test_schema_1_is_named():

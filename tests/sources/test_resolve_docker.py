@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from c2wtasks.sources.docker_archive import full_name
+from c2wtasks.oci.imagename import full_name
 from tests.support.images import DockerSave, Layer, Layout, pack
 
 TREE = {"etc/": None, "etc/motd": "hi\n"}
@@ -56,10 +56,11 @@ def test_tags(saved, image, refusal):
     assert refusal(f"{source}:db") == (
         f"{saved.folder} has no image 'db:latest'; there are: docker.io/library/db:2, web:1, web:latest"
     )
-    assert refusal(source) == (
-        f"{saved.folder} holds several images that fit: docker.io/library/db:2, web:1, web:latest; "
-        f"name one of them, such as {source}:docker.io/library/db:2"
-    )
+    line = refusal(source)
+    assert f"{saved.folder} holds several images that fit: web:1, web:latest (linux/amd64, sha256:" in line
+    assert "docker.io/library/db:2 (linux/amd64, sha256:" in line
+    assert "one without a name (linux/amd64, sha256:" in line
+    assert line.endswith(f"; name one of them, such as {source}:web:1")
 
 
 @pytest.mark.parametrize(
@@ -94,7 +95,8 @@ def test_other_platform_and_none(saved, refusal):
     assert "the image is for linux/arm64, linux/amd64 was asked for" in refusal(source)
     saved.entries.clear()
     saved.image(TREE, platform="linux")
-    assert "the image's config names no architecture, linux/amd64 was asked for" in refusal(source)
+    saved.image(TREE, platform="linux", cmd=["another"])
+    assert "no image for linux/amd64; there are: one that names no architecture" in refusal(source)
 
 
 @pytest.mark.parametrize("packed", [False, True])

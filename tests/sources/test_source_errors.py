@@ -183,7 +183,7 @@ def config_without_architecture(layout: Layout) -> str:
 
 def config_of_another_platform(layout: Layout) -> str:
     layout.image(TREE, platform="linux/arm64", described="linux/amd64")
-    return "the image is for linux/arm64, linux/amd64 was asked for"
+    return "is for linux/amd64 by the index that lists it, for linux/arm64 by its own config"
 
 
 def nothing_for_the_platform(layout: Layout) -> str:

@@ -1,0 +1,477 @@
+"""Which image of several is taken, by name, digest or position; and that it is never silently another than was
+meant: where images differ, it is told what tells them apart, and each way named in a hint leads to one of them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.images import REF_NAME, DockerSave, Layout, digest_of, pack, to_json
+
+TREE = {"etc/": None, "etc/motd": "hi\n"}
+NAME = "io.containerd.image.name"
+
+
+def cmd(image) -> str:
+    return image.parsed.cmd[0]
+
+
+@pytest.fixture
+def layout(tmp_path) -> Layout:
+    return Layout(tmp_path / "web")
+
+
+@pytest.fixture
+def saved(tmp_path) -> DockerSave:
+    return DockerSave(tmp_path / "saved")
+
+
+def config_digest(saved: DockerSave, entry: dict) -> str:
+    return digest_of((saved.folder / entry["Config"]).read_bytes())
+
+
+@pytest.fixture
+def ambiguous(image, refusal) -> Callable[..., str]:
+    """The refusal of a source that names several images. Its hint is followed: it must give one of them."""
+
+    def check(source: str, platform: str = "linux/amd64") -> str:
+        line = refusal(source, platform)
+        assert " holds several images that fit: " in line
+        hint = re.search(r"; name one of them, such as (.*)$", line)
+        assert hint is not None
+        image(hint[1], platform)
+        return line
+
+    return check
+
+
+# -- layouts and their archives
+
+
+def sources(layout: Layout) -> list[str]:
+    archive = pack(layout.folder, layout.folder.with_suffix(".tar"))
+    return [f"oci:{layout.folder}", f"oci-archive:{archive}"]
+
+
+def short(descriptor: dict) -> str:
+    return descriptor["digest"][:19]
+
+
+def test_one_name_twice(layout, image, ambiguous):
+    first = layout.image(TREE, tag="a", cmd=["first"])
+    second = layout.image(TREE, tag="a", cmd=["second"])
+    for source in sources(layout):
+        for chosen in (source, f"{source}:a"):
+            line = ambiguous(chosen)
+            for one in (first, second):
+                assert f"a (linux/amd64, {short(one)}, created 2024-01-02T03:04:05Z)" in line
+            assert line.endswith(f"{source}:@{first['digest']}")
+        assert cmd(image(f"{source}:a@{second['digest']}")) == "second"
+
+
+def test_one_image_listed_twice_is_no_question(layout, image):
+    one = layout.image(TREE, tag="a", cmd=["one"])
+    layout.list(one | {"annotations": {REF_NAME: "b"}})
+    layout.list(one)
+    layout.index(one, tag="c")
+    for source in sources(layout):
+        assert cmd(image(source)) == "one"
+
+
+def test_a_nameless_one_beside_a_named_one(layout, ambiguous):
+    layout.image(TREE, cmd=["old"])
+    layout.image(TREE, tag="latest", cmd=["new"])
+    for source in sources(layout):
+        line = ambiguous(source)
+        assert "one without a name (linux/amd64, sha256:" in line
+        assert line.endswith(f"{source}:latest")
+
+
+def test_two_nameless_ones(layout, image, ambiguous):
+    made = [layout.image(TREE, cmd=["first"]), layout.index(layout.image(TREE, cmd=["second"], listed=False))]
+    for source in sources(layout):
+        ambiguous(source)
+        for at, want in enumerate(("first", "second")):
+            assert cmd(image(f"{source}:@{at}")) == want
+            assert cmd(image(f"{source}:@{made[at]['digest']}")) == want
+            assert cmd(image(f"{source}@{made[at]['digest']}")) == want
+
+
+@pytest.mark.skipif(shutil.which("skopeo") is None, reason="needs skopeo")
+def test_copied_twice_by_skopeo(tmp_path, layout, image, ambiguous):
+    """skopeo takes the name from the old image, which stays in the list: the name means the newer one."""
+    for name in ("old", "new"):
+        made = Layout(tmp_path / name)
+        made.image(TREE, tag="x", cmd=[name])
+        copy = ["skopeo", "--insecure-policy", "copy", f"oci:{made.folder}:x", f"oci:{layout.folder}:latest"]
+        subprocess.run(copy, check=True, capture_output=True)
+    assert cmd(image(f"oci:{layout.folder}:latest")) == "new"
+    assert ambiguous(f"oci:{layout.folder}").endswith(f"oci:{layout.folder}:latest")
+    subprocess.run(copy, check=True, capture_output=True)  # the same image once more
+    assert cmd(image(f"oci:{layout.folder}:latest")) == "new"
+
+
+@pytest.mark.parametrize("first", ["linux/386", "linux/amd64"])
+def test_the_best_platform_is_no_question(layout, image, first):
+    second = "linux/amd64" if first == "linux/386" else "linux/386"
+    for platform in (first, second):
+        layout.image(TREE, platform=platform, cmd=[platform])
+    for source in sources(layout):
+        assert cmd(image(source)) == "linux/amd64"
+        assert cmd(image(source, "linux/386")) == "linux/386"
+
+
+def test_of_one_platform_in_one_index_the_first(layout, image):
+    """As image-index.md says of it."""
+    layout.index(*(layout.image(TREE, listed=False, described=True, cmd=[name]) for name in ("first", "second")))
+    for source in sources(layout):
+        assert cmd(image(source)) == "first"
+
+
+FULL_NAMES = {
+    "web": ["docker.io/library/web:latest", "web:latest", "web", "library/web"],
+    "db": ["docker.io/library/db:latest", "index.docker.io/library/db"],
+    "app": ["quay.example:5000/team/app:1", "quay.example:5000/team/app:1"],
+}
+
+
+@pytest.mark.parametrize("key", [NAME, REF_NAME])
+def test_whole_references(layout, image, ambiguous, key):
+    for name, (full, *_) in FULL_NAMES.items():
+        layout.image(TREE, annotations={REF_NAME: full.rpartition(":")[2], key: full}, cmd=[name])
+    for source in sources(layout):
+        for name, forms in FULL_NAMES.items():
+            for form in forms:
+                assert cmd(image(f"{source}:{form}")) == name
+        if key == NAME:  # the ref.name is one for two
+            assert ambiguous(f"{source}:latest").endswith(f"{source}:docker.io/library/web:latest")
+            assert cmd(image(f"{source}:1")) == "app"
+
+
+def test_a_name_as_it_stands_comes_first(layout, image, ambiguous):
+    layout.image(TREE, annotations={REF_NAME: "1", NAME: "docker.io/library/web:1"}, cmd=["by another name"])
+    layout.image(TREE, tag="web:1", cmd=["as it stands"])
+    layout.image(TREE, tag=f"web@{digest_of(b'x')}", cmd=["with a digest in it"])
+    source = f"oci:{layout.folder}"
+    assert cmd(image(f"{source}:web:1")) == "as it stands"
+    assert cmd(image(f"{source}:1")) == "by another name"
+    ambiguous(f"{source}:docker.io/library/web:1")
+    assert cmd(image(f"{source}:web@{digest_of(b'x')}")) == "with a digest in it"
+
+
+def test_digests_in_nested_indexes(layout, image, refusal):
+    arm = layout.image(TREE, listed=False, platform="linux/arm64", described=True, cmd=["arm"])
+    pc = layout.image(TREE, listed=False, described=True, cmd=["pc"])
+    inner = layout.index(arm, pc, listed=False)
+    outer = layout.index(inner, tag="a")
+    layout.image(TREE, tag="b", cmd=["other"])
+    for source in sources(layout):
+        for one in (outer, inner, pc):
+            assert cmd(image(f"{source}:@{one['digest']}")) == "pc"
+            assert cmd(image(f"{source}:a@{one['digest']}")) == "pc"
+            assert f"has no tag 'b@{one['digest']}'" in refusal(f"{source}:b@{one['digest']}")
+        assert "the image is for linux/arm64, linux/amd64 was asked for" in refusal(f"{source}:@{arm['digest']}")
+        assert cmd(image(f"{source}:@{arm['digest']}", "linux/arm64")) == "arm"
+
+
+@pytest.mark.parametrize(
+    ("tags", "asked", "line"),
+    [
+        (["a"], ":b", "has no tag 'b'; there are: a"),
+        (["a", "b"], ":@2", "has no image '@2'; there are: a, b"),
+        ([None], ":@1", "has no image '@1', nor any other; leave it out: {source}"),
+        ([None, None], ":a", "has no tag 'a'; there are 2 without a name: {source}:@0 is the first"),
+        (["a"], f"@{digest_of(b'')}", f"has no image '@{digest_of(b'')}'; there are: a"),
+    ],
+)
+def test_what_is_not_there(layout, refusal, tags, asked, line):
+    for at, tag in enumerate(tags):
+        layout.image(TREE, tag=tag, cmd=[str(at)])
+    for source in sources(layout):
+        assert line.format(source=source) in refusal(source + asked)
+
+
+# -- documents that can be read in two ways, wherever they come from
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"manifests": []}, "it is listed as a manifest and has manifests, so it can be read in two ways"),
+        (
+            {"mediaType": "application/vnd.oci.image.index.v1+json"},
+            "it is listed as a manifest, its own mediaType is",
+        ),
+    ],
+)
+def test_a_manifest_with_two_readings(layout, tmp_path, refusal, fields, problem):
+    one = layout.image(TREE, manifest=fields)
+    for source in sources(layout):
+        assert problem in refusal(source)
+    folder = tmp_path / "dir"
+    shutil.copytree(layout.folder / "blobs/sha256", folder)
+    shutil.copy(layout.blob(one["digest"]), folder / "manifest.json")
+    assert re.search("neither an index nor a manifest|of another kind", refusal(f"dir:{folder}"))
+
+
+@pytest.mark.parametrize("extra", [{"config": {}}, {"layers": []}, {"mediaType": "application/x"}])
+@pytest.mark.parametrize("where", ["index.json", "nested"])
+def test_an_index_with_two_readings(layout, refusal, extra, where):
+    if where == "index.json":
+        layout.image(TREE)
+        path = layout.folder / "index.json"
+        path.write_bytes(to_json(json.loads(path.read_bytes()) | extra))
+    else:
+        kind = "application/vnd.oci.image.index.v1+json"
+        document = {"schemaVersion": 2, "manifests": [layout.image(TREE, listed=False)]} | extra
+        layout.list(layout.put(to_json(document), kind))
+    for source in sources(layout):
+        assert re.search("so it can be read in two ways|its own mediaType is application/x", refusal(source))
+
+
+def test_documents_without_a_media_type_have_the_descriptors(layout, image):
+    inner = layout.image(TREE, docker=True, manifest={"mediaType": None}, listed=False, described=True, cmd=["x"])
+    kind = "application/vnd.docker.distribution.manifest.list.v2+json"
+    layout.list(layout.put(to_json({"schemaVersion": 2, "manifests": [inner]}), kind))
+    for source in sources(layout):
+        assert cmd(image(source)) == "x"
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("platform", [None, {"os": "linux", "architecture": "amd64"}])
+def test_entries_of_unknown_media_types_are_passed_over(layout, image, refusal, nested, platform):
+    more = {"platform": platform} if platform else {}
+    other = layout.put(b"<sbom/>", "application/xml", **more)
+    one = layout.image(TREE, listed=False, platform="linux/arm64", described=True, cmd=["arm"])
+    layout.index(other, one, other) if nested else [layout.list(entry) for entry in (other, one, other)]
+    for source in sources(layout):
+        assert cmd(image(source, "linux/arm64")) == "arm"
+        assert "the image is for linux/arm64, linux/amd64 was asked for" in refusal(source)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_features_of_the_operating_system(layout, image, refusal, nested):
+    def made(name: str, *features: str) -> dict:
+        one = layout.image(TREE, listed=False, described=True, cmd=[name])
+        if features:
+            one["platform"]["os.features"] = list(features)
+        return one
+
+    needy, plain = made("needy", "erofs", "x"), made("plain")
+    layout.index(needy, plain, tag="both") if nested else [layout.list(entry) for entry in (needy, plain)]
+    layout.index(needy, tag="alone")
+    for source in sources(layout):
+        assert cmd(image(f"{source}:both" if nested else source)) == "plain"
+        line = refusal(f"{source}:alone")
+        assert f"{short(needy)} needs features of the operating system (erofs, x)" in line
+        assert cmd(image(line.rpartition("name it by its digest: ")[2])) == "needy"
+
+
+# -- the index's word and the config's
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("asked", ["linux/amd64", "linux/arm64"])
+@pytest.mark.parametrize("beside", [False, True])
+def test_index_and_config_disagree(layout, image, refusal, nested, asked, beside):
+    """Both are told, whichever is asked, and the way out is one."""
+    wrong = layout.image(TREE, listed=False, described="linux/arm64", cmd=["wrong"])
+    entries = [wrong] + [layout.image(TREE, listed=False, platform="linux/s390x", described=True)] * beside
+    layout.index(*entries) if nested else [layout.list(entry) for entry in entries]
+    for source in sources(layout):
+        line = refusal(source, asked)
+        assert (
+            f"manifest {short(wrong)} is for linux/arm64 by the index that lists it, "
+            f"for linux/amd64 by its own config; "
+            f"both must serve {asked}, which was asked for"
+        ) in line
+        way, platform = re.search(r"what its config says: (\S+) for (\S+)$", line).groups()
+        assert cmd(image(way, platform)) == "wrong"
+
+
+def test_one_that_agrees_is_taken(layout, image, refusal):
+    wrong = layout.image(TREE, listed=False, described="linux/arm64", cmd=["wrong"])
+    right = layout.image(TREE, listed=False, platform="linux/arm64", described=True, cmd=["right"])
+    layout.index(wrong, right)
+    assert cmd(image(f"oci:{layout.folder}", "linux/arm64")) == "right"
+    assert "there are:" not in refusal(f"oci:{layout.folder}", "linux/amd64")
+
+
+def test_no_architecture_but_in_the_index(layout, image, refusal):
+    layout.index(layout.image(TREE, platform="linux", described="linux/arm/v6", listed=False))
+    found = image(f"oci:{layout.folder}", "linux/arm/v6")
+    assert str(found.parsed.platform) == "linux/arm/v6"
+    assert b"architecture" not in found.config
+    assert "the image is for linux/arm/v6" in refusal(f"oci:{layout.folder}", "linux/amd64")
+
+
+# -- docker archives
+
+
+def archives(saved: DockerSave) -> list[str]:
+    archive = pack(saved.folder, saved.folder.with_suffix(".tar"))
+    return [f"docker-archive:{saved.folder}", f"docker-archive:{archive}"]
+
+
+@pytest.mark.parametrize("tags", [(None, None), (["web:1"], None), (["web:1"], ["web:1"]), (["a:1", "b:1"], ["c:1"])])
+def test_two_images_of_a_docker_archive(saved, image, ambiguous, tags):
+    """`docker save ID ID` among them."""
+    made = [saved.image(TREE, tags=names, cmd=[str(at)]) for at, names in enumerate(tags)]
+    for source in archives(saved):
+        line = ambiguous(source)
+        for at, entry in enumerate(made):
+            called = ", ".join(tags[at]) if tags[at] else "one without a name"
+            digest = config_digest(saved, entry)
+            assert f"{called} (linux/amd64, {digest[:19]}, created 2024-01-02T03:04:05Z)" in line
+            assert cmd(image(f"{source}:@{at}")) == str(at)
+            assert cmd(image(f"{source}@{digest}")) == str(at)
+
+
+def test_one_image_saved_twice_is_no_question(saved, image):
+    saved.image(TREE, tags=["a:1"], cmd=["one"])
+    saved.image(TREE, tags=None, cmd=["one"])
+    for source in archives(saved):
+        assert cmd(image(source)) == "one"
+
+
+def test_a_damaged_image_of_a_docker_archive_may_be_the_one_that_is_meant(saved, image, ambiguous):
+    saved.image(TREE, tags=["good:1"], cmd=["good"])
+    (saved.folder / saved.image(TREE, tags=["bad:1"], cmd=["bad"])["Config"]).unlink()
+    for source in archives(saved):
+        assert "bad:1 (config '" in ambiguous(source)
+        assert cmd(image(f"{source}:good:1")) == "good"
+
+
+@pytest.mark.parametrize(
+    ("count", "asked", "line"),
+    [
+        (1, ":web:1", "has no image 'web:1'; it has none; leave it out: {source}"),
+        (2, ":web:1", "has no image 'web:1'; there are 2 without a name: {source}:@0 is the first"),
+        (2, ":@2", "has no image '@2'; there are 2 without a name: {source}:@0 is the first"),
+    ],
+)
+def test_what_is_not_in_a_docker_archive(saved, refusal, count, asked, line):
+    for at in range(count):
+        saved.image(TREE, tags=None, cmd=[str(at)])
+    for source in archives(saved):
+        assert line.format(source=source) in refusal(source + asked)
+
+
+def test_no_architecture_in_a_docker_archive(saved, image, refusal):
+    saved.image(TREE, platform="linux", cmd=["only"])
+    for source in archives(saved):
+        for platform in ("linux/amd64", "linux/arm/v6"):
+            assert str(image(source, platform).parsed.platform) == platform
+    saved.image(TREE, tags=["arm:1"], platform="linux/arm64")
+    for source in archives(saved):
+        assert "one that names no architecture, linux/arm64" in refusal(source)
+
+
+def both(folder: Path, saved: DockerSave, layout: Layout) -> list[tuple[str, str]]:
+    """An archive and a folder that are both, as (docker's, OCI's) sources."""
+    shutil.copytree(layout.folder, saved.folder, dirs_exist_ok=True)
+    archive = pack(saved.folder, folder / "both.tar")
+    return [
+        (f"docker-archive:{saved.folder}", f"oci:{saved.folder}"),
+        (f"docker-archive:{archive}", f"oci-archive:{archive}"),
+    ]
+
+
+def test_the_other_reading_of_the_same_archive_has_it(tmp_path, saved, layout, image, refusal):
+    saved.image(TREE, tags=["web:1"], cmd=["pc"])
+    saved.image(TREE, tags=["docker:1"], cmd=["docker"])
+    made = [
+        layout.image(TREE, platform=platform, described=True, listed=False, cmd=[platform])
+        for platform in ("linux/amd64", "linux/arm64")
+    ]
+    layout.index(*made)["annotations"] = {NAME: "docker.io/library/web:1"}
+    layout.write_index()
+    for docker, oci in both(tmp_path, saved, layout):
+        for asked, platform, way in (
+            (f"{docker}:web:1", "linux/arm64", f"{oci}:web:1"),
+            (f"{oci}:docker:1", "linux/amd64", f"{docker}:docker:1"),
+        ):
+            assert refusal(asked, platform).endswith(f"; use {way}, which has it")
+            image(way, platform)
+        assert "use " not in refusal(f"{docker}:web:1", "linux/s390x")
+
+
+# -- dir: folders
+
+
+def test_folders_with_colons(tmp_path, image, refusal):
+    layout = Layout(tmp_path / "layout")
+    one = layout.image(TREE, cmd=["one"])
+    for name in ("web:1", "a:b:c"):
+        folder = tmp_path / name
+        shutil.copytree(layout.folder / "blobs/sha256", folder)
+        shutil.copy(layout.blob(one["digest"]), folder / "manifest.json")
+        for end in ("", ":@0", f"@{one['digest']}", f":@{one['digest']}"):
+            assert cmd(image(f"dir:{folder}{end}")) == "one"
+        assert f"has no image '@{digest_of(b'')}'" in refusal(f"dir:{folder}@{digest_of(b'')}")
+        wrong = f"dir:{folder}:latest"
+        assert refusal(wrong) == f"{folder}:latest does not exist; such a folder has no tag: use dir:{folder}"
+    assert refusal(f"dir:{tmp_path}/none:1") == f"{tmp_path}/none:1 does not exist"
+
+
+def test_digests_in_folders(tmp_path, image):
+    layout = Layout(tmp_path / "layout")
+    made = [
+        layout.image(TREE, platform=platform, described=True, cmd=[platform])
+        for platform in ("linux/amd64", "linux/386")
+    ]
+    index = layout.index(*made)
+    folder = tmp_path / "all:1"
+    shutil.copytree(layout.folder / "blobs/sha256", folder)
+    for one in made:
+        (folder / one["digest"].partition(":")[2]).rename(folder / f"{one['digest'].partition(':')[2]}.manifest.json")
+    shutil.copy(layout.blob(index["digest"]), folder / "manifest.json")
+    assert cmd(image(f"dir:{folder}")) == "linux/amd64"
+    assert cmd(image(f"dir:{folder}@{made[1]['digest']}")) == "linux/386"
+
+
+# -- what lies in a file's place
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12345\n"
+PAGE = b"\xef\xbb\xbf\n <!DOCTYPE html>\n<html><body>404</body></html>\n"
+MISTAKEN = {
+    POINTER: "is a Git LFS pointer, not the file itself; fetch it: git lfs pull",
+    PAGE: "is an HTML page, not the file itself; download it again",
+    PAGE * 100: "is an HTML page, not the file itself; download it again",
+    b"<?xml version='1.0'?><Error/>": "is an XML document, not the file itself; download it again",
+}
+
+
+@pytest.mark.parametrize("content", MISTAKEN)
+def test_pointers_and_pages(tmp_path, layout, saved, refusal, content):
+    said = MISTAKEN[content]
+    path = tmp_path / "web.tar"
+    path.write_bytes(content)
+    for transport in ("oci-archive", "docker-archive"):
+        assert refusal(f"{transport}:{path}") == f"{path} {said}"
+    manifest = layout.image(TREE)
+    document = json.loads(layout.blob(manifest["digest"]).read_bytes())
+    for descriptor, what in (
+        (document["layers"][0], "layer"),
+        (document["config"], "config"),
+        (manifest, "manifest"),
+    ):
+        layout.blob(descriptor["digest"]).write_bytes(content)
+        for source in sources(layout):
+            place = source.partition(":")[2]
+            assert refusal(source) == f"{place}: {what} {descriptor['digest'][:19]} {said}"
+    (layout.folder / "index.json").write_bytes(content)
+    for source in sources(layout):
+        assert refusal(source).endswith(f": index.json {said}")
+    entry = saved.image(TREE)
+    for name, what in ((entry["Layers"][0], "layer"), (entry["Config"], "config")):
+        (saved.folder / name).write_bytes(content)
+        for source in archives(saved):
+            assert refusal(source) == f"{source.partition(':')[2]}: {what} {name!r} {said}"
