@@ -13,7 +13,7 @@ from c2wtasks.sources.model import Image
 
 T = TypeVar("T")
 
-OUTPUT_VERSION = 2
+OUTPUT_VERSION = 3
 """Raised when the same inputs give other outputs than before, so that all is made again."""
 
 

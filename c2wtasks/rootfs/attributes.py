@@ -4,12 +4,11 @@ And the UUIDs of an image."""
 from __future__ import annotations
 
 import hashlib
-import re
 import uuid
 from collections.abc import Iterable
-from struct import Struct
 from typing import NamedTuple
 
+from c2wtasks.tree import acl
 from c2wtasks.tree.model import DIRECTORY, FILE, SYMLINK
 
 ACCESS_ACL, DEFAULT_ACL = 2, 3
@@ -17,13 +16,7 @@ ACCESS_ACL, DEFAULT_ACL = 2, 3
 
 _MAX_NAME = 255
 _PREFIXES = {b"user.": 1, b"trusted.": 4, b"security.": 6}
-_ACLS = {b"system.posix_acl_access": ACCESS_ACL, b"system.posix_acl_default": DEFAULT_ACL}
-
-_ACL_VERSION = (2).to_bytes(4, "little")
-_ACL_ENTRY = Struct("<HHI")
-_PERMISSIONS = 7
-_TAGS = re.compile(rb"\x01(\x04\x10?|\x02*\x04\x08*\x10)\x20")
-"""Owner, users, group, groups, mask, others; the mask must be there where a user or a group is named."""
+_ACLS = {acl.ACCESS: ACCESS_ACL, acl.DEFAULT: DEFAULT_ACL}
 
 
 class Xattr(NamedTuple):
@@ -32,14 +25,6 @@ class Xattr(NamedTuple):
     prefix: int
     name: bytes
     value: bytes
-
-
-class AclEntry(NamedTuple):
-    """`id` means something only where a user or a group is named."""
-
-    tag: int
-    permissions: int
-    id: int
 
 
 def linux_xattrs(kind: str, xattrs: Iterable[tuple[bytes, bytes]]) -> list[Xattr]:
@@ -52,11 +37,11 @@ def linux_xattrs(kind: str, xattrs: Iterable[tuple[bytes, bytes]]) -> list[Xattr
 
 
 def _linux_xattr(kind: str, name: bytes, value: bytes) -> Xattr | None:
-    if acl := _ACLS.get(name):
-        if kind == SYMLINK or (acl == DEFAULT_ACL and kind != DIRECTORY):
+    if which := _ACLS.get(name):
+        if kind == SYMLINK or (which == DEFAULT_ACL and kind != DIRECTORY):
             return None
         try:
-            return Xattr(acl, b"", value) if acl_entries(value) else None
+            return Xattr(which, b"", value) if acl.entries(value) else None
         except ValueError:
             raise ValueError(f"its xattr {name.decode()} is malformed") from None
     for text, prefix in _PREFIXES.items():
@@ -65,22 +50,6 @@ def _linux_xattr(kind: str, name: bytes, value: bytes) -> Xattr | None:
                 raise ValueError(f"the name of an xattr has {len(name)} bytes, and Linux takes {_MAX_NAME}")
             return Xattr(prefix, name[len(text) :], value)
     return None
-
-
-def acl_entries(value: bytes) -> list[AclEntry]:
-    """The entries of a POSIX ACL in the form of the system call: its version, then 8 bytes for each.
-
-    Raises ValueError: Linux would not set it (`posix_acl_valid`).
-    """
-    version, body = value[: len(_ACL_VERSION)], value[len(_ACL_VERSION) :]
-    if version != _ACL_VERSION or len(body) % _ACL_ENTRY.size:
-        raise ValueError
-    entries = [AclEntry(*fields) for fields in _ACL_ENTRY.iter_unpack(body)]
-    if any(entry.tag > 0xFF or entry.permissions > _PERMISSIONS for entry in entries):
-        raise ValueError
-    if entries and not _TAGS.fullmatch(bytes([entry.tag for entry in entries])):
-        raise ValueError
-    return entries
 
 
 def device_number(numbers: tuple[int, int]) -> int:

@@ -311,11 +311,16 @@ def _xattrs(path: bytes) -> Xattrs:
         if error.errno == errno.EOPNOTSUPP:
             return {}
         raise
-    return {
-        os.fsencode(name): os.getxattr(path, name, follow_symlinks=False)
-        for name in names
-        if os.fsencode(name).startswith(_OURS)
-    }
+    return {os.fsencode(name): _value(path, name) for name in names if os.fsencode(name).startswith(_OURS)}
+
+
+def _value(path: bytes, name: str) -> bytes:
+    try:
+        return os.getxattr(path, name, follow_symlinks=False)
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # so the kernel gives an empty security.capability, which it lets be set
+            return b""
+        raise
 
 
 def _hex(value: bytes | None) -> str:

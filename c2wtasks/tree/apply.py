@@ -10,11 +10,11 @@ import os
 import posixpath
 import stat
 from collections.abc import Iterable
-from errno import EINVAL, ENAMETOOLONG, ENOENT, ENOTDIR, EPERM, ERANGE
+from errno import E2BIG, EINVAL, ENAMETOOLONG, ENOENT, ENOTDIR, EPERM, ERANGE
 
 from c2wtasks.errors import TreeError
 from c2wtasks.layers.entry import UNCHANGED_ID, Entry
-from c2wtasks.tree import model
+from c2wtasks.tree import acl, model
 from c2wtasks.tree.lookup import NAME_MAX, lookup, root_path
 from c2wtasks.tree.model import DIRECTORY, FILE, SYMLINK, Content, Inode
 
@@ -22,6 +22,7 @@ _WHITEOUT = b".wh."
 _AUFS = b".wh..wh."
 _OPAQUE = b".wh..wh..opq"
 _TARGET_MAX = 4095
+_XATTR_MAX = 65536
 _CAPABILITY = b"security.capability"
 _CAPABILITY_REVISIONS = {20: 0x0200_0000, 24: 0x0300_0000}  # by size in bytes
 _DEVICES = {"3": model.CHARACTER, "4": model.BLOCK, "6": model.FIFO}
@@ -126,6 +127,8 @@ class _Application:
                     raise OSError(ENAMETOOLONG, f"its parent {_shown(name)}: {os.strerror(ENAMETOOLONG)}")
                 following = names[part] = model.new_directory()
                 following.gid = _inherited_gid(here)
+                _inherit_acl(following, here)
+                _settle_acl(following)
                 if part.startswith(_AUFS):
                     self.aufs.append((here, part))
             elif following.kind != DIRECTORY:
@@ -161,7 +164,12 @@ class _Application:
     def _new(self, entry: Entry, parent: Inode) -> Inode:
         if entry.kind == "1":
             return self._link_target(entry)
-        gid = _inherited_gid(parent)
+        made = self._made(entry, _inherited_gid(parent))
+        if parent.xattrs:
+            _inherit_acl(made, parent)
+        return made
+
+    def _made(self, entry: Entry, gid: int) -> Inode:
         match entry.kind:
             case "0":
                 content = Content(self.layer, entry.offset, entry.sparse)
@@ -203,12 +211,14 @@ class _Application:
                 inode.uid = entry.uid
             if entry.gid != UNCHANGED_ID:
                 inode.gid = entry.gid
-            if inode.xattrs and inode.kind != DIRECTORY:
-                inode.xattrs.pop(_CAPABILITY, None)  # a kernel drops it when the owner is set
+            if inode.xattrs and inode.kind != DIRECTORY and inode.xattrs.get(_CAPABILITY):
+                del inode.xattrs[_CAPABILITY]  # a kernel drops it when the owner is set, unless it is empty
         if entry.xattrs:
             self._xattrs(inode, entry.xattrs)
         if inode.kind != SYMLINK:
             inode.mode = entry.mode
+            if inode.xattrs:
+                _settle_acl(inode)
         inode.mtime_ns = entry.mtime_ns
 
     @staticmethod
@@ -221,7 +231,12 @@ class _Application:
                 continue
             if not 0 < len(name) <= NAME_MAX:
                 raise OSError(ERANGE, f"an xattr with a name of {len(name)} bytes")
-            if not dot or space not in (b"security", b"system", b"user"):
+            if len(value) > _XATTR_MAX:
+                raise OSError(E2BIG, f"xattr {_shown(name)} has a value of {len(value)} bytes")
+            if name in (acl.ACCESS, acl.DEFAULT):
+                _set_acl(inode, name, value)
+                continue
+            if not dot or space not in (b"security", b"user"):
                 continue
             if space == b"user" and inode.kind not in (FILE, DIRECTORY):
                 continue
@@ -256,6 +271,35 @@ def _is_capability(value: bytes) -> bool:
 def _inherited_gid(parent: Inode) -> int:
     """The group of what is made in `parent`, before any owner is set: of root, or of a set-group-id directory."""
     return parent.gid if parent.mode & stat.S_ISGID else 0
+
+
+def _set_acl(inode: Inode, name: bytes, value: bytes) -> None:
+    try:
+        left = acl.as_set(inode.kind, name, value)
+    except OSError as error:
+        wrong = "is malformed" if error.errno == EINVAL else "can only be a directory's"
+        raise OSError(error.errno, f"xattr {_shown(name)} {wrong}") from error
+    if left is not None:
+        _put_acl(inode, name, left)
+
+
+def _put_acl(inode: Inode, name: bytes, value: bytes) -> None:
+    xattrs = {key: kept for key, kept in (inode.xattrs or {}).items() if key != name}
+    inode.xattrs = xattrs | {name: value} if value else xattrs
+
+
+def _inherit_acl(inode: Inode, parent: Inode) -> None:
+    """Gives a file that is made in a directory with a default ACL what a kernel gives it."""
+    inherited = (parent.xattrs or {}).get(acl.DEFAULT)
+    if inherited and inode.kind != SYMLINK:
+        inode.xattrs = {acl.ACCESS: inherited} | ({acl.DEFAULT: inherited} if inode.kind == DIRECTORY else {})
+
+
+def _settle_acl(inode: Inode) -> None:
+    """The ACL as it is once the mode is set: they never disagree."""
+    value = (inode.xattrs or {}).get(acl.ACCESS)
+    if value:
+        _put_acl(inode, acl.ACCESS, acl.with_mode(value, inode.mode))
 
 
 def _shown(name: bytes) -> str:

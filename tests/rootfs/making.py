@@ -125,7 +125,9 @@ def as_linux_has_it(tree: TreeFile) -> TreeFile:
     """Without the xattrs that it does not take."""
 
     def taken(node: Node, name: bytes) -> bool:
-        return name.startswith((b"trusted.", b"security.")) or (name.startswith(b"user.") and node.kind in "fd")
+        return name.startswith((b"trusted.", b"security.", b"system.")) or (
+            name.startswith(b"user.") and node.kind in "fd"
+        )
 
     return TreeFile(
         tree.layers,

@@ -19,12 +19,13 @@ from c2wtasks.rootfs.ext4 import geometry
 from c2wtasks.tree.model import CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK, Inode
 from tests.rootfs.bordering import bordering, fragments
 from tests.rootfs.disks import EROFS, EXT4, KEY, Disk, each_disk
-from tests.rootfs.making import TIME, Making, as_linux_has_it, empty, filled, flat, subfolder
+from tests.rootfs.making import ROOT as AS_ROOT
+from tests.rootfs.making import TIME, Making, as_linux_has_it, empty, filled, flat, needs_root, subfolder
 from tests.rootfs.random_trees import RandomTree
-from tests.support import child, roots
+from tests.support import child, headers, roots
 from tests.support.headers import archive
 from tests.support.nasty import nasty
-from tests.support.random_layers import encoded, layers
+from tests.support.random_layers import ACL_NAMES, ACLS, encoded, layers
 
 MIB = 1 << 20
 
@@ -189,6 +190,40 @@ def test_acls(tmp_path: Path, disk: Disk) -> None:
         }
     want = {b"f": dict([access]), b"d": dict([access, default])}
     assert have == {**want, b"has none": {}, b"has an empty one": {}, b"l": {}}
+
+
+MODES = [0, 0o600, 0o640, 0o644, 0o755, 0o070, 0o777, 0o4711, 0o2750, 0o1777]
+
+
+@needs_root
+def test_acls_as_in_a_folder(tmp_path: Path) -> None:
+    """Each ACL with each mode on each kind of file; what lies in folders with a default ACL, named by a layer or not;
+    an ACL of a lower layer, whose file gets another mode. All three forms hold the same, and it is in the tree."""
+    lower, upper = [], []
+    for mode, other in zip(MODES, reversed(MODES), strict=True):
+        for index, value in enumerate(ACLS):
+            end = b"-%d-%o" % (index, mode)
+            access, default = ({name: value} for name in ACL_NAMES)
+            lower += [
+                headers.file(b"file" + end, mode=mode, xattrs=access),
+                headers.member(name=b"fifo" + end, kind=b"6", mode=mode, xattrs=access),
+            ]
+            for folder, xattrs in ((b"access" + end, access), (b"default" + end, default)):
+                lower += [
+                    headers.folder(folder, mode=mode, xattrs=xattrs),
+                    headers.file(folder + b"/in", mode=other),
+                    headers.folder(folder + b"/sub", mode=other),
+                    headers.file(folder + b"/not/named/x", mode=0o664),
+                ]
+                upper += [headers.folder(folder, mode=other), headers.file(folder + b"/later", mode=mode)]
+    made = Making(tmp_path)(archive(*lower), archive(*upper))
+    made.write(tmp_path / "folder", AS_ROOT)
+    want = roots.of_folder(tmp_path / "folder")
+    assert want == made.lines()
+    assert sum(ACL_NAMES[0].decode() in line for line in want) > 200
+    for disk in (EXT4, EROFS):
+        with disk.mounted(disk.written(made.tree, made.tars, tmp_path / "image")) as place:
+            assert disk.lines(place, made.tree) == want
 
 
 XATTRS: dict[str, dict[bytes, bytes]] = {

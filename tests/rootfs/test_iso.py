@@ -160,6 +160,18 @@ def test_xorriso_reads_the_nasty_tree(tmp_path: Path) -> None:
     assert [symlink.sub(" l ", line) for line in have[1:]] == [symlink.sub(" l ", line) for line in want[1:]]
 
 
+@pytest.mark.parametrize(
+    ("folders", "files"), [(0, 0), (1, 0), (5, 30), (10, 0), (10, 1), (40, 0), (40, 1), (100, 3)]
+)
+def test_xorriso_reads_to_the_last_folder(tmp_path: Path, folders: int, files: int) -> None:
+    """With nothing behind it but the padding."""
+    names = {b"f%d" % number: a_file(0) for number in range(files)}
+    image = write(tree_of({b"d%d" % number: names for number in range(folders)}), [], tmp_path / "iso")
+    have = isoreader.extracted("xorriso", image)
+    assert len(have) == 1 + folders * (1 + files)
+    assert image.read_bytes().endswith(bytes(150 * 2048))
+
+
 def test_isoinfo_and_isovfy_read_the_nasty_tree(tmp_path: Path) -> None:
     """They crash over long targets and paths."""
     if shutil.which("isoinfo") is None:

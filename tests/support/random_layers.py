@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 from hypothesis import strategies as st
@@ -31,16 +32,42 @@ targets = st.builds(
     st.lists(st.sampled_from(PARTS), min_size=1, max_size=4),
     st.sampled_from([b"", b"", b"", b"/"]),
 )
+
+
+def acl(*entries: tuple[int, int, int]) -> bytes:
+    """Of (tag, permissions, id) as acl(5) has them."""
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+MINIMAL_ACL = acl((1, 6, 0), (4, 4, 0), (0x20, 0, 0))
+ACLS = [
+    MINIMAL_ACL,
+    acl(
+        (1, 7, 2**32 - 1), (2, 6, 1000), (4, 5, 2**32 - 1), (8, 7, 70_000), (0x10, 7, 2**32 - 1), (0x20, 1, 2**32 - 1)
+    ),
+    acl((1, 6, 7), (4, 7, 7), (0x10, 2, 7), (0x20, 7, 7)),
+    acl((1, 0, 0), (2, 7, 1), (2, 5, 1), (4, 0, 0), (0x10, 0, 0), (0x20, 0, 0)),
+]
+ODD_ACLS = [
+    *[b"", acl(), b"\2\0\0", b"\1\0\0\0", b"\1\0\0\0x", MINIMAL_ACL[:-1], MINIMAL_ACL + b"x", MINIMAL_ACL[:-8]],
+    acl((1, 8, 0), (4, 4, 0), (0x20, 0, 0)),
+    acl((1, 6, 0), (2, 6, 1000), (4, 4, 0), (0x20, 0, 0)),
+    acl((1, 6, 0), (2, 6, 2**32 - 1), (4, 4, 0), (0x10, 0, 0), (0x20, 0, 0)),
+    acl((4, 4, 0), (1, 6, 0), (0x20, 0, 0)),
+    acl((1, 6, 0), (4, 4, 0), (0x20, 0, 0), (0x40, 0, 0)),
+]
+ACL_NAMES = [b"system.posix_acl_access", b"system.posix_acl_default"]
+
 xattrs = st.dictionaries(
     st.sampled_from(
         [
             *[b"user.a", b"user.b", b"security.capability", b"security.x", b"trusted.x", b"foreign.x", b"nodot"],
-            *[b"user.\xff", b"user.", b"", b"n" * 256],
+            *[b"user.\xff", b"user.", b"", b"n" * 256, b"system.", b"system.x", ACL_NAMES[0] + b"x"],
         ]
     ),
-    st.sampled_from([CAPABILITY, CAPABILITY, CAPABILITY, b"short"]),
+    st.sampled_from([CAPABILITY, CAPABILITY, CAPABILITY, b"", b"short", b"v" * 65537]),
     max_size=2,
-)
+) | st.dictionaries(st.sampled_from(ACL_NAMES), st.sampled_from([*ACLS * 4, *ODD_ACLS]), max_size=2)
 metadata = st.fixed_dictionaries(
     {
         "mode": st.sampled_from([0o644, 0o755, 0o2775, 0o4711, 0o1777, 0]),

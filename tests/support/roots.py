@@ -43,6 +43,16 @@ def content_of(node: Node, tars: Sequence[bytes]) -> bytes:
     return bytes(content)
 
 
+def value_of(path: str | bytes, key: str) -> bytes:
+    """An xattr of a file; b"" for an empty security.capability, which may be set but not read."""
+    try:
+        return os.getxattr(path, key, follow_symlinks=False)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return b""
+
+
 def of_folder(root: str | bytes, *, directory_mtimes: tuple[bytes, int] | None = None) -> list[str]:
     """Whatever depth and names the folder has. With `directory_mtimes` the mtime of a directory is the number in the
     xattr of that name, which is not shown; or the given number, where it has none."""
@@ -84,7 +94,7 @@ class _Walk:
             return False
         self.first[found.st_ino] = shown
         at = f"/proc/self/fd/{folder}/".encode() + name
-        xattrs = {os.fsencode(key): os.getxattr(at, key, follow_symlinks=False) for key in _keys(at)}
+        xattrs = {os.fsencode(key): value_of(at, key) for key in _keys(at)}
         mtime_ns = found.st_mtime_ns
         if kind == "d" and self.directory_mtimes is not None:
             key, default = self.directory_mtimes

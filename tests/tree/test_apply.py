@@ -16,6 +16,7 @@ from c2wtasks.layers.tarindex import read_entries
 from c2wtasks.tree import model, treefile
 from c2wtasks.tree.apply import apply
 from tests.support import headers
+from tests.support.random_layers import ACL_NAMES, ACLS, ODD_ACLS
 from tests.support.tars import Device, Dir, Fifo, File, Hardlink, Symlink, Tree, tar
 
 ROOT = ". d 0755 0:0 9"
@@ -562,6 +563,16 @@ CASES: list[tuple[str, Tree, Tree, list[str]]] = [
         ["f f 0644 0:0 0 1 user.a=31", "g = f"],
     ),
     (
+        "EmptyCapability",
+        [("f", File("x", xattrs={"security.capability": ""})), ("g", File("y", xattrs={"security.capability": ""}))],
+        [
+            ("h", Hardlink("f")),
+            ("i", Hardlink("g", xattrs={"security.capability": CAPABILITY})),
+            ("j", Hardlink("g")),
+        ],
+        ["f f 0644 0:0 0 1 security.capability=", "g f 0644 0:0 0 1", "h = f", "i = g", "j = g"],
+    ),
+    (
         "ForeignXattrs",
         [],
         [
@@ -693,6 +704,7 @@ def test_refused(before: Tree, layer: Tree, error: str) -> None:
 
 
 LONG = b"n" * 256
+ACL = ACL_NAMES[0].decode()
 FROM_HEADERS = [  # what `tarfile` would not write: layer, error
     (
         "OldGnuSparse",
@@ -709,6 +721,31 @@ FROM_HEADERS = [  # what `tarfile` would not write: layer, error
     ("EmptySymlink", headers.symlink(b"l", b""), "entry 'l': a symlink without a target"),
     ("NamelessXattr", headers.file(b"f", xattrs={b"user.": b""}), "entry 'f': xattr 'user.' is malformed"),
     ("LongXattr", headers.file(b"f", xattrs={b"user." + LONG: b""}), "entry 'f': an xattr with a name of 261 bytes"),
+    (
+        "LargeXattr",
+        headers.file(b"f", xattrs={b"user.a": bytes(65537)}),
+        "entry 'f': xattr 'user.a' has a value of 6",
+    ),
+    (
+        "LargeForeignXattr",
+        headers.file(b"f", xattrs={b"x.y": bytes(65537)}),
+        "entry 'f': xattr 'x.y' has a value of 6",
+    ),
+    (
+        "MalformedAcl",
+        headers.file(b"f", xattrs={ACL_NAMES[0]: ODD_ACLS[-1]}),
+        f"entry 'f': xattr '{ACL}' is malformed",
+    ),
+    (
+        "MalformedAclThatIsHidden",
+        headers.file(b"f", xattrs={ACL_NAMES[0]: ODD_ACLS[-1]}) + headers.file(b"f"),
+        f"entry 'f': xattr '{ACL}' is malformed",
+    ),
+    (
+        "DefaultAclOfAFile",
+        headers.file(b"f", xattrs={ACL_NAMES[1]: ACLS[0]}),
+        "entry 'f': xattr 'system.posix_acl_default' can only be a directory's",
+    ),
     (
         "NotUtf8",
         headers.hardlink(b"f\xff\n", b"\xfe"),

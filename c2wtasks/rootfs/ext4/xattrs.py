@@ -12,8 +12,9 @@ from collections.abc import Iterable, Sequence
 from struct import Struct
 from typing import NamedTuple
 
-from c2wtasks.rootfs.attributes import ACCESS_ACL, DEFAULT_ACL, Xattr, acl_entries, linux_xattrs
+from c2wtasks.rootfs.attributes import ACCESS_ACL, DEFAULT_ACL, Xattr, linux_xattrs
 from c2wtasks.rootfs.ext4.geometry import BLOCK
+from c2wtasks.tree import acl
 
 IN_INODE = 96
 """The bytes of an inode behind its fields."""
@@ -30,7 +31,6 @@ _WORD = Struct("<I")
 _ACL_VERSION = (1).to_bytes(4, "little")
 _ACL_NAMED = Struct("<HHI")  # tag, permissions, id
 _ACL_UNNAMED = Struct("<HH")
-_USER, _GROUP = 2, 8
 
 
 class Packed(NamedTuple):
@@ -75,8 +75,8 @@ def _on_disk(xattr: Xattr) -> Xattr:
     if xattr.prefix not in (ACCESS_ACL, DEFAULT_ACL):
         return xattr
     parts = [_ACL_VERSION]
-    for entry in acl_entries(xattr.value):
-        named = entry.tag in (_USER, _GROUP)  # only these have an id
+    for entry in acl.entries(xattr.value):
+        named = entry.tag in (acl.USER, acl.GROUP)  # only these have an id
         parts.append(_ACL_NAMED.pack(*entry) if named else _ACL_UNNAMED.pack(entry.tag, entry.permissions))
     return xattr._replace(value=b"".join(parts))
 

@@ -20,7 +20,7 @@ MAX_SECTIONS = 100
 """How many extents of a file Linux reads."""
 
 _DESCRIPTORS = 16  # the block after the system area, which nothing is in
-_LEAST = 24  # blocks; bsdtar takes what is smaller for no ISO 9660 image
+_PADDING = 150  # blocks, as mkisofs writes; xorriso reads ahead of a folder, and fails where the image ends within
 _FIRST_TABLE = _DESCRIPTORS + 2
 _SELF, _PARENT = b"\0", b"\1"
 _OTHER_FORM = "write the root in another form"
@@ -28,7 +28,8 @@ _OTHER_FORM = "write the root in another form"
 
 class Layout(NamedTuple):
     """The image is `head` and, after it, the contents of files, each from the start of a block on: that of node N is
-    `extents[N]` blocks after `head`, for all nodes that have content and no link. It takes `size` bytes in all."""
+    `extents[N]` blocks after `head`, for all nodes that have content and no link. It takes `size` bytes in all, the
+    last ones zeros."""
 
     head: bytearray
     extents: Sequence[int]
@@ -44,7 +45,7 @@ def layout(tree: TreeFile, volume_id: str, created_ns: int) -> Layout:
     _check(tree.nodes)
     extents, content_blocks = _contents(tree.nodes)
     head = _Head(tree.nodes, extents)
-    space = max(blocks(len(head.content)) + content_blocks, _LEAST)
+    space = blocks(len(head.content)) + content_blocks + _PADDING
     if space >= 2**32:
         raise OutputError(
             f"it would take {space * BLOCK} bytes, more than an ISO 9660 image can have", hint=_OTHER_FORM
