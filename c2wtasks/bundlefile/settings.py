@@ -140,7 +140,7 @@ SETTINGS = (
         MIRRORS,
         "none",
         "Hosts that are asked before this one, in that order. What follows the host, if anything, is put before the "
-        "repository's name.",
+        "repository's name; with a part `v2` it is the path of the URL.",
         "[mirror.example, 'proxy.example:5000/hub']",
     ),
     Setting(

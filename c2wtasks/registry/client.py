@@ -5,36 +5,51 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import TypeVar
 
-from c2wtasks.errors import printable
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.image import DOCKER_SCHEMA1, INDEXES, MANIFESTS
 from c2wtasks.oci.imagename import Repository
 from c2wtasks.registry import credentials, limits
-from c2wtasks.registry.auth import Authority, refused
-from c2wtasks.registry.credentials import Secret
-from c2wtasks.registry.errors import Broken, RegistryError
-from c2wtasks.registry.hosts import Access, Endpoint
+from c2wtasks.registry.auth import Authority
+from c2wtasks.registry.errors import Broken, NotThere, RegistryError
+from c2wtasks.registry.hosts import Access, Endpoint, normal, registry_of
 from c2wtasks.registry.limits import Limits, retry_after
-from c2wtasks.registry.wire import Body, Response, Wire, joined, split
+from c2wtasks.registry.patience import Patience, tell
+from c2wtasks.registry.wire import MAX_REDIRECTS, Body, Response, Wire, came, next_hop, shown, split
 
 T = TypeVar("T")
 
 ACCEPTED = ", ".join((*MANIFESTS, *INDEXES, *DOCKER_SCHEMA1))
-_MAX_REDIRECTS = 5
-_REDIRECTS = (301, 302, 303, 307, 308)
 _MAY_PASS = (408, 425, 429, 500, 502, 503, 504)
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_WORDS = {429: " (too many requests)"}
+_LENGTH = re.compile("[0-9]{1,18}")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
+_REPOSITORY = re.compile("/v2/([^?#]+)/(?:manifests|blobs)/")
 
 
-def tell(line: str) -> None:
-    print(printable(line), file=sys.stderr, flush=True)
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request that was answered: by which URL, and which one answered at the end of redirects."""
+
+    first: str
+    last: str
+    authority: Authority | None
+
+    @property
+    def strayed(self) -> bool:
+        """Whether another host answered than was asked."""
+        return split(self.first) != split(self.last)
+
+    def __str__(self) -> str:
+        """For messages. A link to another host may be secret as a whole."""
+        return shown(self.first) + (f", sent on to {'://'.join(split(self.last))}" if self.strayed else "")
 
 
 class Client:
@@ -45,40 +60,53 @@ class Client:
         self.limits = waiting
         self._wire = Wire(access, waiting)
         self._lock = threading.Lock()
-        self._authorities: dict[tuple[str, str], Authority] = {}
+        self._authorities: dict[tuple[str, str, str], Authority] = {}
         self._given_up: set[str] = set()
 
-    def digest_of(self, repository: Repository, tag: str) -> Digest | None:
-        """The digest that `tag` has now; None where the registry does not tell it beforehand.
+    def tagged(
+        self, repository: Repository, tag: str, limit: int, known: Callable[[Digest, int], bytes | None]
+    ) -> tuple[Digest, bytes, str]:
+        """The manifest or index that `tag` stands for now: its digest, its text of at most `limit` bytes, and the
+        media type that the registry says it has, empty where the text is one that is `known` already.
+
+        Raises RegistryError.
+        """
+        what = f"tag {tag!r}"
+
+        def ask(endpoint: Endpoint) -> tuple[Digest, bytes, str]:
+            told = self._told(endpoint, tag, what)
+            if told is not None and (content := known(told, limit)) is not None:
+                return told, content, ""
+            # By the tag, since there are registries that know no manifest by its digest.
+            response, asked = self._ask(endpoint, "GET", f"manifests/{tag}", {"Accept": ACCEPTED}, what)
+            digest = _digest_of(response) or told
+            content = self._read_whole(response, asked, f"{label(endpoint)}: {what}", digest, limit)
+            return digest or Digest.of(content), content, _media_type(response)
+
+        return self._from_any(repository, what, ask)
+
+    def manifest(self, repository: Repository, digest: Digest, limit: int, tag: str = "") -> tuple[bytes, str]:
+        """A manifest or index of at most `limit` bytes: its text, whose digest was checked, and the media type that
+        the registry says it has. Where it is not known by its digest, it may be what `tag` stands for.
 
         Raises RegistryError.
         """
 
-        def ask(endpoint: Endpoint) -> Digest | None:
-            response = self._ask(endpoint, "HEAD", f"manifests/{tag}", {"Accept": ACCEPTED}, f"tag {tag!r}")
-            self._wire.discard(response)
-            try:
-                return Digest.parse(response.headers.get("Docker-Content-Digest", ""))
-            except ValueError:
-                return None
-
-        return self._from_any(repository, f"tag {tag!r}", ask)
-
-    def manifest(self, repository: Repository, reference: str | Digest, limit: int) -> tuple[bytes, str]:
-        """A manifest or index by tag or digest, of at most `limit` bytes: its text, and the media type that the
-        registry says it has. Where `reference` is a digest, the text is of that digest.
-
-        Raises RegistryError.
-        """
-        short = reference.short if isinstance(reference, Digest) else f"tag {reference!r}"
+        def ask_for(endpoint: Endpoint, reference: str | Digest) -> tuple[bytes, str]:
+            headers = {"Accept": ACCEPTED}
+            response, asked = self._ask(endpoint, "GET", f"manifests/{reference}", headers, digest.short)
+            name = f"{label(endpoint)}: {digest.short}"
+            return self._read_whole(response, asked, name, digest, limit), _media_type(response)
 
         def ask(endpoint: Endpoint) -> tuple[bytes, str]:
-            headers = {"Accept": ACCEPTED}
-            response = self._ask(endpoint, "GET", f"manifests/{reference}", headers, short)
-            text = self._read_whole(response, f"{label(endpoint)}: {short}", reference, limit)
-            return text, response.headers.get("Content-Type", "").partition(";")[0].strip()
+            try:
+                return ask_for(endpoint, digest)
+            except NotThere:
+                if not tag or self._told(endpoint, tag, digest.short) != digest:
+                    raise
+            return ask_for(endpoint, tag)
 
-        return self._from_any(repository, short, ask)
+        return self._from_any(repository, digest.short, ask)
 
     def document(self, repository: Repository, digest: Digest, limit: int) -> bytes:
         """A small blob of at most `limit` bytes, whose digest was checked.
@@ -87,8 +115,8 @@ class Client:
         """
 
         def ask(endpoint: Endpoint) -> bytes:
-            response = self._ask(endpoint, "GET", f"blobs/{digest}", {}, digest.short)
-            return self._read_whole(response, f"{label(endpoint)}: {digest.short}", digest, limit)
+            response, asked = self._ask(endpoint, "GET", f"blobs/{digest}", {}, digest.short)
+            return self._read_whole(response, asked, f"{label(endpoint)}: {digest.short}", digest, limit)
 
         return self._from_any(repository, digest.short, ask)
 
@@ -98,14 +126,17 @@ class Client:
         Raises Broken, RegistryError.
         """
         headers = {"Range": f"bytes={start}-"} if start else {}
-        response = self._ask(endpoint, "GET", f"blobs/{digest}", headers, digest.short)
+        response, asked = self._ask(endpoint, "GET", f"blobs/{digest}", headers, digest.short)
         body = Body(response, self.limits)
         try:
+            # Some label as gzip what merely is; then its length is right.
+            if _is_odd(response) and not _is_whole(response, size - start if response.status == 206 else size):
+                raise _other(f"{label(endpoint)}: {digest.short}", asked, response)
             if response.status == 206:
                 _check_range(response, start, size)
             else:
                 _skip(body, start)  # the registry knows no ranges
-        except Broken:
+        except (Broken, RegistryError):
             response.close()
             raise
         return body
@@ -124,7 +155,19 @@ class Client:
     def discard(self, response: Response) -> None:
         self._wire.discard(response)
 
-    def _read_whole(self, response: Response, name: str, reference: str | Digest, limit: int) -> bytes:
+    def _told(self, endpoint: Endpoint, tag: str, what: str) -> Digest | None:
+        """The digest that HEAD tells of a tag; None where it tells none: HEAD saves a GET, and need not be known.
+
+        Raises Broken, RegistryError: GET would not do better.
+        """
+        response, asked = self._answer(endpoint, "HEAD", f"manifests/{tag}", {"Accept": ACCEPTED})
+        self._wire.discard(response)
+        if response.status == 401 and "WWW-Authenticate" in response.headers:
+            raise self._problem(endpoint, what, response, asked)
+        return _digest_of(response) if response.status == 200 else None
+
+    def _read_whole(self, response: Response, asked: Asked, name: str, digest: Digest | None, limit: int) -> bytes:
+        """A document: of `digest`, if that is known, and else at least a JSON object."""
         body = Body(response, self.limits)
         chunks: list[bytes] = []
         size = 0
@@ -137,12 +180,20 @@ class Client:
         finally:
             self._wire.discard(response)
         length = response.headers.get("Content-Length", "")
-        if length.isdigit() and int(length) != size:
-            raise Broken(f"{size} bytes came where {length[:20]} were announced")
-        content = b"".join(chunks)
-        if isinstance(reference, Digest) and (have := Digest.of(content, reference.algorithm)) != reference:
-            raise Broken(f"what came has the digest {have.short}")
-        return content
+        if _LENGTH.fullmatch(length) and int(length) != size:
+            raise Broken(f"{size} bytes came where {length} were announced")
+        raw = b"".join(chunks)
+        for content in (raw, _decoded(raw, response, limit)):
+            if content is not None and (_is_json_object(content) if digest is None else _is(digest, content)):
+                return content
+        if digest is None or _is_odd(response):
+            raise _other(name, asked, response)
+        raise Broken(
+            f"what came has the digest {Digest.of(raw, digest.algorithm).short} ({came(response)}, {asked})",
+            once=True,
+            hint="the registry's copy is damaged, or something on the way changes it: have the image pushed again, "
+            "or go past what is between",
+        )
 
     def _from_any(self, repository: Repository, what: str, ask: Callable[[Endpoint], T]) -> T:
         """What the first endpoint gives that gives it. Mirrors that fail are passed over."""
@@ -164,69 +215,92 @@ class Client:
             except Broken as error:
                 patience.after(error)
 
-    def _ask(self, endpoint: Endpoint, method: str, path: str, headers: dict[str, str], what: str) -> Response:
+    def _ask(
+        self, endpoint: Endpoint, method: str, path: str, headers: dict[str, str], what: str
+    ) -> tuple[Response, Asked]:
         """One answer that is good: authorised, redirects followed. Raises Broken, RegistryError."""
-        url = f"{self._wire.base(endpoint.address)}/v2/{endpoint.path}/{path}"
-        authority = self._authority(endpoint)
-        for last in (False, False, True):  # a first challenge, and one more for a token that has expired
-            sent = authority.header()
-            response, strayed = self._follow(method, url, headers, sent)
-            if response.status != 401 or strayed:
-                break
-            self._wire.discard(response)
-            if last:
-                raise refused(label(endpoint), sent is not None)
-            authority.renew(response, sent)
+        response, asked = self._answer(endpoint, method, path, headers)
         if response.status in (200, 206):
             self._given_up.discard(endpoint.address)
-            return response
+            return response, asked
         self._wire.discard(response)
-        raise self._problem(endpoint, what, response, strayed)
+        raise self._problem(endpoint, what, response, asked)
 
-    def _authority(self, endpoint: Endpoint) -> Authority:
-        key = (endpoint.address, endpoint.path)
+    def _answer(self, endpoint: Endpoint, method: str, path: str, headers: dict[str, str]) -> tuple[Response, Asked]:
+        """The answer at the end of redirects. Each host on the way is asked as itself: with its challenge, and the
+        credentials that are kept for it; with none where a redirect led from https to http."""
+        first = url = f"{self._wire.base(endpoint.address)}{endpoint.api}/{endpoint.path}/{path}"
+        encrypted = False
+        for _ in range(MAX_REDIRECTS + 1):
+            scheme, address = split(url)
+            encrypted = encrypted or scheme == "https"
+            authority = self._authority(endpoint, url) if scheme == "https" or not encrypted else None
+            try:
+                response = self._as_itself(authority, method, url, headers)
+            except Broken as error:
+                if url != first and split(url) != split(first):
+                    error.reason = f"{address}, to which it sends on: {error.reason}"
+                raise
+            target = next_hop(response, url)
+            if target is None:
+                return response, Asked(first, url, authority)
+            self._wire.discard(response)
+            url = target
+        raise RegistryError(f"{split(first)[1]} redirects more than {MAX_REDIRECTS} times")
+
+    def _as_itself(self, authority: Authority | None, method: str, url: str, headers: dict[str, str]) -> Response:
+        """The answer of one host. It may ask for credentials at first, and once more where a token has expired."""
+        for last in (False, False, True):
+            sent = authority.header() if authority is not None else None
+            own = {} if sent is None else {"Authorization": sent.reveal()}
+            response = self._wire.ask(method, url, {**headers, **own})
+            if last or authority is None or response.status != 401 or not authority.renew(response, sent):
+                break
+            self._wire.discard(response)
+        return response
+
+    def _authority(self, endpoint: Endpoint, url: str) -> Authority:
+        """What answers the challenges of the host of `url`, which is the endpoint's or one that it sends on to."""
+        scheme, address = split(url)
+        registry, path = endpoint.registry, endpoint.path
+        if address != normal(endpoint.address):
+            registry = registry_of(address)
+            path = found[1] if (found := _REPOSITORY.search(shown(url))) else path
+        key = (scheme, address, path)
         with self._lock:
             if key not in self._authorities:
                 self._authorities[key] = Authority(
                     self._wire,
                     self.limits,
-                    label(endpoint),
-                    f"repository:{endpoint.path}:pull",
-                    lambda: credentials.find(endpoint.registry, endpoint.path),
+                    f"{registry}/{path}",
+                    registry,
+                    scheme == "http",
+                    f"repository:{path}:pull",
+                    partial(credentials.find, registry, path),
                 )
             return self._authorities[key]
 
-    def _follow(
-        self, method: str, url: str, headers: dict[str, str], authorization: Secret | None
-    ) -> tuple[Response, bool]:
-        """The answer at the end of redirects, and whether another host gave it: that gets no credentials."""
-        origin = split(url)
-        for _ in range(_MAX_REDIRECTS + 1):
-            strayed = split(url) != origin
-            own = {} if authorization is None or strayed else {"Authorization": authorization.reveal()}
-            response = self._wire.ask(method, url, {**headers, **own})
-            target = response.headers.get("Location")
-            if response.status not in _REDIRECTS or not target:
-                return response, strayed
-            self._wire.discard(response)
-            url = joined(url, target)
-        raise RegistryError(f"{origin[1]} redirects more than {_MAX_REDIRECTS} times")
-
-    def _problem(self, endpoint: Endpoint, what: str, response: Response, strayed: bool) -> Exception:
+    def _problem(self, endpoint: Endpoint, what: str, response: Response, asked: Asked) -> Exception:
         status = response.status
-        if status in _MAY_PASS or (strayed and status in (401, 403)):  # the other host's link may have expired
+        authority = asked.authority
+        is_known = authority is not None and (
+            authority.header() is not None or "WWW-Authenticate" in response.headers
+        )
+        is_link = asked.strayed and status in (401, 403) and not is_known
+        if status in _MAY_PASS or is_link:  # a link to another host may have expired, and the next be good
             return Broken(
-                f"status {status}" + (" (too many requests)" if status == 429 else ""),
+                f"status {status}{_WORDS.get(status, '')}" + (f" ({asked})" if asked.strayed else ""),
                 wait=retry_after(response.headers.get("Retry-After"), time.time()),
+                once=is_link,
             )
+        if status in (401, 403) and authority is not None:
+            return authority.refusal(asked.last if not asked.strayed else asked.first, response)
         name = f"{label(endpoint)}: {what}"
         if status == 404:
-            return RegistryError(f"{name}: the registry has no such image or blob (status 404)")
-        if status in (401, 403):
-            return refused(label(endpoint), self._authority(endpoint).header() is not None)
+            return NotThere(f"{name}: the registry has no such image or blob ({came(response)}, {asked})")
         if status == 416:
-            return RegistryError(f"{name} is shorter at the registry than the manifest says")
-        return RegistryError(f"{name}: the registry answers with status {status}")
+            return RegistryError(f"{name} is shorter at the registry than the manifest says ({asked})")
+        return RegistryError(f"{name}: the registry answers with an error ({came(response)}, {asked})")
 
 
 def label(endpoint: Endpoint) -> str:
@@ -234,38 +308,56 @@ def label(endpoint: Endpoint) -> str:
     return f"{endpoint.registry}/{endpoint.path}"
 
 
-class Patience:
-    """How often something is tried again: `attempts` times in all, then `give_up` is called."""
+def _digest_of(response: Response) -> Digest | None:
+    """The digest that an answer says its content has."""
+    try:
+        return Digest.parse(response.headers.get("Docker-Content-Digest", ""))
+    except ValueError:
+        return None
 
-    def __init__(self, waiting: Limits, name: str, attempts: int, give_up: Callable[[], None]) -> None:
-        self._limits = waiting
-        self._name = name
-        self._failures = 0
-        self._left = attempts - 1
-        self._give_up = give_up
-        self._came = 0
 
-    def came(self, count: int) -> None:
-        """Bytes have come: with many, one more try is worth it."""
-        self._came += count
-        while self._came >= self._limits.earns:
-            self._came -= self._limits.earns
-            self._left += 1
-            self._failures = 0
+def _media_type(response: Response) -> str:
+    return response.headers.get("Content-Type", "").partition(";")[0].strip()
 
-    def after(self, error: Broken) -> None:
-        """Waits before the next try, and says so. Raises RegistryError where there is none."""
-        wait = error.wait or 0.0
-        if wait > self._limits.longest_wait:
-            raise RegistryError(f"{self._name}: {error.reason}; it asks to wait {wait:.0f} s", hint="run again later")
-        if self._left == 0:
-            self._give_up()
-            raise RegistryError(f"{self._name}: {error.reason}, the last of several tries", hint="run again later")
-        self._left -= 1
-        self._failures += 1
-        pause = wait or self._limits.pause(self._failures)
-        tell(f"{self._name}: {error.reason}; trying again in {pause:.1f} s")
-        time.sleep(pause)
+
+def _is(digest: Digest, content: bytes) -> bool:
+    return Digest.of(content, digest.algorithm) == digest
+
+
+def _is_json_object(content: bytes) -> bool:
+    """Whether it begins as manifests and configs do, and pages and what is compressed do not."""
+    return content.lstrip()[:1] == b"{"
+
+
+def _decoded(content: bytes, response: Response, limit: int) -> bytes | None:
+    """What was compressed on the way (RFC 9110, 8.4), at most `limit` bytes; None where nothing was."""
+    if response.headers.get("Content-Encoding", "").strip().lower() not in ("gzip", "x-gzip"):
+        return None
+    try:
+        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(content, limit)
+    except zlib.error:
+        return None
+
+
+def _is_odd(response: Response) -> bool:
+    """Whether an answer is not of the kind that registries give: a page, or what was compressed on the way."""
+    return _media_type(response) == "text/html" or response.headers.get("Content-Encoding", "identity") != "identity"
+
+
+def _is_whole(response: Response, length: int) -> bool:
+    """Whether an answer announces the length that it should have."""
+    announced = response.headers.get("Content-Length", "")
+    return _LENGTH.fullmatch(announced) is not None and int(announced) == length
+
+
+def _other(name: str, asked: Asked, response: Response) -> RegistryError:
+    """The error where something else came than a manifest or blob."""
+    encoding = response.headers.get("Content-Encoding", "")
+    if encoding:
+        hint = "something on the way compresses what it passes on: have it leave this alone, or go past it"
+    else:
+        hint = "see what answers there: the registry may be at another host or path, or behind a login page"
+    return RegistryError(f"{name}: what came is not what a registry gives ({came(response)}, {asked})", hint=hint)
 
 
 def _check_range(response: Response, start: int, size: int) -> None:

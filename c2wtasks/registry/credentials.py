@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import os
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NoReturn
 
 from c2wtasks.errors import os_reason
 from c2wtasks.oci.imagename import DOCKER_HUB
 from c2wtasks.registry.errors import RegistryError
+from c2wtasks.registry.hosts import answers_at, normal
 
 _MAX_FILE = 4 << 20
 _HELPER_SECONDS = 60
 _HUB_KEY = "https://index.docker.io/v1/"
 _TOKEN_USER = "<token>"  # as helpers call an identity token
+_REMOVE_FILE = "mend or remove it, then log in"
+_MEND = "mend that, or log in"
 
 
 class Secret:
@@ -65,16 +68,32 @@ class IdentityToken:
 Credentials = Password | IdentityToken
 
 
-def find(registry: str, path: str, environ: Mapping[str, str] = os.environ) -> Credentials | None:
-    """The credentials for the repository `path` of `registry`: of the first file that has any.
+class NoLogin(RegistryError):
+    """Something that should tell credentials does not. `hint` ends in "log in"."""
 
-    Raises RegistryError: a file cannot be read, or a helper fails.
+
+def find(registry: str, path: str, environ: Mapping[str, str] = os.environ) -> Credentials | None:
+    """The credentials for the repository `path` of `registry`: the first that there are. What cannot be read, or a
+    helper that is missing, hides none that come after.
+
+    Raises NoLogin: there are none, and what might have told some did not.
     """
+    trouble = None
     named = environ.get("REGISTRY_AUTH_FILE", "")
     for file in (named,) if named else tuple(_usual_files(environ)):
-        content = _read(file, must_exist=bool(named))
-        if content is not None and (found := _find_in(file, content, registry, path)) is not None:
-            return found
+        try:
+            content = _read(file, must_exist=bool(named))
+        except NoLogin as error:
+            trouble = trouble or error
+            continue
+        for look in _lookups(file, content, registry, path):
+            try:
+                if (found := look()) is not None:
+                    return found
+            except NoLogin as error:
+                trouble = trouble or error
+    if trouble is not None:
+        raise trouble
     return None
 
 
@@ -88,50 +107,62 @@ def _usual_files(environ: Mapping[str, str]) -> Iterator[str]:
     yield f"{environ.get('DOCKER_CONFIG') or f'{home}/.docker'}/config.json"
 
 
-def _read(file: str, *, must_exist: bool) -> dict[str, Any] | None:
+def _read(file: str, *, must_exist: bool) -> dict[str, Any]:
     try:
         with open(file, "rb") as stream:
             content = json.loads(stream.read(_MAX_FILE) or b"{}")
     except (FileNotFoundError, NotADirectoryError):
         if must_exist:
-            raise RegistryError(f"$REGISTRY_AUTH_FILE names {file}, which does not exist") from None
-        return None
+            raise NoLogin(f"$REGISTRY_AUTH_FILE names {file}, which does not exist", hint="log in") from None
+        return {}
     except OSError as error:
-        raise RegistryError(f"{file}: cannot be read: {os_reason(error)}") from error
-    except ValueError:
-        raise RegistryError(f"{file} is not JSON", hint="log in again, with skopeo login or docker login") from None
+        raise NoLogin(f"{file}: cannot be read: {os_reason(error)}", hint=_MEND) from error
+    except (ValueError, RecursionError):
+        raise NoLogin(f"{file} is not JSON", hint=_REMOVE_FILE) from None
     if not isinstance(content, dict):
-        raise RegistryError(f"{file} is not a JSON object", hint="log in again, with skopeo login or docker login")
+        raise NoLogin(f"{file} is not a JSON object", hint=_REMOVE_FILE)
     return content
 
 
-def _find_in(file: str, content: dict[str, Any], registry: str, path: str) -> Credentials | None:
-    helpers = content.get("credHelpers")
-    own = helpers.get(registry) if isinstance(helpers, dict) else None
-    for helper in (own, content.get("credsStore")):
-        if isinstance(helper, str) and helper and (found := _ask_helper(file, helper, registry)) is not None:
-            return found
-    auths = content.get("auths")
-    entries = {_plain_key(key): value for key, value in auths.items()} if isinstance(auths, dict) else {}
+def _lookups(
+    file: str, content: dict[str, Any], registry: str, path: str
+) -> Iterator[Callable[[], Credentials | None]]:
+    """What to ask for credentials, one after another: the registry's own helper, the store, the file's entries."""
+    helpers = _by_plain_key(content.get("credHelpers"))
+    own = [helpers[key] for key in _hosts(registry) if key in helpers]
+    for helper in (*own[:1], content.get("credsStore")):
+        if isinstance(helper, str) and helper:
+            for name in (_HUB_KEY, registry) if registry == DOCKER_HUB else (registry,):
+                yield partial(_ask_helper, file, helper, name)
+    entries = _by_plain_key(content.get("auths"))
     for key in _keys(registry, path):
-        if isinstance(entry := entries.get(key), dict) and (found := _entry(file, key, entry)) is not None:
-            return found
-    return None
+        if isinstance(entry := entries.get(key), dict):
+            yield partial(_entry, file, key, entry)
+
+
+def _hosts(registry: str) -> tuple[str, ...]:
+    """What a registry may be called where something is kept for it."""
+    host = normal(registry)
+    return (host, f"index.{DOCKER_HUB}", answers_at(host)) if host == DOCKER_HUB else (host,)
 
 
 def _keys(registry: str, path: str) -> Iterator[str]:
     """What an entry may be named, most exact first: the repository, what it lies in, the registry."""
-    name = f"{registry}/{path}"
+    host, *others = _hosts(registry)
+    name = f"{host}/{path}"
     while name:
         yield name
         name = name.rpartition("/")[0]
-    if registry == DOCKER_HUB:
-        yield f"index.{DOCKER_HUB}"
+    yield from others
 
 
-def _plain_key(key: str) -> str:
-    """An entry's name without what older versions of docker put around it: `https://host/v1/`."""
-    return re.sub(r"/v[12]/?$", "", re.sub(r"^https?://", "", key)).rstrip("/")
+def _by_plain_key(table: object) -> dict[str, Any]:
+    """Without what older versions of docker put around a name: `https://host/v1/`. The first of two counts."""
+    plain: dict[str, Any] = {}
+    for key, value in table.items() if isinstance(table, dict) else ():
+        host, slash, path = re.sub(r"/v[12]/?$", "", re.sub(r"^https?://", "", key)).rstrip("/").partition("/")
+        plain.setdefault(normal(host) + slash + path, value)
+    return plain
 
 
 def _entry(file: str, key: str, entry: dict[str, Any]) -> Credentials | None:
@@ -139,48 +170,52 @@ def _entry(file: str, key: str, entry: dict[str, Any]) -> Credentials | None:
         return IdentityToken(Secret(token))
     user, password = entry.get("username"), entry.get("password")
     if isinstance(auth := entry.get("auth"), str) and auth:
+        text = "".join(auth.split()).rstrip("=")  # some programs break lines, others leave out the padding
         try:
-            user, colon, password = base64.b64decode(auth, validate=True).decode().rstrip("\0").partition(":")
-        except (binascii.Error, UnicodeDecodeError):
-            colon = ""
+            plain = base64.b64decode(text + "=" * (-len(text) % 4), validate=True).decode()
+        except (ValueError, UnicodeDecodeError):
+            plain = ""
+        user, colon, password = plain.rstrip("\0").partition(":")
         if not colon:
-            raise RegistryError(f"{file}: the entry of {key} cannot be read", hint="log in again") from None
+            raise NoLogin(f"{file}: the entry of {key} cannot be read", hint="remove that entry, then log in")
     if isinstance(user, str) and user and isinstance(password, str):
         return Password(user, Secret(password))
     return None
 
 
-def _ask_helper(file: str, helper: str, registry: str) -> Credentials | None:
-    """What the program `docker-credential-<helper>` knows of `registry`; None if it knows nothing."""
+def _ask_helper(file: str, helper: str, name: str) -> Credentials | None:
+    """What the program `docker-credential-<helper>` knows of `name`; None if it knows nothing."""
     program = f"docker-credential-{helper}"
     where = f"{program}, which {file} names,"
     if "/" in helper:
-        raise RegistryError(f"{where} is no name of a program")
-    key = _HUB_KEY if registry == DOCKER_HUB else registry
+        raise NoLogin(f"{where} is no name of a program", hint=_MEND)
     try:
         done = subprocess.run(
             [program, "get"],
-            input=key.encode(),
+            input=name.encode(),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # nobody knows what it tells there
             timeout=_HELPER_SECONDS,
             check=False,
         )
     except FileNotFoundError:
-        raise RegistryError(f"{where} is not installed") from None
+        raise NoLogin(f"{where} is not installed", hint="install it, or log in") from None
     except subprocess.TimeoutExpired:
-        raise RegistryError(f"{where} does not answer within {_HELPER_SECONDS} s") from None
+        raise NoLogin(f"{where} does not answer within {_HELPER_SECONDS} s", hint=_MEND) from None
     except OSError as error:
-        raise RegistryError(f"{where} cannot be run: {os_reason(error)}") from error
+        raise NoLogin(f"{where} cannot be run: {os_reason(error)}", hint=_MEND) from error
     if done.returncode != 0:
         if b"not found" in done.stdout:
             return None
-        raise RegistryError(f"{where} failed for {registry} (exit status {done.returncode})")
+        raise NoLogin(f"{where} failed for {name} (exit status {done.returncode})", hint=_MEND)
     try:
         said = json.loads(done.stdout)
         user, secret = said["Username"], said["Secret"]
-    except (ValueError, TypeError, KeyError):
-        raise RegistryError(f"{where} gave no credentials that can be read") from None
+        readable = isinstance(user, str) and isinstance(secret, str)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        readable = False
+    if not readable:
+        raise NoLogin(f"{where} gave no credentials that can be read", hint=_MEND)
     if not secret:
         return None
     return IdentityToken(Secret(secret)) if user == _TOKEN_USER else Password(user, Secret(secret))

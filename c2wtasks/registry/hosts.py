@@ -13,7 +13,11 @@ _ANSWERS = {DOCKER_HUB: "registry-1.docker.io"}
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What bundle.yaml says of a host. `mirrors` are `host[:port][/path]`, asked first, in that order."""
+    """What bundle.yaml says of a host. `mirrors` are `host[:port][/path]`, asked first, in that order.
+
+    A mirror's path is put before the repository's name, unless it has a part `v2`: then it is the path of the URL, as
+    in containerd's hosts.toml, and the API lies where that part ends.
+    """
 
     insecure: bool = False
     mirrors: tuple[str, ...] = ()
@@ -23,13 +27,14 @@ class Host:
 class Endpoint:
     """Where to ask for a repository: at `address` (host, perhaps with a port), by the name `path`.
 
-    `registry` is the name that credentials are kept under.
+    `registry` is the name that credentials are kept under; `api` is the path below which the registry answers.
     """
 
     registry: str
     address: str
     path: str
     is_mirror: bool
+    api: str = "/v2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +54,15 @@ class Access:
         registry = repository.registry
         found = []
         for mirror in self._said_of(registry).mirrors:
-            address, _, prefix = mirror.partition("/")
-            path = f"{prefix}/{repository.path}" if prefix else repository.path
-            found.append(Endpoint(address, _ANSWERS.get(address, address), path, True))
-        return (*found, Endpoint(registry, _ANSWERS.get(registry, registry), repository.path, False))
+            address, *parts = mirror.split("/")
+            above = parts.index("v2") + 1 if "v2" in parts else 0
+            path = "/".join((*parts[above:], repository.path))
+            api = "/".join(("", *parts[:above])) or "/v2"
+            found.append(Endpoint(address, answers_at(address), path, True, api))
+        return (*found, Endpoint(registry, answers_at(registry), repository.path, False))
 
     def _said_of(self, name: str) -> Host:
-        return next((host for known, host in self.hosts if known == name), Host())
+        return next((host for known, host in self.hosts if normal(known) == normal(name)), Host())
 
     def may_be_plain(self, address: str) -> bool:
         """Whether `address` (host, perhaps with a port) may be spoken to without encryption."""
@@ -75,9 +82,27 @@ def ip_of(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
 
 
+def normal(address: str) -> str:
+    """One name for one host: in lower case, and without the port that `https` has anyway."""
+    return address.lower().removesuffix(":443")
+
+
 def names_of(address: str) -> tuple[str, ...]:
-    """The names under which files are kept for what is asked at `address`."""
-    return (address, *(name for name, answers in _ANSWERS.items() if answers == address))
+    """The names under which something is kept for what is asked at `address`: as written, the normal one, with the
+    port, and what docker calls it."""
+    plain = normal(address)
+    own = (plain, f"{plain}:443") if _host(plain) == plain else (plain,)
+    return tuple(dict.fromkeys((address, *own, *(name for name, answers in _ANSWERS.items() if answers == plain))))
+
+
+def answers_at(registry: str) -> str:
+    """The address at which a registry answers."""
+    return _ANSWERS.get(normal(registry), registry)
+
+
+def registry_of(address: str) -> str:
+    """The registry that answers at `address`, as docker calls it."""
+    return next((name for name, answers in _ANSWERS.items() if answers == normal(address)), address)
 
 
 def _host(address: str) -> str:

@@ -6,11 +6,14 @@ import random
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
+_MAX_VALUE = 64  # characters of a header
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`connect` until a connection stands, `answer` until the headers of an answer are here, `stall` between two
-    bytes of a body. Within `window` of waiting a body must bring `rate` bytes a second.
+    """`connect` until a connection stands, or `hello` where a host is asked whether it speaks TLS at all; `answer`
+    until the headers of an answer are here, `stall` between two bytes of a body. Within `window` of waiting a body
+    must bring `rate` bytes a second.
 
     A request is tried `attempts` times; `few_attempts` times where a mirror is asked, or a host that was given up
     before and has answered nothing since. Between two tries there are pauses from
@@ -19,6 +22,7 @@ class Limits:
     """
 
     connect: float = 20
+    hello: float = 5
     answer: float = 60
     stall: float = 30
     window: float = 30
@@ -43,12 +47,10 @@ DEFAULT = Limits()
 
 def retry_after(value: str | None, now: float) -> float | None:
     """The seconds that a Retry-After header asks for, which may give them or a date; `now` is seconds since 1970."""
-    if value is None:
-        return None
-    value = value.strip()
+    value = (value or "").strip()[:_MAX_VALUE]
     if value.isascii() and value.isdigit():
         return float(value[:9])
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - now)
-    except ValueError:
+    except (ValueError, OverflowError, TypeError, IndexError):  # no date, or one that is beyond all dates
         return None

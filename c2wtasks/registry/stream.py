@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from c2wtasks.oci.digest import Digest
-from c2wtasks.registry.client import Client, Patience, tell
+from c2wtasks.registry.client import Client
 from c2wtasks.registry.errors import Broken, RegistryError
 from c2wtasks.registry.hosts import Endpoint
+from c2wtasks.registry.patience import Patience, tell
 from c2wtasks.registry.wire import Body
 
 _CHUNK = 1 << 20

@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
-import ipaddress
+import http.client
 import ssl
 import threading
 import time
-import urllib.request
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urljoin
 
 import urllib3
 from urllib3 import exceptions
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.util import Timeout, make_headers, parse_url
+from urllib3.util import Timeout, parse_url
 
+from c2wtasks import OFFLINE
 from c2wtasks.errors import os_reason
-from c2wtasks.registry import tls
+from c2wtasks.registry import proxies, tls
 from c2wtasks.registry.errors import Broken, RegistryError
-from c2wtasks.registry.hosts import Access, ip_of, is_this_machine
+from c2wtasks.registry.hosts import Access
 from c2wtasks.registry.limits import Limits
 
 Response = urllib3.BaseHTTPResponse
 
 _USER_AGENT = "c2wtasks"
 _DRAINED = 64 << 10  # an answer that is not wanted is read to its end up to here, to keep its connection
+MAX_REDIRECTS = 5
+_MAX_SHOWN = 300  # characters of a URL, in messages
+_PORTS = {"http": ":80", "https": ":443"}
+_REDIRECTS = (301, 302, 303, 307, 308)
+# What urllib3, and what it stands on, raises for what a server or a URL is like.
+_FAILURES = (exceptions.HTTPError, http.client.HTTPException, OSError, ValueError)
+_WRONG_CERTIFICATES = {  # by OpenSSL's numbers
+    9: "look at this machine's clock",
+    10: "have it renewed, and look at this machine's clock",
+    62: "ask by a name that the certificate has, or have one made with this name",
+    64: "ask by a name that the certificate has, or have one made with this address",
+}
+_OWN_CA = "give your own CA's file in SSL_CERT_FILE, or put it into certs.d (docs/registries.md)"
 
 
 class Wire:
@@ -38,22 +49,34 @@ class Wire:
         self._lock = threading.Lock()
         self._managers: dict[tuple[str, str], urllib3.PoolManager] = {}
         self._plain: dict[str, bool] = {}  # of addresses that may be: whether they are
-        self._pools = _pools(limits.answer)
 
-    def ask(self, method: str, url: str, headers: Mapping[str, str], body: str | None = None) -> Response:
-        """The answer, whatever its status; its body is to be read, redirects are not followed.
+    def ask(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: str | None = None,
+        *,
+        connect: float | None = None,
+    ) -> Response:
+        """The answer, whatever its status; its body is to be read, redirects are not followed. `connect`: within how
+        many seconds a connection must stand.
 
         Raises Broken; RegistryError: a certificate is not trusted, or the run is offline.
         """
         scheme, address = split(url)
         if self._access.offline:
-            raise RegistryError(f"{address} would be asked, but this run is offline", hint="run without --offline")
+            raise RegistryError(
+                f"{address} would be asked, but this run is offline",
+                hint=f"run without --offline, and without {OFFLINE}",
+            )
         if scheme == "http" and not self._access.may_be_plain(address):
             raise RegistryError(
                 f"{address} is to be asked without encryption, which is refused",
-                hint=f"where that is meant, write registries: {{'{address}': {{insecure: true}}}} in bundle.yaml",
+                hint=_insecure(address),
             )
         manager = self._manager(scheme, address)
+        began = time.monotonic()
         try:
             return manager.request(
                 method,
@@ -64,10 +87,10 @@ class Wire:
                 retries=False,
                 preload_content=False,
                 decode_content=False,
-                timeout=Timeout(connect=self._limits.connect, read=self._limits.stall),
+                timeout=Timeout(connect=connect or self._limits.connect, read=self._limits.stall),
             )
-        except (exceptions.HTTPError, OSError) as error:
-            raise self._explained(address, error) from None  # the cause's text may hold the whole URL
+        except _FAILURES as error:  # the cause's text may hold the whole URL
+            raise _explained(address, error, time.monotonic() - began) from None
 
     def base(self, address: str) -> str:
         """How the URLs of `address` begin: with `https`; with `http` only where that may be and no TLS is spoken.
@@ -76,15 +99,28 @@ class Wire:
         """
         if not self._access.may_be_plain(address):
             return f"https://{address}"
-        plain = self._plain.get(address)
-        if plain is None:
-            try:
-                self.discard(self.ask("GET", f"https://{address}/v2/", {}))
-                plain = False
-            except _NoTls:
-                plain = True
-            self._plain[address] = plain
-        return f"{'http' if plain else 'https'}://{address}"
+        if address not in self._plain:
+            self._plain[address] = self._is_plain(address)
+        return f"{'http' if self._plain[address] else 'https'}://{address}"
+
+    def _is_plain(self, address: str) -> bool:
+        """Whether a host that fails at TLS, in whatever way, answers to plain http."""
+        try:
+            self._greet("https", address)
+            return False
+        except Broken as error:
+            failure = error
+        try:
+            if self._greet("http", address) != 400:  # which servers that speak TLS alone say
+                return True
+        except Broken:
+            pass
+        raise failure
+
+    def _greet(self, scheme: str, address: str) -> int:
+        response = self.ask("GET", f"{scheme}://{address}/v2/", {}, connect=self._limits.hello)
+        self.discard(response)
+        return response.status
 
     def discard(self, response: Response) -> None:
         """Has done with an answer; its connection is kept where little is left of it."""
@@ -93,7 +129,7 @@ class Wire:
             if left is not None and left <= _DRAINED:
                 response.drain_conn()
                 return
-        except (exceptions.HTTPError, OSError):
+        except _FAILURES:
             pass
         response.close()
 
@@ -109,102 +145,102 @@ class Wire:
             "block": True,
             "ssl_context": tls.context(address),
         }
-        proxy = proxy_for(scheme, address)
-        manager: urllib3.PoolManager
-        if proxy is None:
-            manager = urllib3.PoolManager(**options)
-        else:
-            try:
-                login = parse_url(proxy).auth
-                headers = make_headers(proxy_basic_auth=login) if login else {}
-                manager = urllib3.ProxyManager(proxy, proxy_headers=headers, **options)
-            except (exceptions.HTTPError, ValueError):  # its text may hold a password
-                raise RegistryError("the proxy that the environment names has no proper URL") from None
-        manager.pool_classes_by_scheme = self._pools
+        manager = proxies.manager(scheme, address, options)
+        manager.pool_classes_by_scheme = {
+            name: _in_time(pool, self._limits.answer) for name, pool in manager.pool_classes_by_scheme.items()
+        }
         return manager
 
-    def _explained(self, address: str, error: Exception) -> Broken | RegistryError:
-        if isinstance(error, exceptions.ProxyError):
-            inner = error.original_error
-            return Broken(f"the proxy for {address}: {_reason(inner, self._limits)}")
-        cause = error.args[0] if isinstance(error, exceptions.SSLError) and error.args else error
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return RegistryError(
-                f"{address}: its certificate is not trusted: {cause.verify_message}",
-                hint="give your own CA's file in SSL_CERT_FILE, or put it into certs.d (docs/registries.md)",
-            )
-        if isinstance(cause, ssl.SSLError):
-            if cause.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"):
-                return _NoTls(f"{address} does not speak TLS")
-            return Broken(f"TLS with {address} failed ({cause.reason or 'no reason given'})")
-        if isinstance(error, exceptions.NewConnectionError) and ":" not in address.rpartition("]")[2]:
-            return _NoTls(_reason(error, self._limits))  # there may be something at the other scheme's port
-        return Broken(_reason(error, self._limits))
+
+def _explained(address: str, error: Exception, waited: float) -> Broken | RegistryError:
+    if isinstance(error, exceptions.ProxyError):
+        reason = _reason(error.original_error, waited)
+        return Broken(
+            f"the proxy for {address}: {reason}",
+            once="Tunnel connection failed: 4" in reason,
+            hint=f"mend what HTTPS_PROXY names, or name {address} in NO_PROXY",
+        )
+    cause = error.args[0] if isinstance(error, exceptions.SSLError) and error.args else error
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return RegistryError(
+            f"{address}: its certificate is not trusted: {cause.verify_message}",
+            hint=_WRONG_CERTIFICATES.get(cause.verify_code, _OWN_CA),
+        )
+    if isinstance(cause, ssl.SSLError):
+        if cause.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"):
+            return Broken("it does not speak TLS", once=True, hint=_insecure(address))
+        return Broken(f"TLS failed ({cause.reason or 'no reason given'})", once="ALERT" in (cause.reason or ""))
+    if isinstance(error, exceptions.NameResolutionError):
+        return Broken(
+            "its name is not known", once=True, hint=f"see whether {address} is the right name, or run again later"
+        )
+    return Broken(_reason(error, waited))
 
 
-class _NoTls(Broken):
-    """There is nothing that speaks TLS."""
+def _insecure(address: str) -> str:
+    return f"where plain http is meant, write registries: {{'{address}': {{insecure: true}}}} in bundle.yaml"
 
 
-def joined(url: str, target: str) -> str:
-    """Where a redirect from `url` leads. Raises RegistryError."""
+def next_hop(response: Response, url: str) -> str | None:
+    """Where an answer of `url` sends on to; None where it does not. Raises RegistryError."""
+    target = response.headers.get("Location")
+    if response.status not in _REDIRECTS or not target:
+        return None
+    giver = split(url)[1]
     try:
-        return urljoin(url, target)
+        target = urljoin(url, target)
     except ValueError:
-        raise RegistryError("a registry gave a URL that cannot be read") from None
+        raise RegistryError(f"{giver} gives a URL that cannot be read") from None
+    split(target, giver)
+    return target
 
 
-def split(url: str) -> tuple[str, str]:
-    """Scheme and address (host, with the port where one is given) of an absolute URL.
+def came(response: Response) -> str:
+    """What an answer is, for messages: its status, its kind where that is not what registries give, its encoding."""
+    kind, encoding = (response.headers.get(name, "")[:60] for name in ("Content-Type", "Content-Encoding"))
+    words = [f"status {response.status}"]
+    if kind and "json" not in kind and kind != "application/octet-stream":
+        words.append(kind.partition(";")[0])
+    if encoding and encoding != "identity":
+        words.append(f"Content-Encoding: {encoding}")
+    return ", ".join(words)
 
-    Raises RegistryError.
+
+def shown(url: str) -> str:
+    """A URL for messages: without what may be secret in it."""
+    plain = url.partition("?")[0].partition("#")[0]
+    return plain if len(plain) <= _MAX_SHOWN else f"{plain[:_MAX_SHOWN]}..."
+
+
+def split(url: str, giver: str = "a registry") -> tuple[str, str]:
+    """Scheme and address (host, with the port where it is not the scheme's own) of an absolute URL.
+
+    Raises RegistryError, saying who gave it.
     """
     try:
         parsed = parse_url(url)
     except exceptions.HTTPError:
-        raise RegistryError("a registry gave a URL that cannot be read") from None
-    if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise RegistryError("a registry gave a URL that is not of http or https")
+        raise RegistryError(f"{giver} gives a URL that cannot be read") from None
+    if parsed.scheme not in _PORTS or not parsed.host:
+        raise RegistryError(f"{giver} gives a URL that is not of http or https")
     if parsed.auth is not None:
-        raise RegistryError(f"a registry gave a URL of {parsed.host} with credentials in it, which is refused")
-    return parsed.scheme, parsed.host if parsed.port is None else f"{parsed.host}:{parsed.port}"
+        raise RegistryError(f"{giver} gives a URL of {parsed.host} with credentials in it, which is refused")
+    address = parsed.host if parsed.port is None else f"{parsed.host}:{parsed.port}"
+    return parsed.scheme, address.removesuffix(_PORTS[parsed.scheme])
 
 
-def proxy_for(scheme: str, address: str) -> str | None:
-    """The proxy that the environment names for `address`; this machine is always asked itself."""
-    proxies = urllib.request.getproxies_environment()
-    if is_this_machine(address) or _bypasses(address, proxies):
-        return None
-    proxy: str | None = proxies.get(scheme)
-    return proxy if not proxy or "://" in proxy else f"http://{proxy}"
-
-
-def _bypasses(address: str, proxies: dict[str, str]) -> bool:
-    """Whether NO_PROXY names `address`: as Python has it, or an address by its network, `10.0.0.0/8`."""
-    if urllib.request.proxy_bypass_environment(address, proxies):  # type: ignore[attr-defined]
-        return True
-    own = ip_of(address)
-    for word in proxies.get("no", "").split(","):
-        try:
-            if own is not None and own in ipaddress.ip_network(word.strip(), strict=False):
-                return True
-        except ValueError:
-            pass
-    return False
-
-
-def _reason(error: BaseException, limits: Limits) -> str:
-    """In a few words, none of them from a URL."""
+def _reason(error: BaseException, waited: float) -> str:
+    """In a few words, none of them from a URL. It came after `waited` seconds."""
     match error:
         case exceptions.NameResolutionError():
             return "its name is not known"
         case exceptions.ReadTimeoutError() | TimeoutError():
-            return f"no data for {limits.stall:g} s"
+            return f"no data for {round(waited, 1):g} s"
         case exceptions.NewConnectionError():
             cause = error.__cause__ or error.__context__
             return f"cannot be reached: {os_reason(cause) if isinstance(cause, OSError) else 'no connection'}"
         case exceptions.ConnectTimeoutError():  # that before is one, too
-            return f"no connection within {limits.connect:g} s"
+            return f"no connection within {round(waited, 1):g} s"
         case exceptions.IncompleteRead():
             return "the connection ended too early"
         case exceptions.ProtocolError():
@@ -214,27 +250,16 @@ def _reason(error: BaseException, limits: Limits) -> str:
     return "the answer is not HTTP"
 
 
-def _pools(answer_within: float) -> dict[str, type[HTTPConnectionPool]]:
-    """Pools of connections that are cut where an answer's headers are not here in time: a socket's own time limit
-    begins anew with each byte."""
+def _in_time(pool: Any, answer_within: float) -> Any:
+    """A kind of pool whose connections are cut where an answer's headers are not here in time: a socket's own time
+    limit begins anew with each byte."""
 
-    class Plain(HTTPConnection):
+    class Timed(pool.ConnectionCls):  # type: ignore[misc]
         def getresponse(self) -> Any:
             with _Cut(self.sock, answer_within):
                 return super().getresponse()
 
-    class Encrypted(HTTPSConnection):
-        def getresponse(self) -> Any:
-            with _Cut(self.sock, answer_within):
-                return super().getresponse()
-
-    class PlainPool(HTTPConnectionPool):
-        ConnectionCls = Plain
-
-    class EncryptedPool(HTTPSConnectionPool):
-        ConnectionCls = Encrypted
-
-    return {"http": PlainPool, "https": EncryptedPool}
+    return type(pool.__name__, (pool,), {"ConnectionCls": Timed})
 
 
 class _Cut:
@@ -272,8 +297,8 @@ class Body:
         began = time.monotonic()
         try:
             chunk: bytes = self.response.read1(count, decode_content=False)
-        except (exceptions.HTTPError, OSError) as error:
-            raise Broken(_reason(error, self._limits)) from None
+        except _FAILURES as error:
+            raise Broken(_reason(error, time.monotonic() - began)) from None
         self._waited += time.monotonic() - began
         self._came += len(chunk)
         if self._waited > self._limits.window:

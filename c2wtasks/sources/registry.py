@@ -60,14 +60,14 @@ class Reader:
             )
         return reading.parse(name, document.parser, content)
 
-    def content(self, digest: Digest, limit: int, *, is_config: bool = False) -> bytes:
-        """Raises SourceError."""
+    def content(self, digest: Digest, limit: int, *, is_config: bool = False, tag: str = "") -> bytes:
+        """The text of `digest`; of a manifest, which `tag` may stand for. Raises SourceError."""
         content = self.documents.get(digest, limit)
         if content is None:
             if is_config:
                 content = self.client.document(self.repository, digest, limit)
             else:
-                content, announced = self.client.manifest(self.repository, digest, limit)
+                content, announced = self.client.manifest(self.repository, digest, limit, tag)
                 self.media_type(digest, content, announced)
             self.documents.put(digest, content)
         return content
@@ -108,7 +108,7 @@ class RegistryImage:
 def locked_image(name: ImageName, manifest: Digest, access: Access, documents: Documents) -> Image:
     """The image of a manifest that was chosen before. Raises SourceError."""
     reader = Reader(f"{name.repository}@{manifest.short}", name.repository, access, documents)
-    content = reader.content(manifest, MAX_MANIFEST)
+    content = reader.content(manifest, MAX_MANIFEST, tag=name.tag)
     parsed = reading.parse(f"{reader.path}: manifest", MANIFEST.parser, content)
     config, said = reader.read(parsed.config, CONFIG)
     return _image(
@@ -136,15 +136,14 @@ def _image(reader: Reader, found: Found) -> Image:
 def _top(reader: Reader, name: ImageName) -> Descriptor | SourceError:
     """What the name stands for now."""
     try:
-        digest = name.digest or reader.client.digest_of(name.repository, name.tag)
-        if digest is None:
-            content, announced = reader.client.manifest(name.repository, name.tag, MAX_MANIFEST)
-            digest = Digest.of(content)
-            kind = reader.media_type(digest, content, announced)
-            reader.documents.put(digest, content)
+        if name.digest is not None:
+            digest = name.digest
+            content, announced = reader.content(digest, MAX_MANIFEST, tag=name.tag), ""
         else:
-            content = reader.content(digest, MAX_MANIFEST)
-            kind = reader.media_type(digest, content)
+            documents, client = reader.documents, reader.client
+            digest, content, announced = client.tagged(name.repository, name.tag, MAX_MANIFEST, documents.get)
+            documents.put(digest, content)
+        kind = reader.media_type(digest, content, announced)
         return Descriptor(kind, digest, len(content))
     except SourceError as error:
         return error

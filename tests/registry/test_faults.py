@@ -123,7 +123,7 @@ def test_errors_for_ever(pull: Pull) -> None:
 
 
 def test_other_statuses_are_final(pull: Pull) -> None:
-    assert "answers with status 451" in pull.refused(always(Status(451)))
+    assert "answers with an error (status 451, http://" in pull.refused(always(Status(451)))
     assert "status 404" in pull.refused(always(Status(404)))
     assert len(pull.ranges) == 2
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from c2wtasks.oci.imagename import Repository
-from c2wtasks.registry import credentials, wire
+from c2wtasks.registry import credentials, proxies
 from c2wtasks.registry.challenge import Challenge, parse
 from c2wtasks.registry.credentials import IdentityToken, Password, Secret
 from c2wtasks.registry.errors import RegistryError
@@ -34,11 +34,12 @@ from c2wtasks.registry.limits import Limits, retry_after
 def test_no_proxy(monkeypatch: pytest.MonkeyPatch, address: str, no_proxy: str, want: bool) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example")
     monkeypatch.setenv("NO_PROXY", no_proxy)
-    assert wire.proxy_for("https", address) == (None if want else "http://proxy.example")
+    assert proxies.proxy_for("https", address) == (None if want else "http://proxy.example")
 
 
 def test_certificates_of_docker_hub_may_lie_under_either_name() -> None:
-    assert names_of("registry-1.docker.io") == ("registry-1.docker.io", "docker.io")
+    assert names_of("registry-1.docker.io") == ("registry-1.docker.io", "registry-1.docker.io:443", "docker.io")
+    assert names_of("Registry.Example:443") == ("Registry.Example:443", "registry.example", "registry.example:443")
     assert names_of("registry.example:5000") == ("registry.example:5000",)
 
 
