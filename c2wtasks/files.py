@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from errno import ENOTDIR
+from errno import EINVAL, ENOSYS, ENOTDIR, EOPNOTSUPP
 from functools import cache
 from typing import Any, BinaryIO
 
@@ -17,6 +18,8 @@ TEMPORARY_PREFIX = ".tmp-"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _INHERITED = 0o2022
 _SYNC_FILE_RANGE_WRITE = 2
+_OCTAL = re.compile(rb"\\([0-7]{3})")
+_NO_SUCH_SYNC = (EINVAL, ENOSYS, EOPNOTSUPP)
 
 
 @contextmanager
@@ -135,6 +138,45 @@ def _raise(error: OSError) -> None:
     raise error
 
 
+def ignores_case(folder: str) -> bool:
+    """Whether names in `folder`, or in the nearest one above it that is there, are one if they differ in case alone.
+
+    What lies in it tells, as a rule. Only where nothing does, a file is made there for a moment.
+    """
+    while folder and not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    folder = folder or "."
+    try:
+        present = set(os.listdir(folder))
+        for name in present:
+            if (other := name.swapcase()) != name:
+                return other not in present and os.path.lexists(f"{folder}/{other}")
+        with temporary(folder) as probe:
+            return os.path.lexists(f"{folder}/{os.path.basename(probe.name).swapcase()}")
+    except OSError:  # not to be written: then nothing will be
+        return False
+
+
+def mounts_below(folder: str) -> frozenset[str]:
+    """The paths, relative to `folder`, at which something is mounted below it, as far as the system tells."""
+    try:
+        with open("/proc/self/mountinfo", "rb") as stream:
+            text = stream.read()
+    except OSError:
+        return frozenset()
+    # A space, a tab, a newline and a backslash in a path are octal: "\\040".
+    escaped = "".join(f"\\{ord(c):03o}" if c in " \t\n\\" else c for c in os.path.realpath(folder))
+    above = f" {escaped}/".encode("utf-8", "surrogateescape")
+    if above not in text:  # as a rule
+        return frozenset()
+    found = (line.split(b" ")[4] for line in text.splitlines() if above in line)
+    return frozenset(
+        os.fsdecode(_OCTAL.sub(lambda code: bytes((int(code[1], 8),)), path[len(above) - 1 :]))
+        for path in found
+        if path.startswith(above[1:])
+    )
+
+
 def start_writing(descriptor: int, offset: int) -> None:
     """Makes the kernel begin to put on disk what was written to a file from `offset` on, without waiting for it: the
     disk works while we go on, and a later fsync finds little left to do. Nothing happens where it cannot (not Linux).
@@ -164,10 +206,14 @@ def sync_file(path: str) -> None:
 
 
 def sync_folder(folder: str) -> None:
-    """Makes the names in `folder` survive a power loss."""
+    """Makes the names in `folder` survive a power loss; where the file system syncs no folders, they are as safe as
+    it makes them."""
     descriptor = os.open(folder, _FOLDER)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SUCH_SYNC:
+            raise
     finally:
         os.close(descriptor)
 
@@ -183,12 +229,12 @@ def sync_file_system(folder: str) -> None:
     descriptor = os.open(folder, _FOLDER)
     try:
         syncfs = getattr(libc(), "syncfs", None)
-        if syncfs is None:  # a C library without it
-            os.sync()
+        if syncfs is not None and syncfs(descriptor) == 0:
             return
-        if syncfs(descriptor) != 0:
-            number = ctypes.get_errno()
+        number = ctypes.get_errno() if syncfs is not None else ENOSYS
+        if number not in _NO_SUCH_SYNC:
             raise OSError(number, os.strerror(number), folder)
+        os.sync()
     finally:
         os.close(descriptor)
 

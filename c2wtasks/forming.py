@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from typing import Any
 
 import msgspec
@@ -77,9 +76,11 @@ def make(work: Work, form: Form) -> None:
             files.remove_tree(target)
             os.rename(unfinished, target)
             files.sync_folder(places.parts)
+        stamp = places.form_stamp(form.name)
+        files.write(stamp, msgspec.json.encode(facts) + b"\n")
+        os.utime(stamp, ns=(work.default_mtime_ns, work.default_mtime_ns))  # it looks as they do
     except OSError as error:
         raise OutputError(f"{target}: cannot be written: {os_reason(error)}") from error
-    files.write(places.form_stamp(form.name), msgspec.json.encode(facts) + b"\n")
 
 
 def _settle(folder: str, mtime_ns: int) -> dict[str, str]:
@@ -108,7 +109,9 @@ def whole(work: Work, form: Form) -> FormFacts:
     """
     stamp, folder = work.places.form_stamp(form.name), work.places.form(form.name)
     facts = record.read_form(stamp)
-    if facts is None or not all(_is_untouched(f"{folder}/{name}", work.default_mtime_ns) for name in facts.files):
+    if facts is None or not all(
+        _is_untouched(f"{folder}/{name}", stamp, work.default_mtime_ns) for name in facts.files
+    ):
         make(work, form)
         facts = record.read_form(stamp)
     if facts is None:
@@ -116,9 +119,14 @@ def whole(work: Work, form: Form) -> FormFacts:
     return facts
 
 
-def _is_untouched(path: str, mtime_ns: int) -> bool:
+def _is_untouched(path: str, stamp: str, mtime_ns: int) -> bool:
+    """Whether a file looks as it was left: as the stamp does, since a file system may not keep all that it is told
+    (one mode for all files, whole seconds only)."""
     try:
-        found = os.lstat(path)
+        found, alike = os.lstat(path), os.lstat(stamp)
     except OSError:
         return False
-    return (found.st_mode, found.st_uid, found.st_mtime_ns) == (stat.S_IFREG | _MODE, os.geteuid(), mtime_ns)
+    return (found.st_mode, found.st_uid) == (alike.st_mode, alike.st_uid) and found.st_mtime_ns in (
+        mtime_ns,
+        alike.st_mtime_ns,
+    )

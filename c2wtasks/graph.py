@@ -19,7 +19,7 @@ from c2wtasks.bundlefile.problems import BundleFileError
 from c2wtasks.catalog import listing, publish, standing
 from c2wtasks.catalog.places import RECORD, ROOTFS, Places
 from c2wtasks.catalog.record import OUTPUT_VERSION
-from c2wtasks.errors import OutputError, SourceError, UserError, os_reason
+from c2wtasks.errors import OutputError, UserError, os_reason
 from c2wtasks.layers.store import Store
 from c2wtasks.registry.hosts import Access
 from c2wtasks.rootfs.builder import builder
@@ -44,20 +44,22 @@ _PARTS = ("layer", "tree", "rootfs", "spec", "boot")  # the families of tasks th
 class Graph:
     """The bundles of one bundle.yaml, resolved: those whose source can be read as `works`, the others as `broken`.
 
-    Of the `works`, those are `buildable` that lack no tool; the others are `lacking`, with why each form cannot be
-    made. `layers` maps a blob's key to the copies of it that the images of `buildable` bundles name.
+    Of the `works`, those are `buildable` that lack no tool and can be published; the others are `lacking`, with why
+    each form cannot be made. `layers` maps a blob's key to the copies of it that the images of `buildable` bundles
+    name.
     """
 
     file: BundleFile
     store: Store
     works: list[Work] = field(default_factory=list)
     buildable: list[Work] = field(default_factory=list)
-    lacking: list[tuple[Work, dict[str, SourceError]]] = field(default_factory=list)
+    lacking: list[tuple[Work, Mapping[str, UserError]]] = field(default_factory=list)
     broken: list[tuple[Bundle, UserError]] = field(default_factory=list)
     layers: dict[str, list[Layer]] = field(default_factory=dict)
     _by_task: dict[str, Work] = field(default_factory=dict)
     _by_size: list[Work] = field(default_factory=list)
     _copied: set[str] = field(default_factory=set)
+    _in_place: list[Places] = field(default_factory=list)
     lock: LockFile = field(default_factory=lambda: LockFile(LOCK, {}))
 
     @classmethod
@@ -80,11 +82,12 @@ class Graph:
             lines = "\n".join(misfit.lines())
             raise InvalidDodoFile(f"{lock.path} does not fit, and may not be changed (--locked):\n{lines}")
         memo = Memo.of(file.cache)
+        mounts = files.mounts_below(file.output)
         for bundle, image in graph.resolver(lock.entries, memo).all(file.bundles):
             try:
                 if isinstance(image, UserError):
                     raise image
-                graph._add(bundle, image)
+                graph._add(bundle, image, mounts)
             except Exception as error:
                 graph.broken.append((bundle, as_user_error(error)))
         for copies in graph.layers.values():
@@ -92,9 +95,12 @@ class Graph:
         memo.save()
         return graph
 
-    def _add(self, bundle: Bundle, image: Image) -> None:
+    def _add(self, bundle: Bundle, image: Image, mounts: Set[str]) -> None:
+        """`mounts` are those below the output folder."""
         work = Work(bundle, image, Places.of(self.file.output, bundle), self.store, builder(), self._copied)
-        missing = forming.missing_tools(bundle)
+        missing: Mapping[str, UserError] = forming.missing_tools(bundle)
+        if mounts and f"{bundle.name}/{bundle.platform.folder}" in mounts:
+            missing = dict.fromkeys((form.name for form in bundle.forms), publish.is_mount(work.places))
         keyed = [(layer.key, layer) for layer in image.layers] if work.has_rootfs else []
         self.works.append(work)
         if missing:
@@ -308,10 +314,10 @@ class Graph:
         for bundle, error in self.broken:
             yield self._bundle_task(bundle, (_fail, [error])) | _failing(str(bundle), error)
         for work, missing in self.lacking:
-            error = next(iter(missing.values()))
+            first = next(iter(missing.values()))
             yield (
-                self._bundle_task(work.bundle, (_fail, [error]))
-                | _failing(str(work.bundle), error)
+                self._bundle_task(work.bundle, (_fail, [first]))
+                | _failing(str(work.bundle), first)
                 | {"task_dep": [f"rootfs:{work.bundle}:{form}" for form in missing]}
             )
 
@@ -396,11 +402,12 @@ class Graph:
         if not self._by_task:
             self._by_task.update({f"bundle:{work.bundle}": work for work in self.buildable})
         places = {task: self._by_task[task].places for task in sorted(tasks)}
-        failed = publish.publish(list(places.values()), self.file.output)
+        outcome = publish.publish(list(places.values()), self.file.output)
+        self._in_place += outcome.in_place
         for task, place in places.items():
-            if place not in failed and self._by_task[task].has_rootfs:
+            if place not in outcome.failed and self._by_task[task].has_rootfs:
                 standing.note(place)
-        return {task: failed[place] for task, place in places.items() if place in failed}
+        return {task: outcome.failed[place] for task, place in places.items() if place in outcome.failed}
 
     def recover(self) -> None:
         """Removes what a run has left unfinished in the output and in the cache.
@@ -464,7 +471,12 @@ class Graph:
         return upkeep.keep_to_size(limit, self.file, self.works, self.lock.entries, self.store)
 
     def _notes(self, built: frozenset[str]) -> Iterator[str]:
-        """What an unprivileged builder left undone."""
+        """What an unprivileged builder left undone, and what the file system kept from being done as it should be."""
+        if self._in_place:
+            yield (
+                f"note: {some_of([places.published for places in self._in_place])}: replaced in place, not in one "
+                "step, as the file system does not rename folders that lie in a lower layer of an overlay"
+            )
         if not builder().complete and any(
             work.bundle.folder_form and str(work.bundle) in built for work in self.works
         ):

@@ -13,13 +13,20 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from errno import ENOLCK, ENOSYS, EOPNOTSUPP
 
 from c2wtasks.errors import OutputError, os_reason, printable
 
 _MAX_HOLDERS = 1 << 16
 _SHARED = 0o022  # whoever may write in the folder may take the lock
 
+_NO_LOCKS = (ENOSYS, EOPNOTSUPP, ENOLCK)  # Lustre without -o flock, some FUSE, NFS without a lock server
+
 _acting_for = 0
+
+
+class _NoLocksError(Exception):
+    """The file system has no locks. `str()` is the system's word for it."""
 
 
 def act_for(pid: int) -> None:
@@ -51,14 +58,15 @@ class Held:
 
 
 @contextmanager
-def locked(path: str, announce: Callable[[str], None] | None) -> Iterator[Held]:
+def locked(path: str, announce: Callable[[str], None] | None, *, elsewhere: str | None = None) -> Iterator[Held]:
     """Holds the lock `path`, whose folder must exist, waiting for it as long as need be.
 
-    `announce` is called once with whom we wait for, if that is not ourselves.
+    `announce` is called once with whom we wait for, if that is not ourselves. `elsewhere` is how to have the lock on
+    another file system, where this one has none.
 
-    Raises OutputError: the file cannot be made.
+    Raises OutputError: the file cannot be made, or not be locked.
     """
-    with _explained(path):
+    with _explained(path, elsewhere):
         descriptor = _take(path, announce, wait=True)
     assert descriptor is not None
     with _kept(path, descriptor) as held:
@@ -66,12 +74,12 @@ def locked(path: str, announce: Callable[[str], None] | None) -> Iterator[Held]:
 
 
 @contextmanager
-def locked_if_free(path: str) -> Iterator[Held | None]:
+def locked_if_free(path: str, *, elsewhere: str | None = None) -> Iterator[Held | None]:
     """Holds the lock `path`; gives None, and does not wait, where somebody else does.
 
     Raises OutputError.
     """
-    with _explained(path):
+    with _explained(path, elsewhere):
         descriptor = _take(path, None, wait=False)
     if descriptor is None:
         yield None
@@ -81,9 +89,15 @@ def locked_if_free(path: str) -> Iterator[Held | None]:
 
 
 @contextmanager
-def _explained(path: str) -> Iterator[None]:
+def _explained(path: str, elsewhere: str | None) -> Iterator[None]:
     try:
         yield
+    except _NoLocksError as error:
+        folder = os.path.dirname(os.path.abspath(path))
+        raise OutputError(
+            f"{folder}: its file system has no locks, which keep two runs from each other's work (flock: {error})",
+            hint=elsewhere,
+        ) from error
     except OSError as error:
         raise OutputError(f"{path}: cannot be locked: {os_reason(error)}") from error
 
@@ -99,7 +113,7 @@ def _take(path: str, announce: Callable[[str], None] | None, *, wait: bool) -> i
                 if announce is not None and (holder := _holder(descriptor)) != myself():
                     announce(holder)
                     announce = None
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                _flock(descriptor, fcntl.LOCK_EX)
             if _has_name(descriptor, path):
                 return descriptor
         except BaseException:
@@ -119,10 +133,20 @@ def _open(path: str) -> int:
 
 def _try(descriptor: int) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
+
+
+def _flock(descriptor: int, operation: int) -> None:
+    """Raises OSError, _NoLocksError."""
+    try:
+        fcntl.flock(descriptor, operation)
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            raise _NoLocksError(os_reason(error)) from error
+        raise
 
 
 def _holders(descriptor: int) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Mapping
 
@@ -52,12 +53,18 @@ def _read_rootfs(stamp: str) -> RootfsFacts:
 
 
 def _put_folder(work: Work, target: str) -> None:
-    """Moves the root that waits; where none does, it is published, and only what is beside it has changed."""
+    """Moves the root that waits, or, where it cannot be moved, writes it again. Where none waits, it is published,
+    and only what is beside it has changed."""
     waiting = work.places.part(ROOTFS)
     if os.path.isdir(waiting):
-        os.rename(waiting, target)
-    else:
-        work.write_rootfs(work.tree()[0], target)
+        try:
+            os.rename(waiting, target)
+            return
+        except OSError as error:
+            if error.errno != errno.EXDEV:  # to another disk, or from a lower layer of an overlay
+                raise
+    work.write_rootfs(work.tree()[0], target)
+    files.remove_tree(waiting)
 
 
 def _drop_other_forms(work: Work) -> None:

@@ -150,7 +150,7 @@ class Work:
 
         Raises LayerError, OutputError.
         """
-        unfinished = self.places.part(".rootfs")
+        unfinished = f"{os.path.dirname(target)}/.{ROOTFS}"
         files.remove_tree(unfinished)
         try:
             with files.removed_on_failure(unfinished):
@@ -192,7 +192,7 @@ class Work:
             os.utime(path)  # what was used lately is not evicted
         except FileNotFoundError:
             self.store.ensure([layer])
-        except PermissionError:  # another user's, in a cache that is shared
+        except OSError:  # another user's, in a cache that is shared; or one that can only be read
             pass
         return path
 

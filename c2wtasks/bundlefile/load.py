@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
 from c2wtasks.bundlefile.check import Settings
 from c2wtasks.bundlefile.expand import bundles_of
-from c2wtasks.bundlefile.model import BundleFile, Position
+from c2wtasks.bundlefile.model import Bundle, BundleFile, Position
 from c2wtasks.bundlefile.problems import Placed, Report
 from c2wtasks.bundlefile.read import read_all
+from c2wtasks.files import ignores_case
 from c2wtasks.oci.platform import Platform
 
 T = TypeVar("T")
@@ -56,6 +57,7 @@ def _load(path: str, environ: Mapping[str, str]) -> BundleFile:
     )
     settings = files[0].settings if files and files[0].path == path else {}
     output, cache = _folders(path, settings, environ.get(CACHE_VARIABLE, ""), report)
+    _reject_twins(bundles, os.path.join(os.path.dirname(path), output), output, report)
     report.raise_if_any()
 
     def value(key: str, default: T) -> T:
@@ -96,6 +98,27 @@ def _folders(path: str, settings: Settings, cache_variable: str, report: Report)
     elif _holds(store, out):
         report.add(output_at, "output", f"'{output}' is inside the cache '{cache}'", "name another folder")
     return output, cache
+
+
+def _reject_twins(bundles: Iterable[Bundle], folder: str, output: str, report: Report) -> None:
+    """Reports images whose names differ in case alone, where the file system of `folder` takes them for one."""
+    images = {bundle.name: bundle.position for bundle in bundles}
+    if len(images) == len(set(map(str.casefold, images))):  # as a rule
+        return
+    first: dict[str, str] = {}
+    twins = []
+    for name in sorted(images, key=lambda name: (images[name].file, images[name].line, images[name].column)):
+        twin = first.setdefault(name.casefold(), name)
+        if twin != name:
+            twins.append((name, twin))
+    if ignores_case(folder):
+        for name, twin in twins:
+            report.add(
+                images[name],
+                f"images.{name}",
+                f"'{name}' and '{twin}' ({images[twin]}) differ in case alone, and are one folder in '{output}'",
+                "rename one of them, or name an 'output' on a file system that tells cases apart",
+            )
 
 
 def _holds(folder: str, path: str) -> bool:

@@ -49,6 +49,8 @@ def leftovers(output: str, wanted: Collection[Places]) -> Iterator[Leftover | Fo
             yield Foreign(folder, "not a folder of ours")
             continue
         for inner in _names(folder):
+            if inner == PARTS:  # of one that is about to be published
+                continue
             places = Places(f"{folder}/{inner}", f"{output}/{PARTS}/{name}/{inner}")
             if places.published in published:
                 continue

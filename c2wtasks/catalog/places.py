@@ -8,13 +8,16 @@
     form-NAME/  form-NAME.json       a form that is files: those that are published, as hard links; and what they are
     boot                             since which start of the machine rootfs/ waits
     standing  standing.tree          which folder was published last, and the tree of its root
+<output>/<name>/.parts/<platform>/   only while a bundle is published to another disk: where it is made ready
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from c2wtasks.bundlefile.model import NINE_P, Bundle
+from c2wtasks.files import TEMPORARY_PREFIX
 
 PARTS = ".parts"
 FORM_PREFIX = "form-"
@@ -60,6 +63,18 @@ class Places:
     @property
     def standing_tree(self) -> str:
         return f"{self.parts}/standing.tree"
+
+    @property
+    def beside(self) -> str:
+        """A private folder for what is to be published, on the file system of the published one."""
+        image, platform = os.path.split(self.published)
+        return f"{image}/{PARTS}/{platform}"
+
+    @property
+    def probe(self) -> str:
+        """A name beside the published folder, for a moment."""
+        image, platform = os.path.split(self.published)
+        return f"{image}/{TEMPORARY_PREFIX}{platform}"
 
     @property
     def boot(self) -> str:

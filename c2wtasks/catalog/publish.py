@@ -5,18 +5,30 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from c2wtasks import files
 from c2wtasks.catalog import record
 from c2wtasks.catalog.places import PARTS, RECORD, ROOTFS, Places
 from c2wtasks.errors import OutputError, os_reason
+from c2wtasks.rootfs.copying import link_file
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
-# Names in a bundle's private folder: what begins with a dot is unfinished, or on its way out.
+# Names in a bundle's private folder: what begins with a dot is unfinished, or on its way in or out.
 _NEW = ".new"
 _OLD = ".old"
+_READY = ".ready"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`failed` are the bundles that could not be published, `in_place` those of which the old folder could not be
+    renamed, so that it was removed before the new one had its name."""
+
+    failed: dict[Places, OutputError] = field(default_factory=dict)
+    in_place: list[Places] = field(default_factory=list)
 
 
 def stage(places: Places, contents: Mapping[str, bytes], mtime_ns: int, put_rootfs: Callable[[str], None]) -> None:
@@ -27,12 +39,9 @@ def stage(places: Places, contents: Mapping[str, bytes], mtime_ns: int, put_root
 
     Raises OutputError.
     """
-    new = places.part(_NEW)
-    files.remove_tree(new)
     try:
+        new = _fresh(places)
         with files.removed_on_failure(new):
-            files.make_folders(os.path.dirname(places.published))
-            os.makedirs(new)
             folders = folders_of([*contents, places.rootfs])
             for folder in folders:
                 files.make_folders(f"{new}/{folder}")
@@ -49,9 +58,39 @@ def stage(places: Places, contents: Mapping[str, bytes], mtime_ns: int, put_root
         raise _unpublished(places, error, need) from error
 
 
+def _fresh(places: Places) -> str:
+    """An empty folder, from which one rename leads to the published one: in the bundle's private folder, or, where
+    the image's folder is a mount or a link to another disk, in one beside the published folder.
+
+    Whether a rename leads there only a rename tells: mounts of one disk, subvolumes and quotas forbid it, too.
+
+    Raises OSError, OutputError.
+    """
+    new, probe = places.part(_NEW), places.probe
+    for path in (new, probe, f"{places.beside}/{_NEW}"):
+        files.remove_tree(path)
+    files.make_folders(os.path.dirname(probe))
+    files.make_folders(places.parts)
+    os.mkdir(probe)
+    try:
+        os.rename(probe, new)
+    except OSError as error:
+        os.rmdir(probe)
+        if error.errno != errno.EXDEV:
+            raise
+        new = f"{places.beside}/{_NEW}"
+        os.makedirs(new)
+    return new
+
+
+def _staging(places: Places) -> str:
+    """The folder in which the bundle was made ready."""
+    return places.beside if os.path.isdir(f"{places.beside}/{_NEW}") else places.parts
+
+
 def link(folder: str, paths: Iterable[str], new: str, mtime_ns: int) -> None:
     """Gives the files `paths` in `folder` the same names in the folder `new`, which is to be published. Their folders
-    are 0755 and have `mtime_ns`.
+    are 0755 and have `mtime_ns`. Where the file system has no hard links, they are copies.
 
     Raises OSError.
     """
@@ -59,7 +98,7 @@ def link(folder: str, paths: Iterable[str], new: str, mtime_ns: int) -> None:
     for above in folders:
         files.make_folders(f"{new}/{above}")
     for path in paths:
-        os.link(f"{folder}/{path}", f"{new}/{path}")
+        link_file(f"{folder}/{path}", f"{new}/{path}")
     for above in folders:
         os.utime(f"{new}/{above}", ns=(mtime_ns, mtime_ns))
 
@@ -69,50 +108,135 @@ def folders_of(paths: Iterable[str]) -> list[str]:
     return sorted({path[:at] for path in paths for at, sign in enumerate(path) if sign == "/"})
 
 
-def publish(staged: Sequence[Places], output: str) -> dict[Places, OutputError]:
-    """Replaces the published folders by the staged ones. Gives those for which it could not, which are as they were.
+def publish(staged: Sequence[Places], output: str) -> Outcome:
+    """Replaces the published folders by the staged ones. Those for which it cannot are as they were.
 
     All that is staged is on disk before it gets the published name, and that name is before the old folder goes.
-    That takes two syncs of the file system, however many bundles they are for.
+    That takes two syncs of each file system, however many bundles they are for: as a rule that of `output` alone.
     """
-    failed: dict[Places, OutputError] = {}
+    outcome = Outcome()
+    together: dict[int, list[Places]] = {}
+    for places in staged:
+        try:
+            together.setdefault(os.stat(f"{_staging(places)}/{_NEW}").st_dev, []).append(places)
+        except OSError as error:
+            outcome.failed[places] = _unpublished(places, error)
+    for group in together.values():
+        _publish_together(group, outcome)
+    return outcome
+
+
+def _publish_together(staged: Sequence[Places], outcome: Outcome) -> None:
+    """Publishes bundles that are on one file system."""
+    folder = os.path.dirname(staged[0].published)
     try:
-        files.sync_file_system(output)
+        files.sync_file_system(folder)
         for places in staged:
             try:
-                _take_place(places.part(_NEW), places.published)
+                if _take_place(f"{_staging(places)}/{_NEW}", places.published):
+                    outcome.in_place.append(places)
+            except OutputError as error:
+                outcome.failed[places] = error
             except OSError as error:
-                failed[places] = _unpublished(places, error)
-        files.sync_file_system(output)
+                outcome.failed[places] = _unpublished(places, error)
+        files.sync_file_system(folder)
     except OSError as error:
-        return {places: _unpublished(places, error) for places in staged}
+        outcome.failed.update((places, _unpublished(places, error)) for places in staged)
+        return
     for places in staged:
         try:
             files.remove_tree(places.part(_NEW))
+            _remove_with_empty(f"{places.beside}/{_NEW}", os.path.dirname(places.published))
         except OutputError as error:
-            failed[places] = error
-    return failed
+            outcome.failed[places] = error
 
 
 def _unpublished(places: Places, error: OSError, need: str = "") -> OutputError:
-    return OutputError(f"{error.filename or places.published}: cannot be published: {os_reason(error)}{need}")
+    where = error.filename or places.published
+    if error.errno == errno.EBUSY:
+        return is_mount(places)
+    return OutputError(f"{where}: cannot be published: {os_reason(error)}{need}")
 
 
-def _take_place(new: str, published: str) -> None:
-    """Gives the folder `new` the name `published`; what had that name, if anything, is called `new` afterwards."""
+def is_mount(places: Places) -> OutputError:
+    """The error for a published folder that is a mount itself."""
+    return OutputError(
+        f"{places.published}: cannot be published: it is a mount, which no folder can take the place of",
+        hint=f"mount that disk at {os.path.dirname(places.published)}, the image's folder",
+    )
+
+
+def _take_place(new: str, published: str) -> bool:
+    """Gives the folder `new` the name `published`; what had that name, if anything, is called `new` afterwards, or,
+    if it could not be renamed, is gone: says whether that is so.
+
+    Raises OSError, OutputError.
+    """
+    ready = f"{os.path.dirname(new)}/{_READY}"
+    if not os.path.isdir(ready) and _renamed(new, published):
+        return False
+    if not _renamed(new, ready):  # one that is there was to be published in place, and could not
+        files.remove_tree(ready)
+        os.rename(new, ready)
+    files.sync_folder(os.path.dirname(new))
+    _replace(ready, published)
+    return True
+
+
+def _renamed(new: str, published: str) -> bool:
+    """Gives `new` the name `published`, and what has that, if anything, the name `new`; False where the latter cannot
+    be renamed, since it is a folder in a lower layer of an overlay.
+
+    Raises OSError, OutputError.
+    """
     try:
         os.rename(new, published)
-        return
+        return True
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
             raise
-    if not _exchange(new, published):
-        # A file system without exchange (NFS, some FUSE): the name is gone for an instant, the content never.
-        old = f"{os.path.dirname(new)}/{_OLD}"
-        files.remove_tree(old)
-        os.rename(published, old)
+    try:
+        if not _exchange(new, published):
+            _swap(new, published)
+        return True
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        return False
+
+
+def _swap(new: str, published: str) -> None:
+    """The same by way of a third name, where a file system does not exchange names (NFS, some FUSE): the name is gone
+    for an instant, the content never."""
+    old = f"{os.path.dirname(new)}/{_OLD}"
+    files.remove_tree(old)
+    os.rename(published, old)
+    try:
         os.rename(new, published)
-        os.rename(old, new)
+    except OSError:
+        os.rename(old, published)
+        raise
+    os.rename(old, new)
+
+
+def _replace(ready: str, published: str) -> None:
+    """Removes `published`, which cannot be renamed, and gives `ready` its name. Should this be cut short, `recover`
+    goes on with it: what is called `.ready` is whole and on disk.
+
+    Raises OSError, OutputError.
+    """
+    _remove_in_place(published)
+    os.rename(ready, published)
+
+
+def _remove_in_place(published: str) -> None:
+    """The record goes first, as what has none is no bundle.
+
+    Raises OutputError.
+    """
+    if not os.path.islink(published):
+        files.remove_tree(f"{published}/{RECORD}")
+    files.remove_tree(published)
 
 
 def _exchange(one: str, other: str) -> bool:
@@ -133,7 +257,7 @@ def _exchange(one: str, other: str) -> bool:
 def remove(places: Places, output: str) -> None:
     """Removes all that the bundle has in the output folder, and the folders that this leaves empty.
 
-    Nobody sees a bundle that is half there: it loses its name first.
+    Nobody sees a bundle that is half there: it loses its name first, or, where it cannot be renamed, its record.
 
     Raises OutputError.
     """
@@ -144,13 +268,38 @@ def remove(places: Places, output: str) -> None:
             files.make_folders(places.parts)
             os.rename(places.published, doomed)
         except OSError as error:
-            raise OutputError(f"{places.published}: cannot be removed: {os_reason(error)}") from error
+            if error.errno != errno.EXDEV:
+                raise _unremoved(places.published, error) from error
+            _remove_in_place(places.published)
+    _remove_with_empty(places.beside, os.path.dirname(places.published))
     for path in (places.published, places.parts):
-        files.remove_tree(path)
-        folder = os.path.dirname(path)
-        while folder != output and os.path.isdir(folder) and not os.listdir(folder):
+        _remove_with_empty(path, output)
+
+
+def _unremoved(path: str, error: OSError) -> OutputError:
+    if error.errno == errno.EBUSY:
+        return OutputError(f"{path}: cannot be removed: it is a mount", hint="unmount it first")
+    return OutputError(f"{path}: cannot be removed: {os_reason(error)}")
+
+
+def remove_private(places: Places, output: str) -> None:
+    """Removes what the bundle has in private, and leaves alone what is published.
+
+    Raises OutputError.
+    """
+    _remove_with_empty(places.parts, output)
+
+
+def _remove_with_empty(path: str, output: str) -> None:
+    """Removes `path`, and the folders above it that this leaves empty, up to `output`; but no mounts or links."""
+    files.remove_tree(path)
+    folder = os.path.dirname(path)
+    while folder != output:
+        try:
             os.rmdir(folder)
-            folder = os.path.dirname(folder)
+        except OSError:  # something is in it, or it is a mount, or a link, which somebody made
+            return
+        folder = os.path.dirname(folder)
 
 
 def recover(output: str) -> None:
@@ -167,15 +316,28 @@ def recover(output: str) -> None:
 
 
 def _recover_bundle(places: Places) -> None:
-    try:
-        if os.path.isdir(places.part(_OLD)) and not os.path.lexists(places.published):
-            os.rename(places.part(_OLD), places.published)  # the last good one, where names cannot be exchanged
-    except OSError as error:
-        raise OutputError(f"{places.published}: cannot be restored: {os_reason(error)}") from error
+    if not all(_finish_publishing(private, places.published) for private in (places.parts, places.beside)):
+        return  # it is tried again when the bundle is published, which it has to be
     _take_back_root(places)
     for name in files.names(places.parts):
         if name.startswith(".") or (name == ROOTFS and not _is_of_this_boot(places)):
             files.remove_tree(places.part(name))
+    files.remove_tree(places.probe)
+    _remove_with_empty(places.beside, os.path.dirname(places.published))
+
+
+def _finish_publishing(private: str, published: str) -> bool:
+    """Puts back the last good bundle, where names cannot be exchanged, or goes on to put the new one in its place,
+    where it cannot be renamed. Says whether all is well with what is published."""
+    old, ready = f"{private}/{_OLD}", f"{private}/{_READY}"
+    try:
+        if os.path.isdir(old) and not os.path.lexists(published):
+            os.rename(old, published)
+        if os.path.isdir(ready):
+            _replace(ready, published)
+    except (OSError, OutputError):
+        return False
+    return True
 
 
 def _take_back_root(places: Places) -> None:

@@ -11,6 +11,7 @@ from c2wtasks.catalog import record
 from c2wtasks.catalog.places import Places
 from c2wtasks.catalog.record import RootfsFacts
 from c2wtasks.errors import OutputError
+from c2wtasks.rootfs.copying import link_file
 from c2wtasks.tree import treefile
 from c2wtasks.tree.treefile import TreeFile
 
@@ -35,7 +36,7 @@ def note(places: Places) -> None:
         files.remove_tree(places.standing)
         if not _is_same(places.tree, places.standing_tree):
             files.remove_tree(places.standing_tree)
-            os.link(places.tree, places.standing_tree)
+            link_file(places.tree, places.standing_tree)
         files.write(places.standing, msgspec.json.encode(identity(places.published)))
     except (OSError, OutputError):
         pass

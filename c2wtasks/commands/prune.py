@@ -86,7 +86,10 @@ def _remove(found: list[Leftover], output: str) -> set[str]:
     failed = set()
     for leftover in found:
         try:
-            publish.remove(leftover.places, output)
+            if leftover.places.published in leftover.paths:
+                publish.remove(leftover.places, output)
+            else:
+                publish.remove_private(leftover.places, output)
         except OutputError as error:
             say([str(error)])
             failed.add(leftover.bundle)

@@ -33,6 +33,8 @@ from c2wtasks.unexpected import as_user_error
 DONE = 0
 FAILED = 1
 
+_STATE_ELSEWHERE = "keep the state, and the lock beside it, on one that has: --db-file PATH"
+
 
 def build(command: Any, hooks: Hooks, options: dict[str, Any]) -> int:
     """Runs what was selected, as doit's `run` does, and gives the exit code.
@@ -107,7 +109,7 @@ def alone(command: Any, hooks: Hooks) -> Iterator[Held]:
     def announce(holder: str) -> None:
         _say([f"waiting for {holder}, which is at work here"])
 
-    with locks.locked(f"{command.dep_manager.backend.name}.lock", announce) as held:
+    with locks.locked(f"{command.dep_manager.backend.name}.lock", announce, elsewhere=_STATE_ELSEWHERE) as held:
         if held.died:
             held.unfinished = True  # and stays so where that fails
             hooks.recover()

@@ -8,7 +8,6 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import FileIO
-from mmap import ACCESS_READ, mmap
 from typing import BinaryIO, Literal
 
 import msgspec
@@ -16,7 +15,7 @@ import msgspec
 from c2wtasks import files, fingerprint
 from c2wtasks.errors import os_reason
 from c2wtasks.finding import Finding, missing, shown
-from c2wtasks.layers import indexfile
+from c2wtasks.layers import indexfile, mapped
 from c2wtasks.layers.store import Store, decode_receipt
 from c2wtasks.layers.tarindex import ArchiveError, read_entries
 from c2wtasks.oci.digest import Digest
@@ -132,9 +131,7 @@ def index_of(tar: BinaryIO) -> bytes:
 
     Raises ArchiveError.
     """
-    if os.fstat(tar.fileno()).st_size == 0:
-        return indexfile.encode([])
-    with mmap(tar.fileno(), 0, access=ACCESS_READ) as content:
+    with mapped.content(tar.fileno()) as content:
         return indexfile.encode(list(read_entries(content)))
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from mmap import ACCESS_READ, mmap
+from mmap import mmap
+
+from c2wtasks.layers.mapped import Unmapped, content_of
 
 _PIECE = 1 << 20
 
@@ -12,7 +14,7 @@ class Tars:
     """Tars of layers by their paths, mapped as they are asked for."""
 
     def __init__(self) -> None:
-        self._mapped: dict[str, mmap | None] = {}
+        self._mapped: dict[str, mmap | Unmapped | None] = {}
 
     def same(self, one: str, at: int, other: str, other_at: int, length: int) -> bool:
         """Whether `length` bytes are the same in both. Not where one of the tars is not there (any more)."""
@@ -25,15 +27,15 @@ class Tars:
                 return False
         return True
 
-    def _map(self, path: str) -> mmap | None:
+    def _map(self, path: str) -> mmap | Unmapped | None:
         if path not in self._mapped:
             try:
                 descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
                 try:
-                    self._mapped[path] = mmap(descriptor, 0, access=ACCESS_READ)
+                    self._mapped[path] = content_of(descriptor)
                 finally:
                     os.close(descriptor)
-            except (OSError, ValueError):  # ValueError: it is empty
+            except OSError:
                 self._mapped[path] = None
         return self._mapped[path]
 

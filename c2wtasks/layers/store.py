@@ -24,7 +24,6 @@ from collections.abc import Iterator, Sequence, Set
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from errno import EDQUOT, EIO, ENOSPC
-from mmap import ACCESS_READ, MADV_DONTNEED, PAGESIZE, mmap
 from typing import BinaryIO
 
 import msgspec
@@ -32,7 +31,7 @@ import xxhash
 
 from c2wtasks import files, locks
 from c2wtasks.errors import LayerError, OutputError, SourceError, os_reason
-from c2wtasks.layers import indexfile
+from c2wtasks.layers import indexfile, mapped
 from c2wtasks.layers.decompress import CorruptStream, LargeWindow, plain_chunks
 from c2wtasks.layers.entry import Entry
 from c2wtasks.layers.tarindex import ArchiveError, read_entries
@@ -41,6 +40,7 @@ from c2wtasks.sources.model import Layer
 
 _WAITING = 4  # pieces, of a few MiB each, between decompressing and hashing
 _MAPPED = 32 << 20
+_ELSEWHERE = "name a cache on one that has: 'cache:' in bundle.yaml, or C2WTASKS_CACHE"
 TOO_SHORT = "the layer's tar in the cache is too short; delete it and run again"
 
 
@@ -171,7 +171,7 @@ class Store:
         except OSError as error:
             raise _not_stored(self.root, layer, error) from error
         unfinished = self._unfinished(layer.key)
-        with locks.locked(lock, announce):
+        with locks.locked(lock, announce, elsewhere=_ELSEWHERE):
             files.remove_tree(unfinished)  # of one that was killed
             try:
                 files.make_folders(unfinished, shared=True)
@@ -188,7 +188,7 @@ class Store:
         """
         keys = {*_names(os.path.dirname(self._lock(""))), *_names(os.path.dirname(self._unfinished("")))}
         for key in keys:
-            with locks.locked_if_free(self._lock(key)) as held:
+            with locks.locked_if_free(self._lock(key), elsewhere=_ELSEWHERE) as held:
                 if held is not None:
                     files.remove_tree(self._unfinished(key))
 
@@ -290,19 +290,14 @@ def _not_stored(root: str, layer: Layer, error: OSError) -> OutputError:
 
 
 def _index(tar: str) -> list[Entry]:
-    with open(tar, "rb") as stream:
-        if os.fstat(stream.fileno()).st_size == 0:
-            return []
-        with mmap(stream.fileno(), 0, access=ACCESS_READ) as content:
-            entries = []
-            kept = 0
-            for entry in read_entries(content):
-                entries.append(entry)
-                if entry.header - kept >= _MAPPED:  # what was looked at would go on counting as our memory
-                    behind = entry.header // PAGESIZE * PAGESIZE
-                    content.madvise(MADV_DONTNEED, kept, behind - kept)
-                    kept = behind
-            return entries
+    with open(tar, "rb") as stream, mapped.content(stream.fileno()) as content:
+        entries = []
+        kept = 0
+        for entry in read_entries(content):
+            entries.append(entry)
+            if entry.header - kept >= _MAPPED:
+                kept = mapped.forget(content, kept, entry.header)
+        return entries
 
 
 class DamagedBlob(LayerError):

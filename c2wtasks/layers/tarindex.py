@@ -11,10 +11,10 @@ import re
 import struct
 from collections.abc import Iterator
 from functools import lru_cache
-from mmap import mmap
 from zlib import adler32
 
 from c2wtasks.layers.entry import Entry
+from c2wtasks.layers.mapped import Content
 from c2wtasks.ticks import bound_time
 
 BLOCK = 512
@@ -28,7 +28,7 @@ _DECIMAL = re.compile(rb"[+-]?[0-9]+")
 _XATTR = b"SCHILY.xattr."
 _USTAR, _GNU, _STAR_TRAILER = b"ustar\0", b"ustar  \0", b"tar\0"
 
-Buffer = bytes | mmap | memoryview
+Buffer = Content | memoryview
 
 
 class ArchiveError(ValueError):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Iterator
 
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.layers.store import TOO_SHORT
@@ -15,7 +16,10 @@ Tars = Callable[[int], str]
 SMALL = 1 << 16
 """Up to so many bytes are cheapest through a buffer."""
 _CHUNK = 1 << 20
-_UNSUPPORTED = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
+_UNSUPPORTED = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EIO)
+"""EPERM: a sandbox that does not know the call. EIO: CIFS has said so; the plain way tells whether it is true."""
+CANNOT_LINK = (errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EACCES)
+"""How file systems refuse a hard link: they have none (exFAT, CIFS, many in FUSE), not so many, or not to there."""
 
 
 class OpenTars:
@@ -79,10 +83,9 @@ def copy(source: int, offset: int, target: int, length: int, position: int | Non
                 while length:
                     count = way(source, offset, target, length, position)
                     if count == 0:
-                        raise OSError(errno.EIO, TOO_SHORT)
+                        break  # the source has ended, or the file system does not do it and fails to say so
                     offset, length = offset + count, length - count
                     position = None if position is None else position + count
-                return
             except OSError as error:
                 if error.errno not in _UNSUPPORTED:
                     raise
@@ -91,6 +94,53 @@ def copy(source: int, offset: int, target: int, length: int, position: int | Non
         write(target, content, position)
         offset, length = offset + len(content), length - len(content)
         position = None if position is None else position + len(content)
+
+
+def link_file(source: str, target: str) -> None:
+    """Gives the file `source` the name `target`, too; where the file system cannot, that is a copy, with the same
+    mode and mtime, and with holes where it has them.
+
+    Raises OSError.
+    """
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in CANNOT_LINK:
+            raise
+        _copy_file(source, target)
+
+
+def _copy_file(source: str, target: str) -> None:
+    have = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        found = os.fstat(have)
+        made = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.ftruncate(made, found.st_size)
+            for offset, length in _data(have, found.st_size):
+                os.lseek(made, offset, os.SEEK_SET)
+                copy(have, offset, made, length)
+            os.fchmod(made, stat.S_IMODE(found.st_mode))
+            os.utime(made, ns=(found.st_mtime_ns, found.st_mtime_ns))
+        finally:
+            os.close(made)
+    finally:
+        os.close(have)
+
+
+def _data(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
+    """(offset, length) of what is not hole in a file."""
+    end = 0
+    while end < size:
+        try:
+            start = os.lseek(descriptor, end, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # the rest is a hole
+                return
+            start, end = end, size  # the file system tells of no holes
+        else:
+            end = min(size, os.lseek(descriptor, start, os.SEEK_HOLE))
+        yield start, end - start
 
 
 def _by_the_file_system(source: int, offset: int, target: int, length: int, position: int | None) -> int:

@@ -14,7 +14,7 @@ import msgspec
 
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.rootfs.builder import Builder
-from c2wtasks.rootfs.copying import OpenTars, Tars, copy
+from c2wtasks.rootfs.copying import CANNOT_LINK, OpenTars, Tars, copy
 from c2wtasks.tree.model import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK, TYPE_BITS
 from c2wtasks.tree.treefile import ROOT, Node, TreeFile
 
@@ -25,6 +25,9 @@ _SEARCH_AND_WRITE = 0o700
 _SET_ID = 0o7000
 _ACLS = ("system.posix_acl_default", "system.posix_acl_access")
 _DEVICES = (BLOCK, CHARACTER)
+_SPECIAL = {SYMLINK: "a symbolic link", FIFO: "a FIFO"}
+_NO_SUCH_KIND = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EIO, errno.EINVAL)
+_ELSEWHERE = "name an 'output' on another file system, or a form of the root that is a file, such as ext4 or tar"
 _NOT_OF_THE_OLD_ONE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
@@ -41,7 +44,8 @@ def write(tree: TreeFile, tars: Tars, folder: str, builder: Builder, previous: P
 
     A builder who may not chown leaves all to itself and leaves out `security.` xattrs; one who may not mknod
     leaves out devices. Everything else is exact: mode, links, content, mtime in nanoseconds (atime is the same).
-    Where a file has more names than the file system allows (65,000 on ext4), copies of it take the rest.
+    Where a file has more names than the file system allows (65,000 on ext4, one where there are no hard links),
+    copies of it take the rest.
 
     What `previous` holds unchanged becomes a hard link to the file there, unless that is seen to be another one by
     now; nothing is ever written into it.
@@ -52,14 +56,33 @@ def write(tree: TreeFile, tars: Tars, folder: str, builder: Builder, previous: P
     try:
         writer.tree(tree, folder)
     except OSError as error:
-        raise _explained(error, folder, writer.where(tree), tree) from error
+        raise _explained(error, folder, writer.at, tree) from error
     finally:
         writer.close()
 
 
-def _explained(error: OSError, folder: str, where: str, tree: TreeFile) -> OutputError:
+def _explained(error: OSError, folder: str, at: int, tree: TreeFile) -> OutputError:
+    where, kind = shown_path(tree.nodes, at), tree.nodes[at].kind
+    if error.errno == errno.EEXIST and at != ROOT:
+        twin = _twin(tree.nodes, at)
+        same = f"{twin}, whose name differs in case alone," if twin else "another name that the image has"
+        return OutputError(f"{folder}: {where}: this file system takes it for {same}", hint=_ELSEWHERE)
+    if kind in _SPECIAL and error.errno in _NO_SUCH_KIND:
+        wrong = f"{_SPECIAL[kind]} cannot be made on this file system"
+        return OutputError(f"{folder}: {where}: {wrong}: {os_reason(error)}", hint=_ELSEWHERE)
     need = f" (the whole root takes {tree.size} bytes)" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
     return OutputError(f"{folder}: {where}: {os_reason(error)}{need}")
+
+
+def _twin(nodes: list[Node], at: int) -> str:
+    """The path of the node beside node `at` whose name differs in case alone; "" where there is none."""
+    node = nodes[at]
+    folded = node.name.decode("utf-8", "surrogateescape").casefold()
+    for index, other in enumerate(nodes[1:], 1):
+        beside = other.parent == node.parent and index != at
+        if beside and other.name.decode("utf-8", "surrogateescape").casefold() == folded:
+            return shown_path(nodes, index)
+    return ""
 
 
 class _Writer:
@@ -84,10 +107,6 @@ class _Writer:
         for descriptor in folders:
             if descriptor >= 0:
                 os.close(descriptor)
-
-    def where(self, tree: TreeFile) -> str:
-        """The path of the node at work, for messages."""
-        return shown_path(tree.nodes, self.at)
 
     def tree(self, tree: TreeFile, folder: str) -> None:
         nodes = tree.nodes
@@ -176,7 +195,7 @@ class _Writer:
             with _reached(self.root, node_path(nodes, source)) as (folder, path):
                 os.link(path, node.name, src_dir_fd=folder, dst_dir_fd=parent, follow_symlinks=False)
         except OSError as error:
-            if error.errno != errno.EMLINK:
+            if error.errno not in CANNOT_LINK:
                 raise
             self.copies[node.link] = index
             self.leaf(msgspec.structs.replace(nodes[node.link], name=node.name), parent)

@@ -86,21 +86,35 @@ def memory(at: Path, size: str = "64m") -> Iterator[Path]:
         yield at
 
 
-_WITHOUT_FLOCK = """
+_WITHOUT_FLOCK = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
-int flock(int descriptor, int operation) { errno = atoi(getenv("FLOCK_ERROR")); return -1; }
+#include <string.h>
+#include <unistd.h>
+int flock(int descriptor, int operation) {
+  char link[64], path[4096] = "";
+  const char *folder = getenv("NO_FLOCK_BELOW");
+  snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
+  if (readlink(link, path, sizeof path - 1) > 0 && strncmp(path, folder, strlen(folder)) == 0) {
+    errno = atoi(getenv("FLOCK_ERROR"));
+    return -1;
+  }
+  return ((int (*)(int, int))dlsym(RTLD_NEXT, "flock"))(descriptor, operation);
+}
 """
 
 
-def without_flock(scratch: Path, error: int) -> dict[str, str]:
-    """The environment in which `flock` fails with `error`, as on Lustre (ENOSYS) and on NFS without a lock server
-    (ENOLCK)."""
+def without_flock(scratch: Path, error: int, *, below: Path) -> dict[str, str]:
+    """The environment in which `flock` fails with `error` on files below a folder, as on Lustre (ENOSYS) and on NFS
+    without a lock server (ENOLCK)."""
     _needs("gcc")
     source, library = scratch / "noflock.c", scratch / "noflock.so"
     source.write_text(_WITHOUT_FLOCK)
-    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source], check=True)
-    return {"LD_PRELOAD": str(library), "FLOCK_ERROR": str(error)}
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    return {"LD_PRELOAD": str(library), "FLOCK_ERROR": str(error), "NO_FLOCK_BELOW": f"{below}/"}
 
 
 def _disk(disk: Path, *make: str) -> None:

@@ -1,0 +1,217 @@
+"""A run that is killed at any step of publishing, on any kind of file system: the next one finds the old bundle or
+the new one, whole, once it has seen to what was left. And in which order things get to the disk."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from c2wtasks import files
+from c2wtasks.catalog import publish
+from c2wtasks.catalog.places import Places
+from tests.support import mounts
+
+OLD, NEW = "1", "2"
+NAMES = ("bundle.json", "spec.json", "rootfs/a", "rootfs/in/b")
+STEPS = ("rename", "unlink", "rmdir", "fsync")  # of `os`: what others see, and what the disk keeps
+
+
+def stage(places: Places, version: str) -> None:
+    def put_rootfs(new: str) -> None:
+        os.makedirs(f"{new}/rootfs/in")
+        for name in ("a", "in/b"):
+            Path(f"{new}/rootfs/{name}").write_text(version)
+
+    publish.stage(places, {name: version.encode() for name in NAMES[:2]}, 0, put_rootfs)
+
+
+def standing(places: Places) -> str | None:
+    """The version of all files that are published; None where they are not of one."""
+    try:
+        found = {Path(places.output(name)).read_text() for name in NAMES}
+    except FileNotFoundError:
+        return None
+    return found.pop() if len(found) == 1 else None
+
+
+def killed_at(step: int, places: Places, output: str, arm: Callable[[], None]) -> bool:
+    """Publishes in a process that is killed at the given step; says whether it came to its end before."""
+    child = os.fork()
+    if child == 0:
+        try:
+            arm()
+            left = [step]
+            for module, name in [*((os, name) for name in STEPS), (files, "sync_file_system")]:
+                _count(module, name, left)
+            assert not publish.publish([places], output).failed
+        finally:
+            os._exit(7)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status in (7, -signal.SIGKILL)
+    return status == 7
+
+
+def _count(module: object, name: str, left: list[int]) -> None:
+    real = getattr(module, name)
+
+    def call(*args: object, **kwargs: object) -> object:
+        if not left[0]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left[0] -= 1
+        return real(*args, **kwargs)
+
+    setattr(module, name, call)
+
+
+@contextmanager
+def _plainly(lower: Path, _at: Path, _scratch: Path) -> Iterator[Path]:
+    yield lower
+
+
+@contextmanager
+def _other_disk(lower: Path, at: Path, scratch: Path) -> Iterator[Path]:
+    """The image's folder is a mount."""
+    image = lower / "bundles/web"
+    (scratch / "other").mkdir()
+    with mounts.mounted_over(scratch / "other", image):
+        yield lower
+
+
+def _no_exchange() -> None:
+    publish._exchange = lambda one, other: False
+
+
+def _all_well() -> None:
+    pass
+
+
+Placing = Callable[[Path, Path, Path], AbstractContextManager[Path]]
+PLACES: dict[str, tuple[Placing, Callable[[], None]]] = {
+    "exchange": (_plainly, _all_well),
+    "no exchange": (_plainly, _no_exchange),
+    "another disk": (_other_disk, _all_well),
+    "another disk, no exchange": (_other_disk, _no_exchange),
+    "overlay": (mounts.overlay, _all_well),
+    "overlay, no exchange": (mounts.overlay, _no_exchange),
+    "fuse-overlayfs": (mounts.fuse_overlay, _all_well),
+}
+
+
+@mounts.NEEDS_ROOT
+@pytest.mark.parametrize("place", PLACES)
+def test_killed_at_each_step(tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    placing, arm = PLACES[place]
+    seen = set()
+    for step in range(100):
+        folder = tmp_path / str(step)
+        (folder / "lower/bundles/web").mkdir(parents=True)
+        (folder / "scratch").mkdir()
+        in_lower = Places(*(f"{folder}/lower/bundles/{part}web/linux-amd64" for part in ("", ".parts/")))
+        if "disk" not in place:
+            stage(in_lower, OLD)
+            publish.publish([in_lower], f"{folder}/lower/bundles")
+        with placing(folder / "lower", folder / "m", folder / "scratch") as here:
+            output = f"{here}/bundles"
+            places = Places(f"{output}/web/linux-amd64", f"{output}/.parts/web/linux-amd64")
+            if "disk" in place:
+                stage(places, OLD)
+                publish.publish([places], output)
+            assert standing(places) == OLD
+            stage(places, NEW)
+            ended = killed_at(step, places, output, arm)
+            publish.recover(output)
+            found = standing(places)
+            assert found is not None, step
+            seen.add(found)
+            left = [path for path in Path(output).rglob(".*") if path.name != ".parts" or path.parent.name == "web"]
+            assert left == [], step
+            stage(places, "3")  # whatever was left is in nobody's way
+            assert publish.publish([places], output).failed == {}
+            assert standing(places) == "3"
+            publish.remove(places, output)
+            assert not os.path.exists(places.published)
+        if ended:
+            assert found == NEW
+            break
+    else:
+        raise AssertionError("it never came to its end")
+    assert seen == {OLD, NEW}
+
+
+@mounts.NEEDS_ROOT
+def test_what_could_not_be_replaced_is_replaced_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is full in the middle of it, say: what was ready then never takes the place of what comes later."""
+    lower = tmp_path / "lower"
+    lower.mkdir()
+    in_lower = Places(*(f"{lower}/bundles/{part}web/linux-amd64" for part in ("", ".parts/")))
+    stage(in_lower, OLD)
+    publish.publish([in_lower], f"{lower}/bundles")
+    with mounts.overlay(lower, tmp_path / "m", tmp_path) as here:
+        output = f"{here}/bundles"
+        places = Places(f"{output}/web/linux-amd64", f"{output}/.parts/web/linux-amd64")
+        stage(places, NEW)
+        with monkeypatch.context() as patched:
+            real = os.unlink
+
+            def full(path: str, **more: int) -> None:
+                if path == "a":
+                    raise OSError(28, "No space left on device", path)
+                real(path, **more)
+
+            patched.setattr(os, "unlink", full)
+            outcome = publish.publish([places], output)
+            assert "No space left" in str(outcome.failed[places])
+            publish.recover(output)  # cannot do it either, and leaves it for later
+            assert os.path.isdir(places.part(".ready"))
+        stage(places, "3")
+        assert publish.publish([places], output).failed == {}
+        assert standing(places) == "3"
+        assert not os.path.exists(places.part(".ready"))
+        publish.recover(output)
+        assert standing(places) == "3"
+
+
+@mounts.NEEDS_ROOT
+def test_the_new_one_is_on_disk_before_the_old_one_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lower = tmp_path / "lower"
+    lower.mkdir()
+    in_lower = Places(*(f"{lower}/bundles/{part}web/linux-amd64" for part in ("", ".parts/")))
+    stage(in_lower, OLD)
+    publish.publish([in_lower], f"{lower}/bundles")
+    calls: list[str] = []
+
+    def noted(module: object, name: str) -> None:
+        real = getattr(module, name)
+
+        def call(*args: str) -> object:
+            result = real(*args)
+            calls.append(" ".join([name, *(os.path.relpath(path, tmp_path / "m/bundles") for path in args)]))
+            return result
+
+        monkeypatch.setattr(module, name, call)
+
+    with mounts.overlay(lower, tmp_path / "m", tmp_path) as here:
+        output = f"{here}/bundles"
+        places = Places(f"{output}/web/linux-amd64", f"{output}/.parts/web/linux-amd64")
+        stage(places, NEW)
+        noted(os, "rename")
+        for name in ("sync_file_system", "sync_folder", "remove_tree"):
+            noted(files, name)
+        assert publish.publish([places], output).in_place == [places]
+    parts, published = ".parts/web/linux-amd64", "web/linux-amd64"
+    assert calls == [
+        "sync_file_system web",
+        f"rename {parts}/.new {parts}/.ready",
+        f"sync_folder {parts}",
+        f"remove_tree {published}/bundle.json",
+        f"remove_tree {published}",
+        f"rename {parts}/.ready {published}",
+        "sync_file_system web",
+        f"remove_tree {parts}/.new",
+        "remove_tree web/.parts/linux-amd64/.new",
+    ]
