@@ -23,12 +23,13 @@ _NO_SUCH_SYNC = (EINVAL, ENOSYS, EOPNOTSUPP)
 
 
 @contextmanager
-def temporary(folder: str, *, mode: int = 0o644) -> Iterator[BinaryIO]:
-    """A fresh writable file in `folder` (made if need be), removed at the end unless it was renamed.
+def temporary(folder: str, *, mode: int = 0o644, shared: bool = False) -> Iterator[BinaryIO]:
+    """A fresh writable file in `folder` (made if need be, as `make_folders` does), removed at the end unless it was
+    renamed.
 
     The mode is exact, whatever the umask.
     """
-    make_folders(folder or ".")
+    make_folders(folder or ".", shared=shared)
     path = os.path.join(folder, f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}")
     try:
         with open(path, "xb") as stream:
@@ -53,13 +54,23 @@ def publish(stream: BinaryIO, path: str, *, sync: bool) -> None:
     os.rename(stream.name, path)
 
 
-def write(path: str, content: bytes, *, mode: int = 0o644, sync: bool = False, by_way_of: str | None = None) -> None:
-    """Puts `content` at `path` in one step. The temporary file is beside it, or in the folder `by_way_of`.
+def write(
+    path: str,
+    content: bytes,
+    *,
+    mode: int = 0o644,
+    sync: bool = False,
+    by_way_of: str | None = None,
+    shared: bool = False,
+) -> None:
+    """Puts `content` at `path` in one step. The temporary file is beside it, or in the folder `by_way_of`, which is
+    made as `make_folders` does.
 
     Raises OutputError.
     """
+    folder = os.path.dirname(path) if by_way_of is None else by_way_of
     try:
-        with temporary(os.path.dirname(path) if by_way_of is None else by_way_of, mode=mode) as stream:
+        with temporary(folder, mode=mode, shared=shared) as stream:
             stream.write(content)
             publish(stream, path, sync=sync)
     except OSError as error:

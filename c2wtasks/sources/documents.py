@@ -32,6 +32,6 @@ class Documents:
 
     def put(self, digest: Digest, content: bytes) -> None:
         try:
-            files.write(self.path(digest), content)
+            files.write(self.path(digest), content, shared=True)
         except OutputError:  # a cache that cannot be written fails where it matters
             pass
