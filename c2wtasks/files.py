@@ -8,7 +8,7 @@ import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from errno import EINVAL, ENOSYS, ENOTDIR, EOPNOTSUPP
+from errno import EINVAL, ENOSYS, ENOTDIR, EOPNOTSUPP, EPERM
 from functools import cache
 from typing import Any, BinaryIO
 
@@ -20,6 +20,7 @@ _INHERITED = 0o2022
 _SYNC_FILE_RANGE_WRITE = 2
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 _NO_SUCH_SYNC = (EINVAL, ENOSYS, EOPNOTSUPP)
+_NO_MODES = (EPERM, ENOSYS, EOPNOTSUPP)
 
 
 @contextmanager
@@ -33,13 +34,26 @@ def temporary(folder: str, *, mode: int = 0o644, shared: bool = False) -> Iterat
     path = os.path.join(folder, f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}")
     try:
         with open(path, "xb") as stream:
-            os.fchmod(stream.fileno(), mode)
+            set_mode(stream.fileno(), mode)
             yield stream
     finally:
         try:
             os.unlink(path)
         except FileNotFoundError:
             pass
+
+
+def set_mode(file: int | str, mode: int) -> None:
+    """Gives a file or folder that we have made its mode, where the file system has modes (some for Windows have none,
+    and refuse); where it has not, it stays as it is.
+
+    Raises OSError.
+    """
+    try:
+        os.chmod(file, mode)
+    except OSError as error:
+        if error.errno not in _NO_MODES:
+            raise
 
 
 def publish(stream: BinaryIO, path: str, *, sync: bool) -> None:
@@ -84,7 +98,7 @@ def write_unpublished(path: str, content: bytes, mtime_ns: int) -> None:
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     with open(descriptor, "wb") as stream:
-        os.fchmod(descriptor, 0o644)
+        set_mode(descriptor, 0o644)
         stream.write(content)
         stream.flush()
         os.utime(descriptor, ns=(mtime_ns, mtime_ns))
@@ -131,7 +145,7 @@ def make_folders(path: str, *, shared: bool = False) -> None:
             raise NotADirectoryError(ENOTDIR, f"{path} is not a folder") from None
         return
     inherited = os.stat(parent or ".").st_mode & _INHERITED if shared else 0
-    os.chmod(path, 0o755 | inherited)
+    set_mode(path, 0o755 | inherited)
 
 
 def below(folder: str) -> Iterator[str]:

@@ -127,7 +127,10 @@ def _open(path: str) -> int:
     mode = 0o644 | os.stat(os.path.dirname(path) or ".").st_mode & _SHARED
     found = os.fstat(descriptor)
     if found.st_uid == os.geteuid() and found.st_mode & 0o777 != mode:
-        os.fchmod(descriptor, mode)
+        try:
+            os.fchmod(descriptor, mode)
+        except OSError:  # a file system without modes
+            pass
     return descriptor
 
 

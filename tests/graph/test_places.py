@@ -255,6 +255,21 @@ def test_forms_that_are_files_where_there_are_no_links(tmp_path: Path) -> None:
         assert "removed web@linux/amd64" in built(run_doit(here, "prune")).stdout
 
 
+def test_forms_that_are_files_where_modes_are_refused(tmp_path: Path) -> None:
+    back = tmp_path / "back"
+    back.mkdir()
+    entries = images(back, forms=FILES)
+    write_catalog(back, entries)
+    with mounts.bindfs(back, tmp_path / "m", "--chmod-deny") as here:
+        built(run_doit(here))
+        entries["web"]["source"] = "oci:v2"
+        write_catalog(back, entries)
+        built(run_doit(here))
+        assert executed(here) == set()
+        with tarfile.open(here / WEB / "rootfs.tar") as tar:
+            assert tar.extractfile("version").read() == b"2\n"
+
+
 def test_a_cache_where_there_are_no_links(tmp_path: Path) -> None:
     with mounts.exfat(tmp_path / "disk", tmp_path / "m") as disk:
         write_catalog(tmp_path, images(tmp_path, forms=["dir", "ext4"]), cache=str(disk / "cache"))
