@@ -41,7 +41,7 @@ from c2wtasks.sources.model import Layer
 
 _WAITING = 4  # pieces, of a few MiB each, between decompressing and hashing
 _MAPPED = 32 << 20
-_ELSEWHERE = "name a cache on one that has: 'cache:' in bundle.yaml, or C2WTASKS_CACHE"
+_ELSEWHERE = "name a cache elsewhere: 'cache:' in bundle.yaml, or C2WTASKS_CACHE"
 TOO_SHORT = "the layer's tar in the cache is too short; delete it and run again"
 
 
