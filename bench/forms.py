@@ -26,7 +26,6 @@ from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import Reference
 from c2wtasks.registry.hosts import Access
 from c2wtasks.rootfs import directory
-from c2wtasks.rootfs.builder import builder
 from c2wtasks.rootfs.forms import MAKERS, Making
 from c2wtasks.sources.documents import Documents
 from c2wtasks.sources.resolve import Resolver
@@ -87,7 +86,7 @@ def bench(layout: str, tag: str, rounds: int, work: Path) -> None:
             peaks.append(peak)
             largest = max((path for path in made.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
             if "{root}" in tool:
-                write = child(lambda root=root: directory.write(making.tree, making.tars, str(root), builder()))
+                write = child(lambda root=root: directory.write(making.tree, making.tars, str(root)))
                 folders.append(write[0])
             words = {"root": root, "out": out, "ours": largest, "size": largest.stat().st_size + (64 << 20)}
             tools.append(child(lambda tool=tool, words=words: shell(tool.format(**words)))[0])

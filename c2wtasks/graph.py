@@ -16,13 +16,13 @@ from c2wtasks.bundlefile.lock import Entries, Entry, Misfit, compare
 from c2wtasks.bundlefile.lockfile import LockFile
 from c2wtasks.bundlefile.model import Bundle, BundleFile, Form
 from c2wtasks.bundlefile.problems import BundleFileError
-from c2wtasks.catalog import listing, publish, standing
+from c2wtasks.catalog import listing, publish, record, standing
 from c2wtasks.catalog.places import RECORD, ROOTFS, Places
 from c2wtasks.catalog.record import OUTPUT_VERSION
 from c2wtasks.errors import OutputError, UserError, os_reason
 from c2wtasks.layers.store import Store
 from c2wtasks.registry.hosts import Access
-from c2wtasks.rootfs.builder import builder
+from c2wtasks.rootfs.rights import LeftOut, builder
 from c2wtasks.sources.documents import Documents
 from c2wtasks.sources.fitting import some_of
 from c2wtasks.sources.locked import LockedResolver, entry_of
@@ -32,7 +32,7 @@ from c2wtasks.sources.resolve import Resolver
 from c2wtasks.staging import stage
 from c2wtasks.steps import Work
 from c2wtasks.unexpected import as_user_error
-from c2wtasks.uptodate import Exists, Fails, Inputs, Published
+from c2wtasks.uptodate import Exists, Fails, Inputs, Published, Rights
 
 if TYPE_CHECKING:
     from c2wtasks import upkeep
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 Task = dict[str, Any]
 Failed = Mapping[str, Mapping[str, str]]
 LOCK = "bundle.lock"
+_TOLD_ALONE = 20  # bundles whose roots lack something; of more there is one line
 _PARTS = ("layer", "tree", "rootfs", "spec", "boot")  # the families of tasks that make what bundles are made of
 
 
@@ -66,6 +67,8 @@ class Graph:
     _by_size: list[Work] = field(default_factory=list)
     _copied: set[str] = field(default_factory=set)
     _in_place: list[Places] = field(default_factory=list)
+    _rights: dict[str, Rights] = field(default_factory=dict)  # of the bundles whose root is a folder
+    _published: dict[str, LeftOut] = field(default_factory=dict)  # what the folders lack that this run published
     lock: LockFile = field(default_factory=lambda: LockFile(LOCK, {}))
 
     @classmethod
@@ -105,7 +108,7 @@ class Graph:
 
     def _add(self, bundle: Bundle, image: Image, mounts: Set[str]) -> None:
         """`mounts` are those below the output folder."""
-        work = Work(bundle, image, Places.of(self.file.output, bundle), self.store, builder(), self._copied)
+        work = Work(bundle, image, Places.of(self.file.output, bundle), self.store, self._copied)
         missing: Mapping[str, UserError] = forming.missing_tools(bundle)
         if mounts and f"{bundle.name}/{bundle.platform.folder}" in mounts:
             missing = dict.fromkeys((form.name for form in bundle.forms), publish.is_mount(work.places))
@@ -244,6 +247,7 @@ class Graph:
             yield self._folder_task(work, folder)
 
     def _folder_task(self, work: Work, form: Form) -> Task:
+        rights = self._rights[str(work.bundle)] = Rights(work.places.rootfs_stamp)
         return {
             "name": f"{work.bundle}:{form.name}",
             "doc": f"writes the rootfs folder of {work.bundle}",
@@ -252,7 +256,8 @@ class Graph:
             "file_dep": [work.places.tree],
             "targets": [work.places.rootfs_stamp],
             "uptodate": [
-                Inputs(output_version=OUTPUT_VERSION, builder=work.builder),
+                Inputs(output_version=OUTPUT_VERSION),
+                rights,
                 Exists(work.places.part(ROOTFS), work.places.output(work.places.rootfs)),
             ],
         }
@@ -415,6 +420,9 @@ class Graph:
         for task, place in places.items():
             if place not in outcome.failed and self._by_task[task].has_rootfs:
                 standing.note(place)
+                published = record.read(place.record)
+                if published is not None and published.rootfs is not None:
+                    self._published[str(self._by_task[task].bundle)] = published.rootfs.left_out
         return {task: outcome.failed[place] for task, place in places.items() if place in outcome.failed}
 
     def recover(self) -> None:
@@ -487,19 +495,19 @@ class Graph:
         return upkeep.Catalog(self.file, self.works, self.lock.entries, self.identity)
 
     def _notes(self, built: frozenset[str]) -> Iterator[str]:
-        """What an unprivileged builder left undone, and what the file system kept from being done as it should be."""
+        """What the folders of roots lack, and what the file system kept from being done as it should be."""
         if self._in_place:
             yield (
                 f"note: {some_of([places.published for places in self._in_place])}: replaced in place, not in one "
                 "step, as the file system does not rename folders that lie in a lower layer of an overlay"
             )
-        if not builder().complete and any(
-            work.bundle.folder_form and str(work.bundle) in built for work in self.works
-        ):
-            yield (
-                "note: this user may not chown or mknod: rootfs/ belongs to the builder and has no devices; "
-                "bundle.json says so, and a run as root makes it anew"
-            )
+        known = {bundle: rights.left_out for bundle, rights in self._rights.items()} | self._published
+        lacking = {bundle: left_out for bundle, left_out in sorted(known.items()) if left_out and bundle in built}
+        more = "" if builder().complete else ", and a run with more rights makes it anew"
+        if len(lacking) > _TOLD_ALONE:
+            lacking = {f"{len(lacking)} bundles ({some_of(list(lacking))})": sum(lacking.values(), LeftOut())}
+        for bundle, left_out in lacking.items():
+            yield f"note: {bundle}: the folder of the root lacks {left_out}; bundle.json says so{more}"
 
     def _note_use(self) -> Iterator[str]:
         """Notes that this catalog uses the cache. What hinders that is told: others' `doit gc` goes by it."""

@@ -37,10 +37,13 @@ def _has_proof(work: Work) -> bool:
     copies = {name: _content(places.output(name)) for name in places.copies}
     if published != parts or copies != {name: published[part] for name, part in places.copies.items()}:
         return False
-    tree, tree_fingerprint = work.tree()
-    facts = work.rootfs_facts(tree, tree_fingerprint) if bundle.folder_form else None
-    if facts is not None and facts != record.read_rootfs(places.rootfs_stamp):
-        return False
+    _, tree_fingerprint = work.tree()
+    facts = None
+    if bundle.folder_form:
+        root = record.read_rootfs(places.rootfs_stamp)
+        if root is None or root.facts.tree != tree_fingerprint or root.may_be_improved:
+            return False
+        facts = root.facts
     forms: dict[str, FormFacts] = {}
     for form in bundle.file_forms:
         made = record.read_form(places.form_stamp(form.name))

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from c2wtasks import files, fingerprint, forming
 from c2wtasks.catalog import publish, record
 from c2wtasks.catalog.places import FORM_PREFIX, IMAGE, RECORD, ROOTFS
-from c2wtasks.catalog.record import FormFacts, Record, RootfsFacts
+from c2wtasks.catalog.record import FormFacts, Record, RootfsFacts, RootfsStamp
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.sources.model import Layer
 from c2wtasks.steps import Work
@@ -23,18 +23,22 @@ def stage(work: Work) -> None:
     places, bundle = work.places, work.bundle
     contents = {name: _read(places.part(name)) for name in work.part_names}
     contents |= {name: contents[part] for name, part in places.copies.items()}
-    facts = _read_rootfs(places.rootfs_stamp) if bundle.folder_form else None
+    stamp = _read_rootfs(places.rootfs_stamp) if bundle.folder_form else None
     forms = {form.name: forming.whole(work, form) for form in bundle.file_forms}
-    text = record_text(work, facts, contents, forms.values())
+
+    def text(facts: RootfsFacts | None) -> bytes:
+        return record_text(work, facts, contents, forms.values())
 
     def put_rootfs(new: str) -> None:
         for name, form in forms.items():
             publish.link(places.form(name), form.files, new, work.default_mtime_ns)
-        if bundle.folder_form:
-            _put_folder(work, f"{new}/{places.rootfs}")
+        if stamp is not None and (facts := _put_folder(work, stamp, f"{new}/{places.rootfs}")) != stamp.facts:
+            os.unlink(f"{new}/{RECORD}")
+            files.write_unpublished(f"{new}/{RECORD}", text(facts), work.default_mtime_ns)
         _drop_other_forms(work)
 
-    publish.stage(places, {**contents, RECORD: text}, work.default_mtime_ns, put_rootfs)
+    record_of_waiting = text(stamp.facts if stamp is not None else None)
+    publish.stage(places, {**contents, RECORD: record_of_waiting}, work.default_mtime_ns, put_rootfs)
 
 
 def _read(path: str) -> bytes:
@@ -45,26 +49,31 @@ def _read(path: str) -> bytes:
         raise OutputError(f"{path}: cannot be read: {os_reason(error)}", hint="run again") from error
 
 
-def _read_rootfs(stamp: str) -> RootfsFacts:
-    facts = record.read_rootfs(stamp)
-    if facts is None:
+def _read_rootfs(stamp: str) -> RootfsStamp:
+    found = record.read_rootfs(stamp)
+    if found is None:
         raise OutputError(f"{stamp}: cannot be read", hint="run again")
-    return facts
+    return found
 
 
-def _put_folder(work: Work, target: str) -> None:
+def _put_folder(work: Work, stamp: RootfsStamp, target: str) -> RootfsFacts:
     """Moves the root that waits, or, where it cannot be moved, writes it again. Where none waits, it is published,
-    and only what is beside it has changed."""
+    and only what is beside it has changed. Gives what is to be said of the one that is there now: whoever writes it
+    again may have fewer rights, or do it on another file system."""
     waiting = work.places.part(ROOTFS)
-    if os.path.isdir(waiting):
+    waits = os.path.isdir(waiting)
+    if waits:
         try:
             os.rename(waiting, target)
-            return
+            return stamp.facts
         except OSError as error:
             if error.errno != errno.EXDEV:  # to another disk, or from a lower layer of an overlay
                 raise
-    work.write_rootfs(work.tree()[0], target)
+    written = work.write_rootfs(target)
+    if not waits and written.facts != stamp.facts:
+        files.write(work.places.rootfs_stamp, record.encode_rootfs(written))
     files.remove_tree(waiting)
+    return written.facts
 
 
 def _drop_other_forms(work: Work) -> None:

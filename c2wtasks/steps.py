@@ -13,20 +13,18 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from c2wtasks import files, fingerprint
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.catalog import publish, record, standing
 from c2wtasks.catalog.places import IMAGE, INITCONFIG, ROOTFS, SPEC, Places
-from c2wtasks.catalog.record import RootfsFacts
+from c2wtasks.catalog.record import RootfsFacts, RootfsStamp
 from c2wtasks.errors import OutputError, SpecError, TreeError, os_reason
 from c2wtasks.layers import sameness
 from c2wtasks.layers.store import Store, damaged, read_content, wrong_diff_id
 from c2wtasks.oci.image import ImageConfig
 from c2wtasks.rootfs import directory
-from c2wtasks.rootfs.builder import Builder
 from c2wtasks.rootfs.directory import Previous
+from c2wtasks.rootfs.rights import builder
 from c2wtasks.sources.model import BlobPlace, Image, Layer
 from c2wtasks.tree import difference, model, treefile
 from c2wtasks.tree.apply import apply
@@ -45,7 +43,7 @@ _WORTH_SYNCING = 16 << 20  # of small roots, one sync of many is enough: each en
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A bundle with its image, where its files lie, the store its layers are in, and what the builder may do.
+    """A bundle with its image, where its files lie, and the store its layers are in.
 
     `copied` are the keys of blobs that lie in several places.
     """
@@ -54,7 +52,6 @@ class Work:
     image: Image
     places: Places
     store: Store
-    builder: Builder
     copied: Set[str] = frozenset()
 
     @property
@@ -127,34 +124,22 @@ class Work:
 
     def make_rootfs(self) -> None:
         """Raises LayerError, OutputError."""
-        tree, tree_fingerprint = self.tree()
         files.remove_tree(self.places.rootfs_stamp)  # it must never lie beside another root than its own
-        self.write_rootfs(tree, self.places.part(ROOTFS))
-        facts = self.rootfs_facts(tree, tree_fingerprint)
-        files.write(self.places.rootfs_stamp, msgspec.json.encode(facts) + b"\n")
+        stamp = self.write_rootfs(self.places.part(ROOTFS))
+        files.write(self.places.rootfs_stamp, record.encode_rootfs(stamp))
 
-    def rootfs_facts(self, tree: TreeFile, tree_fingerprint: str) -> RootfsFacts:
-        """What is to be said of the root, written as a folder."""
-        devices = 0 if self.builder.mknod else sum(node.kind in (model.CHARACTER, model.BLOCK) for node in tree.nodes)
-        return RootfsFacts(
-            tree=tree_fingerprint,
-            size=tree.size,
-            entries=tree.entry_count - devices,
-            owners=record.owners(self.builder),
-            devices_left_out=devices,
-        )
-
-    def write_rootfs(self, tree: TreeFile, target: str) -> None:
+    def write_rootfs(self, target: str) -> RootfsStamp:
         """Writes the root, by way of a temporary name, which it loses when it is whole. What the published one has
-        unchanged is shared with it.
+        unchanged is shared with it. Gives what is to be said of it.
 
         Raises LayerError, OutputError.
         """
+        tree, tree_fingerprint = self.tree()
         unfinished = f"{os.path.dirname(target)}/.{ROOTFS}"
         files.remove_tree(unfinished)
         try:
             with files.removed_on_failure(unfinished):
-                directory.write(tree, self.tar, unfinished, self.builder, self._previous(tree))
+                left_out = directory.write(tree, self.tar, unfinished, self._previous(tree))
                 publish.note_boot(self.places)
                 if tree.size >= _WORTH_SYNCING:
                     files.begin_to_sync(self.places.parts)
@@ -163,6 +148,8 @@ class Work:
         except OSError as error:
             need = f" (the whole root takes {tree.size} bytes)"
             raise OutputError(f"{target}: cannot be written: {os_reason(error)}{need}") from error
+        entries = tree.entry_count - left_out.devices
+        return RootfsStamp(RootfsFacts(tree_fingerprint, tree.size, entries, left_out, builder().ids), builder())
 
     def _previous(self, tree: TreeFile) -> Previous | None:
         """The published root, with what of it is as in `tree`; None unless it can be trusted."""
@@ -170,7 +157,7 @@ class Work:
         if stands is None:
             return None
         old, facts, path = stands
-        if facts.owners != record.owners(self.builder):
+        if facts.ids != builder().ids:
             return None
         old_tars, tars = ([self.store.tar(one) for one in each.diff_ids()] for each in (old, tree))
         with closing(sameness.Tars()) as layers:
@@ -179,7 +166,7 @@ class Work:
                 one, other = (old_tars[before.layer], before.offset), (tars[now.layer], now.offset)
                 return one == other or layers.same(*one, *other, length)
 
-            return Previous(path, difference.kept(old, tree, same))
+            return Previous(path, difference.kept(old, tree, same), facts.left_out.xattrs)
 
     def tar(self, number: int) -> str:
         """The tar of a layer, made again if it was evicted from the store since the layer was read.

@@ -9,7 +9,10 @@ from typing import Any
 
 import msgspec
 
+from c2wtasks.catalog import record
+from c2wtasks.catalog.record import RootfsStamp
 from c2wtasks.catalog.standing import identity
+from c2wtasks.rootfs.rights import LeftOut, builder
 
 Values = dict[str, Any]
 
@@ -74,6 +77,40 @@ class Published(Check):
         if state == values["published"]:
             return []
         return [f"{self.folder} {'was replaced, or something was put in or taken out' if state else 'is gone'}"]
+
+
+class Rights(Check):
+    """Whoever wrote the root had all the rights that it takes, or as many as there are now. One who has less leaves a
+    better root alone."""
+
+    def __init__(self, stamp: str) -> None:
+        self.stamp = stamp
+        self.root: RootfsStamp | None = None  # where it lacks something
+
+    @property
+    def left_out(self) -> LeftOut | None:
+        """What the root lacks, as far as it was looked at."""
+        return self.root.facts.left_out if self.root is not None else None
+
+    def configure_task(self, task: Any) -> None:
+        task.value_savers.append(self._saved)
+
+    def _saved(self) -> Values:
+        root = record.read_rootfs(self.stamp)
+        self.root = root if root is not None and (root.facts.left_out or root.facts.ids) else None
+        return {"root": msgspec.to_builtins(self.root)}
+
+    def holds(self, values: Values) -> bool:
+        saved = values.get("root")
+        self.root = msgspec.convert(saved, RootfsStamp) if saved else None
+        return self.root is None or not self.root.may_be_improved
+
+    def explain(self, values: Values) -> list[str]:
+        if self.holds(values) or self.root is None:
+            return []
+        if gained := builder().gained(self.root.builder):
+            return [f"it was written without the rights {', '.join(gained)}"]
+        return ["its owners are those of another user namespace"]
 
 
 class Fails(Check):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from io import FileIO
@@ -21,8 +22,8 @@ from c2wtasks.errors import os_reason
 from c2wtasks.finding import Finding, missing, shown
 from c2wtasks.layers.audit import open_quietly
 from c2wtasks.oci.digest import Digest
-from c2wtasks.rootfs.builder import Builder
 from c2wtasks.rootfs.inspect import inspect
+from c2wtasks.rootfs.rights import SET_IDS, LeftOut, mode_and_owner, xattr_name
 from c2wtasks.tree import model, treefile
 from c2wtasks.tree.treefile import TreeFile
 
@@ -200,19 +201,12 @@ class _Audit:
         ):
             self.find(self.places.record, key if key.startswith("layers") else f"rootfs.{key}", want, is_now)
         path = self.places.output(have.folder)
-        as_image = facts.owners == "image"
-        group = folder.st_gid
-        if not as_image:
-            try:
-                group = os.lstat(path).st_gid  # a set-group-id folder around passes its group on to the bundle's own
-            except OSError:
-                pass
         inspected = inspect(
             tree,
             [self.tars(diff_id) for diff_id in tree.diff_ids()],
             path,
-            Builder(chown=as_image, mknod=not facts.devices_left_out),
-            owner=None if as_image else (folder.st_uid, group),
+            facts.left_out,
+            builder=folder.st_uid,
             scratch=self.places.part(".sample"),
         )
         self.result.findings += inspected.findings
@@ -266,15 +260,23 @@ def _extra(folder: str, wanted: set[str]) -> list[str]:
 
 
 def _facts(tree: TreeFile, have: RootfsFacts) -> RootfsFacts:
-    """What the record should say of the root, where it left the devices out as it says."""
-    devices = sum(node.kind in (model.CHARACTER, model.BLOCK) for node in tree.nodes) if have.devices_left_out else 0
-    return RootfsFacts(
-        tree=have.tree,
-        size=tree.size,
-        entries=tree.entry_count - devices,
-        owners=have.owners if have.owners in ("image", "builder") else "image or builder",
-        devices_left_out=devices,
+    """What the record should say of the root, if that lacks what it says: no more of a kind than the tree has."""
+    nodes = [tree.nodes[node.link] if node.link >= 0 else node for node in tree.nodes]
+    owners = Counter(f"{node.uid}:{node.gid}" for node in nodes)
+    set_ids = Counter(mode_and_owner(node.mode, node.uid, node.gid) for node in nodes if node.mode & SET_IDS)
+    xattrs = Counter(xattr_name(name) for node in nodes for name, _ in node.xattrs)
+    left_out = LeftOut(
+        _at_most(have.left_out.owners, owners),
+        _at_most(have.left_out.set_ids, set_ids),
+        min(have.left_out.modes, len(nodes)),
+        min(have.left_out.devices, sum(node.kind in (model.CHARACTER, model.BLOCK) for node in nodes)),
+        _at_most(have.left_out.xattrs, xattrs),
     )
+    return RootfsFacts(have.tree, tree.size, tree.entry_count - left_out.devices, left_out, have.ids)
+
+
+def _at_most(counts: dict[str, int], most: Counter[str]) -> dict[str, int]:
+    return {key: min(count, most[key]) for key, count in counts.items() if most[key]}
 
 
 def _different(want: Any, have: Any, key: str = "") -> Iterator[tuple[str, str, str]]:

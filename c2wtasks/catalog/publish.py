@@ -350,9 +350,9 @@ def _take_back_root(places: Places) -> None:
     new, waiting = places.part(_NEW), places.part(ROOTFS)
     wanted, ready = record.read_rootfs(places.rootfs_stamp), record.read(f"{new}/{RECORD}")
     published = record.read(places.record)
-    if wanted is None or ready is None or ready.rootfs != wanted or os.path.lexists(waiting):
+    if wanted is None or ready is None or ready.rootfs != wanted.facts or os.path.lexists(waiting):
         return
-    if published is not None and published.rootfs == wanted:
+    if published is not None and published.rootfs == wanted.facts:
         return
     try:
         os.rename(f"{new}/{ready.folder}", waiting)

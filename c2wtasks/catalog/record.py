@@ -8,12 +8,12 @@ import msgspec
 
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.catalog.places import COPIES, IN_9P, ROOTFS
-from c2wtasks.rootfs.builder import Builder
+from c2wtasks.rootfs.rights import Builder, LeftOut, builder
 from c2wtasks.sources.model import Image
 
 T = TypeVar("T")
 
-OUTPUT_VERSION = 3
+OUTPUT_VERSION = 4
 """Raised when the same inputs give other outputs than before, so that all is made again."""
 
 
@@ -27,21 +27,26 @@ class LayerFacts(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class RootfsFacts(msgspec.Struct, frozen=True, rename="camel"):
-    """`tree` is the fingerprint of the merged tree; `size` the bytes of all its files; `entries` all its names.
-
-    `owners` is "image", or "builder" where the builder could not give files away; `devices_left_out` counts the
-    devices it could not make.
-    """
+    """`tree` is the fingerprint of the merged tree; `size` the bytes of all its files; `entries` all its names that
+    are there; `left_out` what the builder, or the file system, could not make of it. `ids` as in `Builder`."""
 
     tree: str
     size: int
     entries: int
-    owners: str
-    devices_left_out: int
+    left_out: LeftOut = msgspec.field(default_factory=LeftOut)
+    ids: str = ""
+
+
+class RootfsStamp(msgspec.Struct, frozen=True):
+    """The content of rootfs.json: what is said of a root, and who wrote it."""
+
+    facts: RootfsFacts
+    builder: Builder
 
     @property
-    def complete(self) -> bool:
-        return self.owners == "image" and not self.devices_left_out
+    def may_be_improved(self) -> bool:
+        """Whether whoever runs us now is to write it anew."""
+        return builder().may_improve(self.builder, self.facts.left_out)
 
 
 class FormFacts(msgspec.Struct, frozen=True, rename="camel"):
@@ -77,12 +82,8 @@ class Record(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 # Made here, and not with the first text: msgspec looks into a type when it first decodes to it, and crashes where two
 # threads do so at once.
 _RECORDS = msgspec.json.Decoder(Record)
-_ROOTFS_FACTS = msgspec.json.Decoder(RootfsFacts)
+_ROOTFS_STAMP = msgspec.json.Decoder(RootfsStamp)
 _FORM_FACTS = msgspec.json.Decoder(FormFacts)
-
-
-def owners(builder: Builder) -> str:
-    return "image" if builder.chown else "builder"
 
 
 def options(bundle: Bundle) -> dict[str, Any]:
@@ -132,9 +133,14 @@ def decode(text: bytes) -> Record | None:
         return None
 
 
-def read_rootfs(path: str) -> RootfsFacts | None:
+def read_rootfs(path: str) -> RootfsStamp | None:
     """What a rootfs.json says; None where it cannot be read."""
-    return _read(path, _ROOTFS_FACTS)
+    return _read(path, _ROOTFS_STAMP)
+
+
+def encode_rootfs(stamp: RootfsStamp) -> bytes:
+    """The text of a rootfs.json."""
+    return msgspec.json.encode(stamp) + b"\n"
 
 
 def read_form(path: str) -> FormFacts | None:

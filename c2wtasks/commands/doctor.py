@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Iterator
 
 import msgspec
 
 from c2wtasks.bundlefile.model import FOLDERS
 from c2wtasks.commands.ours import FINE, NOT_FINE, OurCommand
 from c2wtasks.commands.why import JSON
-from c2wtasks.errors import os_reason
-from c2wtasks.rootfs.builder import builder
+from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.rootfs.forms import MAKERS
+from c2wtasks.rootfs.rights import FILE_CAPABILITY, LeftOut, builder
+from c2wtasks.rootfs.trying import try_at
 
 
 class Health(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -39,8 +41,9 @@ class Doctor(OurCommand):
     def _execute(self, as_json: bool) -> int:
         self.no_words()
         used = {form.kind for bundle in self.graph.file.bundles for form in bundle.forms}
+        note = _of_folders(self.graph.file.output)
         forms = [
-            *(_folder(kind, kind in used) for kind in FOLDERS),
+            *(Health(kind, True, kind in used, note=note) for kind in FOLDERS),
             *(_health(kind, kind in used) for kind in MAKERS),
         ]
         works = all(one.works for one in forms if one.used)
@@ -51,9 +54,29 @@ class Doctor(OurCommand):
         return FINE if works else NOT_FINE
 
 
-def _folder(kind: str, used: bool) -> Health:
-    note = "" if builder().complete else "of this user's own files and without devices, as it may not chown or mknod"
-    return Health(kind, True, used, note=note)
+def _of_folders(output: str) -> str:
+    """What the folder of a root cannot have here, found by trying."""
+    try:
+        lacks = list(_lacks(try_at(output)))
+    except (OSError, OutputError) as error:
+        reason = os_reason(error) if isinstance(error, OSError) else error
+        return f"but nothing can be written here by this user: {reason}"
+    return f"but not with {', '.join(lacks)}" if lacks else ""
+
+
+def _lacks(left_out: LeftOut) -> Iterator[str]:
+    if left_out.owners:
+        yield "owners other than this user"
+    elif builder().ids:
+        yield "owners that this user namespace does not map"
+    if left_out.set_ids:
+        yield "set-group-id bits of other groups"
+    if left_out.modes:
+        yield "the modes of the image"
+    if left_out.devices:
+        yield "devices"
+    if FILE_CAPABILITY in left_out.xattrs:
+        yield "file capabilities"
 
 
 def _health(kind: str, used: bool) -> Health:

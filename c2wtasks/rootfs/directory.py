@@ -6,15 +6,16 @@ import errno
 import os
 import resource
 import stat
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import msgspec
 
 from c2wtasks.errors import OutputError, os_reason
-from c2wtasks.rootfs.builder import Builder
 from c2wtasks.rootfs.copying import CANNOT_LINK, OpenTars, Tars, copy
+from c2wtasks.rootfs.rights import SET_IDS, LeftOut, builder, mode_and_owner, xattr_name
 from c2wtasks.tree.model import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK, TYPE_BITS
 from c2wtasks.tree.treefile import ROOT, Node, TreeFile
 
@@ -29,21 +30,32 @@ _SPECIAL = {SYMLINK: "a symbolic link", FIFO: "a FIFO"}
 _NO_SUCH_KIND = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EIO, errno.EINVAL)
 _ELSEWHERE = "name an 'output' on another file system, or a form of the root that is a file, such as ext4 or tar"
 _NOT_OF_THE_OLD_ONE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+_TRIED = b"tried"
+
+# Not allowed; an id that the user namespace does not map, or that the file system has no room for; not known there.
+_CANNOT = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.EOVERFLOW, errno.EOPNOTSUPP, errno.ENOSYS)
+_CANNOT_XATTR = (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP)
+
+Owner = tuple[int, int]
+State = tuple[int, int, int]
+"""A mode, and an owner."""
 
 
 @dataclass(frozen=True, slots=True)
 class Previous:
-    """A folder that holds another tree, and for each node of the new one what `tree.difference.kept` says."""
+    """A folder that holds another tree, but for the xattrs `lacking`; and for each node of the new one what
+    `tree.difference.kept` says."""
 
     folder: str
     kept: Sequence[bool]
+    lacking: Container[str] = frozenset()
 
 
-def write(tree: TreeFile, tars: Tars, folder: str, builder: Builder, previous: Previous | None = None) -> None:
-    """Makes `folder`, which must not exist, hold the tree.
+def write(tree: TreeFile, tars: Tars, folder: str, previous: Previous | None = None) -> LeftOut:
+    """Makes `folder`, which must not exist, hold the tree. Gives what could not be made so.
 
-    A builder who may not chown leaves all to itself and leaves out `security.` xattrs; one who may not mknod
-    leaves out devices. Everything else is exact: mode, links, content, mtime in nanoseconds (atime is the same).
+    Whatever the builder may not do, or the file system cannot, is left out: an owner, who is the builder then; bits
+    of a mode; a device; an xattr. All else is exact: mode, links, content, mtime in nanoseconds (atime is the same).
     Where a file has more names than the file system allows (65,000 on ext4, one where there are no hard links),
     copies of it take the rest.
 
@@ -52,13 +64,14 @@ def write(tree: TreeFile, tars: Tars, folder: str, builder: Builder, previous: P
 
     Raises OutputError, and what `tars` raises.
     """
-    writer = _Writer(builder, tars, previous)
+    writer = _Writer(tars, previous)
     try:
         writer.tree(tree, folder)
     except OSError as error:
         raise _explained(error, folder, writer.at, tree) from error
     finally:
         writer.close()
+    return writer.left_out(tree.nodes)
 
 
 def _explained(error: OSError, folder: str, at: int, tree: TreeFile) -> OutputError:
@@ -86,11 +99,15 @@ def _twin(nodes: list[Node], at: int) -> str:
 
 
 class _Writer:
-    """Walks the nodes with the descriptors of the open directories on a stack: paths are never looked up twice."""
+    """Walks the nodes with the descriptors of the open directories on a stack: paths are never looked up twice.
 
-    def __init__(self, builder: Builder, tars: Tars, previous: Previous | None) -> None:
-        self.builder = builder
+    What comes of a mode and an owner is seen at the first file of each kind that is to have them: the kernel drops
+    set-id bits without a word, and file systems ignore what they are told. All others come out the same.
+    """
+
+    def __init__(self, tars: Tars, previous: Previous | None) -> None:
         self.tars = OpenTars(tars)
+        self.previous = previous
         self.kept = previous.kept if previous is not None else ()
         self.old = [_opened(previous.folder)] if previous is not None else []  # as `open`, -1 where it has none
         self.root = -1
@@ -98,8 +115,14 @@ class _Writer:
         self.locked: list[int] = []  # directories whose mode shuts out their owner: it is set last of all
         self.copies: dict[int, int] = {}  # a file with too many names -> the name that the next ones link to
         self.at = 0
-        self.own = (os.geteuid(), os.getegid())
+        self.own: Owner = (-1, -1)
+        self.gives = False  # files to other users
         self.not_at_once = _SET_ID | _umask()
+        self.came: dict[tuple[str, bool, State], State] = {}  # (kind, made with its mode at once, wanted) -> seen
+        self.not_given: set[tuple[str, Owner]] = set()  # seen to have another owner after all
+        self.lost: dict[int, State] = {}  # nodes that did not come out as they should -> how they did
+        self.lost_xattrs: dict[int, list[bytes]] = {}
+        self.no_device: set[int] = set()
 
     def close(self) -> None:
         folders = (self.root, *self.old, *(descriptor for _, descriptor in self.open))
@@ -112,7 +135,8 @@ class _Writer:
         nodes = tree.nodes
         os.mkdir(folder, 0o700)
         self.root = os.open(folder, _FOLDER)
-        _shed_inherited(self.root)
+        self.own = _shed_inherited(self.root)
+        self.gives = _may_give(self.root, self.own, {node.uid for node in nodes})
         self.open.append((ROOT, os.dup(self.root)))
         _allow_descriptors(nodes)
         for index in range(1, len(nodes)):
@@ -130,7 +154,7 @@ class _Writer:
             self.lock(nodes, index)
 
     def directory(self, index: int, node: Node, parent: int) -> None:
-        os.mkdir(node.name, 0o700, dir_fd=parent)
+        os.mkdir(node.name, node.mode & 0o777 | _SEARCH_AND_WRITE, dir_fd=parent)
         self.open.append((index, os.open(node.name, _FOLDER, dir_fd=parent)))
         if self.old:
             old = self.old[-1]
@@ -160,37 +184,64 @@ class _Writer:
 
     def lock(self, nodes: list[Node], index: int) -> None:
         """Sets the mode of a directory after all its names have been linked to."""
-        self.at = index
-        if index == ROOT:
-            os.fchmod(self.root, nodes[index].mode)
-            return
-        with _reached(self.root, node_path(nodes, index)) as (folder, path):
-            os.chmod(path, nodes[index].mode, dir_fd=folder)
+        self.at, node = index, nodes[index]
+        with _reached(self.root, node_path(nodes, index) or b".") as (folder, path):
+            _try(lambda: os.chmod(path, node.mode, dir_fd=folder))
+            state = _state(node.kind, node.mode, os.stat(path, dir_fd=folder, follow_symlinks=False))
+        self.lost.pop(index, None)
+        if state != (node.mode, node.uid, node.gid):
+            self.lost[index] = state
+
+    def owner(self, node: Node) -> Owner | None:
+        """The owner to give to a file, where that is another than its maker and can be."""
+        owner = (node.uid, node.gid)
+        if owner == self.own or not (self.gives or node.uid == self.own[0]) or (node.kind, owner) in self.not_given:
+            return None
+        return owner
+
+    def at_once(self, node: Node) -> bool:
+        """Whether a file needs nothing but to be made with its mode."""
+        return node.kind == FILE and not (node.mode & self.not_at_once or node.xattrs or self.owner(node))
+
+    def look(self, node: Node, at_once: bool, mode: int, found: Callable[[], os.stat_result]) -> None:
+        """Notes where the file that was just made is not as it should be."""
+        wanted = (mode, node.uid, node.gid)
+        key = (node.kind, at_once, wanted)
+        came = self.came.get(key)
+        if came is None or self.at == ROOT:  # that was made with a mode of its own
+            came = _state(node.kind, mode, found())
+            if self.at != ROOT:
+                self.came[key] = came
+        if came != wanted:
+            self.lost[self.at] = came
+            if came[1:] != wanted[1:]:
+                self.not_given.add((node.kind, wanted[1:]))
 
     def metadata(self, node: Node, descriptor: int, mode: int) -> None:
         """Owner first, since a change of it drops set-id bits and capabilities."""
-        if self.builder.chown and (node.uid, node.gid) != self.own:
-            os.fchown(descriptor, node.uid, node.gid)
+        if owner := self.owner(node):
+            _try(lambda: os.fchown(descriptor, *owner))
         for name, value in node.xattrs:
             self.xattr(descriptor, name, value)
-        os.fchmod(descriptor, mode)
+        _try(lambda: os.fchmod(descriptor, mode))
         os.utime(descriptor, ns=(node.mtime_ns, node.mtime_ns))
+        self.look(node, False, mode, lambda: os.fstat(descriptor))
 
     def xattr(self, descriptor: int | bytes, name: bytes, value: bytes) -> None:
         try:
             os.setxattr(descriptor, name, value, follow_symlinks=isinstance(descriptor, int))
         except OSError as error:
-            if error.errno == errno.EOPNOTSUPP:  # the file system has none: containerd ignores it too
-                return
-            if error.errno in (errno.EPERM, errno.EACCES) and not self.builder.chown:
-                return
-            raise
+            of_no_id = error.errno == errno.EINVAL and os.fsdecode(name) in _ACLS and builder().ids
+            if error.errno not in _CANNOT_XATTR and not of_no_id:
+                raise
+            self.lost_xattrs.setdefault(self.at, []).append(name)
 
     def link(self, nodes: list[Node], index: int, parent: int) -> None:
         node = nodes[index]
-        if node.kind in _DEVICES and not self.builder.mknod:
-            return
         source = self.copies.get(node.link, node.link)
+        if source in self.no_device:
+            self.no_device.add(index)
+            return
         try:
             with _reached(self.root, node_path(nodes, source)) as (folder, path):
                 os.link(path, node.name, src_dir_fd=folder, dst_dir_fd=parent, follow_symlinks=False)
@@ -199,12 +250,17 @@ class _Writer:
                 raise
             self.copies[node.link] = index
             self.leaf(msgspec.structs.replace(nodes[node.link], name=node.name), parent)
+            return
+        if source in self.lost:
+            self.lost[index] = self.lost[source]
+        if source in self.lost_xattrs:
+            self.lost_xattrs[index] = self.lost_xattrs[source]
 
     def take(self, node: Node, parent: int) -> bool:
         """Links to the file that the previous root has under this name; says whether it could."""
         old = self.old[-1]
         try:
-            if old < 0 or not self.is_as_written(node, os.stat(node.name, dir_fd=old, follow_symlinks=False)):
+            if old < 0 or not self.is_as_written(node, os.stat(node.name, dir_fd=old, follow_symlinks=False), parent):
                 return False
             os.link(node.name, node.name, src_dir_fd=old, dst_dir_fd=parent, follow_symlinks=False)
         except OSError as error:
@@ -213,15 +269,34 @@ class _Writer:
             return False
         return True
 
-    def is_as_written(self, node: Node, found: os.stat_result) -> bool:
-        """Whether a file looks as if it had been left alone."""
-        return (
+    def is_as_written(self, node: Node, found: os.stat_result, parent: int) -> bool:
+        """Whether a file looks as if it had been left alone. One that could not be made as it should be will do where
+        it cannot be this time either."""
+        assert self.previous is not None
+        if not (
             found.st_mtime_ns == node.mtime_ns
             and (node.kind != FILE or found.st_size == node.size)
             and stat.S_IFMT(found.st_mode) == TYPE_BITS[node.kind]
-            and (node.kind == SYMLINK or stat.S_IMODE(found.st_mode) == node.mode)
-            and (found.st_uid, found.st_gid) == ((node.uid, node.gid) if self.builder.chown else self.own)
-        )
+            and not (node.xattrs and any(xattr_name(name) in self.previous.lacking for name, _ in node.xattrs))
+        ):
+            return False
+        wanted, state = (node.mode, node.uid, node.gid), _state(node.kind, node.mode, found)
+        if state == wanted:
+            return True
+        key = (node.kind, self.at_once(node), wanted)
+        if key not in self.came:
+            self.rehearse(node, parent)
+        if state != self.came.get(key):
+            return False
+        self.lost[self.at] = state
+        return True
+
+    def rehearse(self, node: Node, parent: int) -> None:
+        """Sees what comes of a file's mode and owner, at one that is empty and gone again."""
+        self.leaf(msgspec.structs.replace(node, size=0, content=None), parent)
+        os.unlink(node.name, dir_fd=parent)
+        self.lost.pop(self.at, None)
+        self.lost_xattrs.pop(self.at, None)
 
     def leaf(self, node: Node, parent: int) -> None:
         if node.kind == FILE:
@@ -232,13 +307,14 @@ class _Writer:
     def file(self, node: Node, parent: int) -> None:
         # Most files are to be our own, with a mode that the umask takes nothing of: made so at once, they need no
         # fchmod, which is one call of five.
-        as_made = not (node.mode & self.not_at_once or node.xattrs) and (node.uid, node.gid) == self.own
-        descriptor = os.open(node.name, _CREATE, node.mode if as_made else 0o600, dir_fd=parent)
+        at_once = self.at_once(node)
+        descriptor = os.open(node.name, _CREATE, node.mode if at_once else 0o600, dir_fd=parent)
         try:
             if node.size:
                 self.content(node, descriptor)
-            if as_made:
+            if at_once:
                 os.utime(descriptor, ns=(node.mtime_ns, node.mtime_ns))
+                self.look(node, True, node.mode, lambda: os.fstat(descriptor))
             else:
                 self.metadata(node, descriptor, node.mode)
         finally:
@@ -262,20 +338,75 @@ class _Writer:
             os.symlink(node.target, node.name, dir_fd=parent)
         elif node.kind == FIFO:
             os.mkfifo(node.name, 0o600, dir_fd=parent)
-        elif not self.builder.mknod:
-            return
         else:
-            mode = TYPE_BITS[node.kind] | 0o600
-            os.mknod(node.name, mode, os.makedev(*node.device), dir_fd=parent)
-        if self.builder.chown and (node.uid, node.gid) != self.own:
-            os.chown(node.name, node.uid, node.gid, dir_fd=parent, follow_symlinks=False)
+            device = TYPE_BITS[node.kind] | 0o600, os.makedev(*node.device)
+            if not _try(lambda: os.mknod(node.name, *device, dir_fd=parent)):
+                self.no_device.add(self.at)
+                return
+        if owner := self.owner(node):
+            _try(lambda: os.chown(node.name, *owner, dir_fd=parent, follow_symlinks=False))
         for name, value in node.xattrs:
             # There is no setxattr relative to a directory; the directory's descriptor has a path in /proc.
             self.xattr(f"/proc/self/fd/{parent}/".encode() + node.name, name, value)
         if node.kind != SYMLINK:
-            os.chmod(node.name, node.mode, dir_fd=parent)
+            _try(lambda: os.chmod(node.name, node.mode, dir_fd=parent))
         times = (node.mtime_ns, node.mtime_ns)
         os.utime(node.name, ns=times, dir_fd=parent, follow_symlinks=False)
+        self.look(node, False, node.mode, lambda: os.stat(node.name, dir_fd=parent, follow_symlinks=False))
+
+    def left_out(self, nodes: list[Node]) -> LeftOut:
+        owners, set_ids, xattrs, modes = Counter[str](), Counter[str](), Counter[str](), 0
+        for index, (mode, *owner) in sorted(self.lost.items()):
+            node = nodes[nodes[index].link if nodes[index].link >= 0 else index]
+            wanted = f"{node.uid}:{node.gid}"
+            if owner != [node.uid, node.gid]:
+                owners[wanted] += 1
+            if (mode ^ node.mode) & ~SET_IDS:
+                modes += 1
+            elif mode != node.mode:
+                set_ids[mode_and_owner(node.mode, node.uid, node.gid)] += 1
+        for names in self.lost_xattrs.values():
+            xattrs.update(map(xattr_name, names))
+        by_name = [dict(sorted(counts.items())) for counts in (owners, set_ids, xattrs)]
+        return LeftOut(by_name[0], by_name[1], modes, len(self.no_device), by_name[2])
+
+
+def _try(call: Callable[[], None]) -> bool:
+    """Says whether that could be done, or cannot be.
+
+    Raises OSError: it could be done another time.
+    """
+    try:
+        call()
+    except OSError as error:
+        if error.errno not in _CANNOT:
+            raise
+        return False
+    return True
+
+
+def _state(kind: str, mode: int, found: os.stat_result) -> State:
+    """A symlink has the mode that it is wanted to have: it has none."""
+    return (mode if kind == SYMLINK else stat.S_IMODE(found.st_mode)), found.st_uid, found.st_gid
+
+
+def _may_give(root: int, own: Owner, uids: Iterable[int]) -> bool:
+    """Tries with an empty folder whether one that is given to another user can still be worked with, and taken back:
+    who cannot could not finish the root, nor ever remove it."""
+    os.mkdir(_TRIED, 0o700, dir_fd=root)
+    try:
+        return any(uid != own[0] and _is_given(root, uid) for uid in uids) and (
+            _try(lambda: os.chmod(_TRIED, 0o700, dir_fd=root))
+            and _try(lambda: os.mkdir(_TRIED + b"/in", dir_fd=root))
+            and _try(lambda: os.rmdir(_TRIED + b"/in", dir_fd=root))
+            and _try(lambda: os.chown(_TRIED, own[0], -1, dir_fd=root))
+        )
+    finally:
+        os.rmdir(_TRIED, dir_fd=root)
+
+
+def _is_given(root: int, uid: int) -> bool:
+    return _try(lambda: os.chown(_TRIED, uid, -1, dir_fd=root))
 
 
 def _umask() -> int:
@@ -295,16 +426,19 @@ def _opened(folder: str | bytes, inside: int | None = None) -> int:
         return -1
 
 
-def _shed_inherited(folder: int) -> None:
-    """Keeps the group of a set-group-id folder around `folder`, and a default ACL, from passing on to all in it."""
+def _shed_inherited(folder: int) -> Owner:
+    """Keeps the group of a set-group-id folder around `folder`, and a default ACL, from passing on to all in it.
+    Gives the owner of what is made in it."""
     for name in _ACLS:
         try:
             os.removexattr(folder, name)
         except OSError:  # it has none, or the file system knows none
             pass
     if os.fstat(folder).st_gid != os.getegid():
-        os.fchown(folder, -1, os.getegid())
-    os.fchmod(folder, 0o700)
+        _try(lambda: os.fchown(folder, -1, os.getegid()))
+    _try(lambda: os.fchmod(folder, 0o700))
+    found = os.fstat(folder)
+    return found.st_uid, found.st_gid
 
 
 @contextmanager

@@ -15,8 +15,8 @@ from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.finding import MISSING, PRESENT, Finding, shown
 from c2wtasks.layers.audit import open_quietly
 from c2wtasks.rootfs import directory
-from c2wtasks.rootfs.builder import Builder
 from c2wtasks.rootfs.copying import CANNOT_LINK
+from c2wtasks.rootfs.rights import SET_IDS, LeftOut, mode_and_owner, xattr_name
 from c2wtasks.tree.model import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK
 from c2wtasks.tree.treefile import ROOT, Node, TreeFile
 
@@ -41,7 +41,8 @@ _WORDS = {
 _DEVICES = (CHARACTER, BLOCK)
 
 # Others appear by themselves: labels of security modules, an overlay's or a file system's own.
-_OURS = (b"user.", b"security.capability", b"system.posix_acl_")
+_ACL = b"system.posix_acl_"
+_OURS = (b"user.", b"security.capability", _ACL)
 
 # Where a file has more names than the file system allows, copies take the rest; the least that any allows.
 _FULL_OF_LINKS = 32_000
@@ -61,19 +62,20 @@ def inspect(
     tree: TreeFile,
     tars: Sequence[str | None],
     folder: str,
-    builder: Builder,
+    left_out: LeftOut,
     *,
-    owner: tuple[int, int] | None,
+    builder: int,
     scratch: str,
 ) -> Inspection:
-    """Compares `folder` with the tree that `builder` wrote there.
+    """Compares `folder` with the tree that was written there, but for what was `left_out`; save modes: one that is
+    wrong is found, whoever is at fault.
 
-    `tars` are the paths of the layers' tars, lowest first; None for one whose files cannot be compared. `owner` is
-    (uid, gid) of a builder who may not chown. `scratch` is a name on the same file system that nobody uses: where
-    something differs, a sample is written there, since a file system may not keep all that it is told (whole
-    seconds only, no xattrs, no hard links).
+    `tars` are the paths of the layers' tars, lowest first; None for one whose files cannot be compared. `builder` is
+    the uid that files have whose owner was left out. `scratch` is a name on the same file system that nobody uses:
+    where something differs, a sample is written there, since a file system may not keep all that it is told (whole
+    seconds only, another ACL, no hard links).
     """
-    walk = _Walk(tree, folder, builder, owner, scratch)
+    walk = _Walk(tree, folder, left_out, builder, scratch)
     try:
         for tar in tars:
             walk.open_tar(tar)
@@ -86,20 +88,19 @@ def inspect(
 class _Walk:
     """Goes through the folders with one descriptor at a time, down by name and up by "..", however deep they lie."""
 
-    def __init__(
-        self, tree: TreeFile, folder: str, builder: Builder, owner: tuple[int, int] | None, scratch: str
-    ) -> None:
+    def __init__(self, tree: TreeFile, folder: str, left_out: LeftOut, builder: int, scratch: str) -> None:
         self.nodes = tree.nodes
         self.folder = folder
+        self.left_out = left_out
         self.builder = builder
-        self.owner = owner
-        self.sampler = _Sampler(builder, scratch)
+        self.group: int | None = None  # of the builder
+        self.devices: tuple[list[int], list[int]] = [], []  # that are there, and that are not
+        self.sampler = _Sampler(scratch)
         self.tars: list[BinaryIO | None] = []
         self.result = Inspection()
         self.children: list[list[int]] = [[] for _ in tree.nodes]
         for index in range(1, len(self.nodes)):
-            if builder.mknod or self.nodes[index].kind not in _DEVICES:
-                self.children[self.nodes[index].parent].append(index)
+            self.children[self.nodes[index].parent].append(index)
         self.inodes: dict[int, tuple[int, int]] = {}  # a node with several names -> the inode that they name
         self.links = Counter(node.link for node in self.nodes if node.link >= 0)
         self.holders: dict[tuple[int, int], int] = {}  # an inode with several names -> its node
@@ -149,6 +150,16 @@ class _Walk:
                 levels.append(self.names(index, here))
         finally:
             os.close(here)
+        self.count_devices()
+
+    def count_devices(self) -> None:
+        present, gone = self.devices
+        if len(gone) > self.left_out.devices:
+            for index in gone:
+                self.find(index, _WORDS[self.nodes[index].kind], PRESENT, MISSING)
+        elif len(gone) < self.left_out.devices:
+            for index in present:
+                self.find(index, "entry", "none", "an extra one")
 
     def names(self, index: int, here: int) -> list[int]:
         """Compares all that lies in a folder; gives the folders to go into, the first one last."""
@@ -165,13 +176,18 @@ class _Walk:
         try:
             found = os.stat(node.name, dir_fd=here, follow_symlinks=False)
         except FileNotFoundError:
-            self.find(index, _WORDS[node.kind], PRESENT, MISSING)
+            if node.kind in _DEVICES:
+                self.devices[1].append(index)
+            else:
+                self.find(index, _WORDS[node.kind], PRESENT, MISSING)
             return False
         except OSError as error:
             self.unread(index, os_reason(error))
             return False
         if node.kind == DIRECTORY:
             return self.compare(index, node, found, here, node.name)
+        if node.kind in _DEVICES:
+            self.devices[0].append(index)
         first = node.link if node.link >= 0 else index
         inode = (found.st_dev, found.st_ino)
         if self.inodes.get(first) == inode:
@@ -209,12 +225,10 @@ class _Walk:
         return kind == DIRECTORY
 
     def metadata(self, index: int, node: Node, found: os.stat_result, path: bytes) -> None:
-        owner = self.owner or (node.uid, node.gid)
-        if (found.st_uid, found.st_gid) != owner:
-            self.find(index, "owner", "{}:{}".format(*owner), f"{found.st_uid}:{found.st_gid}")
+        self.owner(index, node, found)
         mode = stat.S_IMODE(found.st_mode)
-        if node.kind != SYMLINK and mode != node.mode and mode != (want := self.sampler.mode(node)):
-            self.find(index, "mode", f"{want:04o}", f"{mode:04o}")
+        if node.kind != SYMLINK and mode != node.mode and not self.lost_set_ids(node, mode):
+            self.find(index, "mode", f"{node.mode:04o}", f"{mode:04o}")
         if found.st_mtime_ns != node.mtime_ns and found.st_mtime_ns != (mtime := self.sampler.mtime_ns(node)):
             self.find(index, "mtime", _seconds(mtime), _seconds(found.st_mtime_ns))
         try:
@@ -222,10 +236,41 @@ class _Walk:
         except OSError as error:
             self.unread(index, f"xattrs: {os_reason(error)}")
             return
-        if have != dict(node.xattrs) and have != (xattrs := self.sampler.xattrs(node)):
-            for key in sorted({*have, *xattrs}):
-                if have.get(key) != xattrs.get(key):
-                    self.find(index, f"xattr {shown(key)}", _hex(xattrs.get(key)), _hex(have.get(key)))
+        want = self.xattrs(node, have)
+        for key in sorted({*have, *want}):
+            if have.get(key) != want.get(key):
+                self.find(index, f"xattr {shown(key)}", _hex(want.get(key)), _hex(have.get(key)))
+
+    def owner(self, index: int, node: Node, found: os.stat_result) -> None:
+        want, have = (node.uid, node.gid), (found.st_uid, found.st_gid)
+        if want == have:
+            return
+        if "{}:{}".format(*want) in self.left_out.owners:  # a file system may know one of both
+            if self.group is None and found.st_gid != node.gid:
+                self.group = found.st_gid
+            uid, gid = self.builder, node.gid if self.group is None else self.group
+            want = (node.uid if found.st_uid == node.uid else uid, node.gid if found.st_gid == node.gid else gid)
+        if want != have:
+            self.find(index, "owner", "{}:{}".format(*want), "{}:{}".format(*have))
+
+    def lost_set_ids(self, node: Node, mode: int) -> bool:
+        """Whether the mode is what the record tells of."""
+        lost = node.mode & ~mode
+        known = mode_and_owner(node.mode, node.uid, node.gid) in self.left_out.set_ids
+        return known and mode | lost == node.mode and not lost & ~SET_IDS
+
+    def xattrs(self, node: Node, have: Xattrs) -> Xattrs:
+        """What the file should have, where it differs: of its ACLs what the file system makes of them, and not what
+        was left out."""
+        want = {
+            name: value
+            for name, value in node.xattrs
+            if name in have or (name.startswith(_OURS) and xattr_name(name) not in self.left_out.xattrs)
+        }
+        if have == want:
+            return want
+        of_acls = {name: value for name, value in self.sampler.xattrs(node).items() if name.startswith(_ACL)}
+        return {name: value for name, value in want.items() if not name.startswith(_ACL)} | of_acls
 
     def content(self, index: int, node: Node, here: int, name: bytes) -> None:
         assert node.content is not None
@@ -246,15 +291,10 @@ class _Walk:
 class _Sampler:
     """What the file system makes of a node's metadata: that of a like file, written by the code that writes all."""
 
-    def __init__(self, builder: Builder, scratch: str) -> None:
-        self.builder = builder
+    def __init__(self, scratch: str) -> None:
         self.scratch = scratch
         self._made: dict[object, tuple[os.stat_result, Xattrs] | None] = {}
         self._links: bool | None = None
-
-    def mode(self, node: Node) -> int:
-        sample = self._sample(node)
-        return stat.S_IMODE(sample[0].st_mode) if sample else node.mode
 
     def mtime_ns(self, node: Node) -> int:
         sample = self._sample(node)
@@ -305,7 +345,7 @@ class _Sampler:
         path = os.fsencode(f"{self.scratch}/sample")
         try:
             files.make_folders(os.path.dirname(self.scratch))
-            directory.write(tree, [].__getitem__, self.scratch, self.builder)
+            directory.write(tree, [].__getitem__, self.scratch)
             return os.lstat(path), _xattrs(path)
         except (OSError, OutputError):  # one who may not write here gets to know what the tree says
             return None

@@ -14,8 +14,8 @@ import pytest
 
 from c2wtasks.layers.tarindex import read_entries
 from c2wtasks.rootfs import directory
-from c2wtasks.rootfs.builder import Builder, builder
 from c2wtasks.rootfs.directory import Previous
+from c2wtasks.rootfs.rights import LeftOut
 from c2wtasks.tree import difference, model, treefile
 from c2wtasks.tree.apply import apply
 from c2wtasks.tree.difference import SameContent
@@ -25,8 +25,6 @@ from tests.support import roots
 
 TIME = 1_500_000_000_987_654_321
 DEFAULT_MTIME = 1_700_000_000_123_456_789
-ROOT = Builder(chown=True, mknod=True)
-USER = Builder(chown=False, mknod=False)
 
 
 @dataclass(frozen=True)
@@ -48,11 +46,10 @@ class Made:
         """With the tars by name alone, for whoever works in their folder."""
         return replace(self, tars=tuple(os.path.basename(tar) for tar in self.tars))
 
-    def write(self, folder: Path | str, by: Builder | None = None) -> None:
-        """As whoever runs the tests may, unless told otherwise."""
-        directory.write(self.tree, self.tars.__getitem__, str(folder), by or builder())
+    def write(self, folder: Path | str) -> LeftOut:
+        return directory.write(self.tree, self.tars.__getitem__, str(folder))
 
-    def after(self, before: Made, old: Path | str, new: Path | str, by: Builder | None = None) -> list[int]:
+    def after(self, before: Made, old: Path | str, new: Path | str) -> list[int]:
         """Writes the tree as what follows `before`, which the folder `old` holds. Gives the numbers of the layers
         that were needed."""
         asked: list[int] = []
@@ -62,7 +59,7 @@ class Made:
             return self.tars[number]
 
         previous = Previous(str(old), difference.kept(before.tree, self.tree, before.same_content(self)))
-        directory.write(self.tree, tar, str(new), by or builder(), previous)
+        directory.write(self.tree, tar, str(new), previous)
         return sorted(asked)
 
     def same_content(self, other: Made) -> SameContent:
