@@ -3,3 +3,6 @@
 LOCKED = "C2WTASKS_LOCKED"
 OFFLINE = "C2WTASKS_OFFLINE"
 """Variables that stand for `doit --locked` and `doit --offline`, where they are neither empty nor 0."""
+
+READING = "C2WTASKS_READING"
+"""One that our commands set, while the dodo is loaded, where nothing is to be written."""

@@ -29,10 +29,20 @@ def as_user_error(error: BaseException) -> UserError:
         return error
     if isinstance(error, MemoryError):
         return UserError("out of memory")
+    if no_more := _of_what_there_is_no_more(error):
+        return UserError(
+            f"no more {no_more} can be started: their number is limited (ulimit -u, pids.max)", hint="run with -n 1"
+        )
     if isinstance(error, OSError) and error.errno in _MACHINE_TROUBLE:
         where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
         return UserError(f"{where}{os_reason(error)}")
     return _told(error)
+
+
+def _of_what_there_is_no_more(error: BaseException) -> str:
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return "threads"
+    return "processes" if isinstance(error, BlockingIOError) and error.filename is None else ""
 
 
 def _told(error: BaseException) -> UserError:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from c2wtasks import files
 from c2wtasks.catalog import record
 from c2wtasks.catalog.listing import CATALOG
 from c2wtasks.catalog.places import PARTS, Places
@@ -41,7 +42,7 @@ def leftovers(output: str, wanted: Collection[Places]) -> Iterator[Leftover | Fo
     published = {places.published for places in wanted}
     parts = {places.parts for places in wanted}
     gone: set[str] = set()
-    for name in _names(output):
+    for name in sorted(files.names(output)):  # it may be a link: the user's own, to another disk
         if name in (CATALOG, PARTS):
             continue
         folder = f"{output}/{name}"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from typing import Any
+
 import msgspec
 from doit.exceptions import InvalidCommand
 
@@ -13,7 +16,7 @@ from c2wtasks.errors import os_reason
 from c2wtasks.layers import sweep
 from c2wtasks.layers.sweep import Kind, Removal
 from c2wtasks.sizes import human
-from c2wtasks.upkeep import Decision, decide, why_no_more
+from c2wtasks.upkeep import Decision, decide
 
 _MAX_SIZE = {
     "name": "max_size",
@@ -64,6 +67,9 @@ class Gc(OurCommand):
     )
     cmd_options = (_MAX_SIZE, DRY_RUN, JSON)
 
+    def only_looks(self, params: Any) -> bool:
+        return bool(params["dry_run"])
+
     def _execute(self, max_size: str, dry_run: bool, as_json: bool) -> int:
         graph = self.graph
         self.no_words()
@@ -78,7 +84,7 @@ class Gc(OurCommand):
         else:
             with alone(self, graph):
                 found = self._decide(limit)
-                freed, failed = sweep.remove(found.plan, graph.file.cache, found.now_ns)
+                freed, failed = sweep.remove(found.plan.removals)
                 graph.store.recover()
         removed = [_removed(removal) for removal in found.plan.removals if removal.item.path not in failed]
         lost = sum(removal.item.size for removal in found.plan.removals if removal.item.path in failed)
@@ -94,11 +100,13 @@ class Gc(OurCommand):
         say(f"{path}: cannot be removed: {os_reason(error)}" for path, error in failed.items())
         if report.over:
             over = human(report.over)
-            say([f"the cache is still {over} larger than {max_size}: {why_no_more(found.plan)}"])
+            say([f"the cache is still {over} larger than {max_size}: no more tars can go"])
         return NOT_FINE if failed or report.over else FINE
 
     def _decide(self, limit: int | None) -> Decision:
-        return decide(self.graph.cache_user, limit)
+        graph = self.graph
+        present = list(sweep.items(graph.file.cache))
+        return decide(graph.file, graph.works, graph.lock.entries, present, limit, time.time_ns())
 
     def _report(self, report: Report, as_json: bool) -> None:
         if as_json:

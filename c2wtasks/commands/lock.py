@@ -45,6 +45,9 @@ class Lock(OurCommand):
     )
     cmd_options = (_UPDATE, _CHECK)
 
+    def only_looks(self, params: Any) -> bool:
+        return bool(params["check"])
+
     def execute(self, params: Any, args: list[str]) -> int:
         os.environ.pop(LOCKED, None)  # this is the command that mends what --locked refuses
         return super().execute(params, args)

@@ -137,6 +137,9 @@ class _Listening:
         self.failed = failed
         return self._graph.finish(failed, current)
 
+    def cleaned(self) -> None:
+        self._graph.cleaned()
+
     def tidy(self) -> Iterable[str]:
         return ()  # what was mended is looked at once more
 

@@ -7,21 +7,23 @@ not up to date.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from doit.action import PythonAction
 from doit.cmd_clean import Clean as DoitClean
 from doit.cmd_forget import Forget as DoitForget
 from doit.cmd_info import Info as DoitInfo
 from doit.cmd_list import List as DoitList
 from doit.control import TaskControl
 
-from c2wtasks.engine.run import hooks_of
+from c2wtasks.engine.command import Command
 
 
 def _resolved(command: Any, options: dict[str, Any]) -> dict[str, Any]:
     """The command's options, with the tasks that the words on the command line mean."""
-    hooks = hooks_of(command)
+    hooks = command.hooks()
     if hooks is None:
         return options
     from c2wtasks.engine.runner import watch_targets
@@ -37,7 +39,7 @@ def _resolved(command: Any, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _exclusively(command: Any, change: Callable[[], Any]) -> Any:
-    hooks = hooks_of(command)
+    hooks = command.hooks()
     if hooks is None:
         return change()
     from c2wtasks.engine.build import exclusively
@@ -45,23 +47,72 @@ def _exclusively(command: Any, change: Callable[[], Any]) -> Any:
     return exclusively(command, hooks, change)
 
 
-def _told(command: Any, look: Callable[[], Any]) -> Any:
-    if hooks_of(command) is None:
+def _told(command: Command, look: Callable[[], Any]) -> Any:
+    if command.hooks() is None:
         return look()
     from c2wtasks.engine.build import told
 
     return told(look)
 
 
-class Clean(DoitClean):  # type: ignore[misc]
-    """Removes what tasks have made."""
+class Clean(Command, DoitClean):  # type: ignore[misc]
+    """Removes what tasks have made. Exit status 1: some of it could not be removed."""
+
+    _failed: list[str]
+
+    def only_looks(self, params: Any) -> bool:
+        return bool(params["dryrun"])
 
     @functools.wraps(DoitClean._execute)  # doit passes the options that the signature names
     def _execute(self, **options: Any) -> Any:
-        return _exclusively(self, lambda: super(Clean, self)._execute(**_resolved(self, options)))
+        self._failed = []
+        hooks = self.hooks()
+        clean = super()._execute
+        if hooks is None:
+            return clean(**options)
+        if options["dryrun"]:
+            return clean(**_resolved(self, options))
+        from c2wtasks.engine.build import exclusively
+
+        def change() -> int:
+            clean(**_resolved(self, options))
+            hooks.cleaned()
+            sys.stderr.write("".join(f"{line}\n" for line in self._failed))
+            return 1 if self._failed else 0
+
+        return exclusively(self, hooks, change)
+
+    def clean_tasks(self, tasks: Iterable[Any], dryrun: bool, cleanforget: bool) -> None:
+        """As doit's, but for our dodos what cannot be removed is one line, and not forgotten."""
+        if self.hooks() is None:
+            super().clean_tasks(tasks, dryrun, cleanforget)
+            return
+        for task in {task.name: task for task in tasks}.values():
+            before = len(self._failed)
+            for action in task.clean_actions:
+                if isinstance(action, PythonAction):
+                    action.py_callable = self._noting(action.py_callable)
+            self._noting(task.clean)(self.outstream, dryrun)
+            if cleanforget and not dryrun and len(self._failed) == before:
+                self.dep_manager.remove(task.name)
+        self.dep_manager.close()
+
+    def _noting(self, remove: Callable[..., Any]) -> Callable[..., Any]:
+        from c2wtasks.errors import UserError, one_line, os_reason
+
+        @functools.wraps(remove)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return remove(*args, **kwargs)
+            except UserError as error:
+                self._failed.append(str(error))
+            except OSError as error:
+                self._failed.append(one_line(f"{error.filename}: cannot be removed: {os_reason(error)}"))
+
+        return call
 
 
-class Forget(DoitForget):  # type: ignore[misc]
+class Forget(Command, DoitForget):  # type: ignore[misc]
     """Forgets that tasks have run."""
 
     @functools.wraps(DoitForget._execute)
@@ -71,16 +122,22 @@ class Forget(DoitForget):  # type: ignore[misc]
         return _exclusively(self, lambda: super(Forget, self)._execute(**_resolved(self, options)))
 
 
-class Info(DoitInfo):  # type: ignore[misc]
+class Info(Command, DoitInfo):  # type: ignore[misc]
     """Shows a task, and whether it would run."""
+
+    def only_looks(self, params: Any) -> bool:
+        return True
 
     @functools.wraps(DoitInfo._execute)
     def _execute(self, **options: Any) -> Any:
         return _told(self, lambda: super(Info, self)._execute(**_resolved(self, options)))
 
 
-class List(DoitList):  # type: ignore[misc]
+class List(Command, DoitList):  # type: ignore[misc]
     """Lists tasks."""
+
+    def only_looks(self, params: Any) -> bool:
+        return True
 
     @functools.wraps(DoitList._execute)
     def _execute(self, **options: Any) -> Any:

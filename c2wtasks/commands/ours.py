@@ -13,26 +13,28 @@ from doit.exceptions import InvalidCommand
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.commands.status import our_graph
 from c2wtasks.engine.build import told
-from c2wtasks.engine.interrupt import Stopped, stoppable
+from c2wtasks.engine.command import Command
 from c2wtasks.engine.select import resolve
+from c2wtasks.engine.state import State
 from c2wtasks.errors import one_line
 from c2wtasks.graph import Graph
 
 FINE, NOT_FINE = 0, 1
 
 
-class OurCommand(DoitCmdBase):  # type: ignore[misc]
+class OurCommand(Command, DoitCmdBase):  # type: ignore[misc]
     """A command on our graph. Results go to stdout, the rest to stderr."""
+
+    def only_looks(self, params: Any) -> bool:
+        return True
 
     def execute(self, params: Any, args: list[str]) -> int:
         try:
-            with stoppable():
-                return int(told(lambda: super(OurCommand, self).execute(params, args)))
-        except KeyboardInterrupt as stop:
-            say(["interrupted"])
-            return (stop if isinstance(stop, Stopped) else Stopped()).exit_code
+            return int(told(lambda: super(OurCommand, self).execute(params, args)))
         finally:
             if self.dep_manager is not None:
+                if self.only_looks(params) and isinstance(self.dep_manager.backend, State):
+                    self.dep_manager.backend.discard()
                 self.dep_manager.close()
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from c2wtasks.catalog import publish
@@ -45,6 +47,9 @@ class Prune(OurCommand):
         "is named and left alone. Exit status 0: done. 1: something could not be removed. 3: wrong command line."
     )
     cmd_options = (DRY_RUN, JSON)
+
+    def only_looks(self, params: Any) -> bool:
+        return bool(params["dry_run"])
 
     def _execute(self, dry_run: bool, as_json: bool) -> int:
         graph = self.graph

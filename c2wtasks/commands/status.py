@@ -7,7 +7,8 @@ from typing import Any
 from doit.control import TaskControl
 from doit.exceptions import InvalidCommand
 
-from c2wtasks.engine.run import hooks_of
+from c2wtasks.engine.build import check_engine
+from c2wtasks.engine.command import hooks_of
 from c2wtasks.engine.runner import adopt
 from c2wtasks.engine.select import resolve
 from c2wtasks.engine.stale import Stale, find_stale, in_order
@@ -22,6 +23,7 @@ def our_graph(command: Any) -> Graph:
     graph = hooks_of(command)
     if not isinstance(graph, Graph):
         raise InvalidCommand("this dodo.py is not one of ours; copy the one that comes with c2wtasks")
+    check_engine(command)
     return graph
 
 
@@ -39,5 +41,4 @@ def stale_tasks(command: Any) -> tuple[list[Stale], int]:
     adopt(command.dep_manager, control.tasks, graph.proven())
     names = in_order(control)
     found = find_stale(command.dep_manager, control, names)
-    command.dep_manager.backend.discard()  # to look is to change nothing
     return found, len(names)

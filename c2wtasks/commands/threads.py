@@ -29,6 +29,9 @@ def each(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterat
         finally:
             at_work.discard(threading.current_thread())
 
+    if workers == 1:
+        yield from map(function, items)
+        return
     pool = ThreadPoolExecutor(workers)
     begun: deque[Future[R]] = deque()
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 from doit.exceptions import InvalidCommand
@@ -88,6 +89,9 @@ class Verify(OurCommand):
         "Exit status 0: all is as it should be, or was mended. 1: something is not. 3: wrong command line."
     )
     cmd_options = (_REPAIR, _WORKERS, JSON)
+
+    def only_looks(self, params: Any) -> bool:
+        return not params["repair"]
 
     def _execute(self, repair: bool, workers: int, as_json: bool) -> int:
         graph = self.graph

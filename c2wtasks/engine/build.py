@@ -16,12 +16,11 @@ from doit.task import Stream
 
 from c2wtasks import locks
 from c2wtasks.engine import executor as executors
-from c2wtasks.engine import interrupt
+from c2wtasks.engine import interrupt, streams
 from c2wtasks.engine.checker import Checker
 from c2wtasks.engine.config import Hooks, heavy, urgency
 from c2wtasks.engine.deciding import Deciding
 from c2wtasks.engine.executor import Executor
-from c2wtasks.engine.interrupt import Stopped
 from c2wtasks.engine.reporter import Console
 from c2wtasks.engine.runner import Runner, ThreadRunner, adopt
 from c2wtasks.engine.select import resolve
@@ -33,7 +32,7 @@ from c2wtasks.unexpected import as_user_error
 DONE = 0
 FAILED = 1
 
-_STATE_ELSEWHERE = "keep the state, and the lock beside it, elsewhere: --db-file PATH"
+_STATE_ELSEWHERE = "--db-file FILE puts the record, and its lock beside it, elsewhere"
 
 
 def build(command: Any, hooks: Hooks, options: dict[str, Any]) -> int:
@@ -61,24 +60,25 @@ def exclusively(command: Any, hooks: Hooks, change: Callable[[], Any]) -> int:
     """Makes a change to outputs or state while no run is at work, and gives the exit code."""
 
     def changed() -> int:
-        with interrupt.stoppable(), alone(command, hooks):
+        with alone(command, hooks):
             return change() or DONE
 
-    try:
-        return int(told(changed))
-    except KeyboardInterrupt as stop:
-        _say(["interrupted"])
-        return (stop if isinstance(stop, Stopped) else Stopped()).exit_code
+    return int(told(changed))
 
 
-def _build(command: Any, hooks: Hooks, options: dict[str, Any]) -> int:
+def check_engine(command: Any) -> None:
+    """Raises InvalidCommand: doit was told to use another checker or backend than ours."""
     if not isinstance(command.dep_manager.checker, Checker):
         raise InvalidCommand("check_file_uptodate cannot be chosen here: files are always compared by content")
     if not isinstance(command.dep_manager.backend, State):
         raise InvalidCommand("backend cannot be chosen here: what was done is always kept in SQLite")
+
+
+def _build(command: Any, hooks: Hooks, options: dict[str, Any]) -> int:
+    check_engine(command)
     control = _control(command, hooks, options)
     PythonAction.pm_pdb = options["pdb"]
-    with interrupt.stoppable(), alone(command, hooks) as held, _output(options["outfile"]) as stream:
+    with alone(command, hooks) as held, _output(options["outfile"]) as stream:
         with _own_streams(), _executor(options["num_process"]) as executor:
             adopt(command.dep_manager, control.tasks, hooks.proven())
             foresee = partial(_foresee, command, hooks, control, options, executor)
@@ -92,7 +92,8 @@ def _build(command: Any, hooks: Hooks, options: dict[str, Any]) -> int:
                 _tell(hooks.tidy)
         held.unfinished = executor.lost or runner.stopped is not None
     if runner.stopped is not None:
-        say_stopped(f"{runner.executed} task{'' if runner.executed == 1 else 's'} done")
+        done = f"{runner.executed or 'no'} task{'s' * (runner.executed > 1)} done"
+        _say([f"interrupted: {done}; the next run goes on from here"])
         return runner.stopped.exit_code
     return DONE if ended_well else FAILED
 
@@ -116,11 +117,6 @@ def alone(command: Any, hooks: Hooks) -> Iterator[Held]:
             held.recovered()
             held.unfinished = False
         yield held
-
-
-def say_stopped(what_was_done: str) -> None:
-    """The one line that ends an interrupted run."""
-    print(f"interrupted: {what_was_done}; the next run goes on from here", file=sys.stderr)
 
 
 def _control(command: Any, hooks: Hooks, options: dict[str, Any]) -> Any:
@@ -182,6 +178,7 @@ def _foresee(command: Any, hooks: Hooks, control: TaskControl, options: dict[str
     names = [name for name in in_order(control) if heavy(control.tasks[name]) is not None]
     if not options["always"]:
         names = surely_stale(command.dep_manager, control, names)
+    command.dep_manager.backend.check_writable()
     _tell(lambda: hooks.foresee(frozenset(names)))
     executor.prepare(sum(heavy(control.tasks[name]) or 0 for name in names))
 
@@ -211,11 +208,13 @@ def _output(outfile: str | TextIO) -> Iterator[TextIO]:
         yield outfile
         return
     try:
-        stream = open(outfile, "w", encoding="utf-8")  # noqa: SIM115 - what fails within the block is another matter
+        stream = streams.writing(outfile)
     except OSError as error:
         raise InvalidCommand(f"{outfile}: cannot be written: {os_reason(error)}") from error
     with stream:
         yield stream
+    if why := streams.lost(stream):
+        _say([f"{outfile}: cannot be written: {why}"])
 
 
 @contextmanager

@@ -82,6 +82,12 @@ class Hooks(Protocol):
         raises a UserError are shown, too.
         """
 
+    def cleaned(self) -> None:
+        """Called after outputs were removed: brings up to date what tells of them.
+
+        Raises UserError.
+        """
+
     def tidy(self) -> Iterable[str]:
         """Called after `finish` where the run ended well, while no other is at work. Gives lines, as `finish` does;
         a UserError is just one more.

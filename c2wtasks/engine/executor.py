@@ -85,7 +85,11 @@ class Workers:
         if worthwhile(size) and threading.active_count() == 1:
             from c2wtasks.engine.worker import Worker
 
-            self._workers += [Worker() for _ in range(self._count)]
+            try:
+                while len(self._workers) < self._count:
+                    self._workers.append(Worker())
+            except OSError:  # no more processes to be had: what they would have done is done here
+                pass
             self._idle += self._workers
 
     def run(self, label: str, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -109,5 +113,5 @@ class Workers:
             worker.kill()
 
     def close(self) -> None:
-        for worker in self._workers:
-            worker.close()
+        while self._workers:
+            self._workers.pop().close()

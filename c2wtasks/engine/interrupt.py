@@ -1,15 +1,19 @@
-"""Ending a run early without losing what it has done: Ctrl-C, SIGTERM, SIGHUP."""
+"""Ending early without losing what was done: Ctrl-C, SIGTERM, SIGHUP."""
 
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
-_STOPPING = (signal.SIGTERM, signal.SIGHUP)
+_ALL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_USUAL = dict.fromkeys(_ALL, signal.SIG_DFL) | {signal.SIGINT: signal.default_int_handler}
+_SAME = 1.0  # seconds within which signals mean one request: a terminal sends them to all, and so does `timeout`
 
 
 class Stopped(KeyboardInterrupt):
@@ -24,28 +28,57 @@ class Stopped(KeyboardInterrupt):
         return 128 + self.number
 
 
-@contextmanager
-def stoppable() -> Iterator[None]:
-    """SIGINT, SIGTERM and SIGHUP raise Stopped within the block, but for those that are ignored (nohup)."""
+class Signals:
+    """SIGINT, SIGTERM and SIGHUP, which raise Stopped from `catch` on, but for those that are ignored (nohup).
 
-    def stop(number: int, _frame: FrameType | None) -> None:
+    It is raised at any point of the main thread, so in one, too, that lets no exception pass (a destructor): what
+    then seems to be lost is raised again by `check`.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[int, Any] = {}
+        self._asked: int | None = None
+        self._at = 0.0
+
+    def catch(self) -> None:
+        _hush()
+        for number, handler in _USUAL.items():
+            if signal.getsignal(number) is handler:
+                self._before[number] = handler
+                signal.signal(number, self._stop)
+
+    def _stop(self, number: int, _frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if self._asked is not None and now - self._at < _SAME:
+            return
+        self._asked, self._at = number, now
         raise Stopped(number)
 
-    usual = dict.fromkeys(_STOPPING, signal.SIG_DFL) | {signal.SIGINT: signal.default_int_handler}
-    changed = {number: handler for number, handler in usual.items() if signal.getsignal(number) is handler}
-    for number in changed:
-        signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number, handler in changed.items():
+    def check(self) -> None:
+        """Raises Stopped, if a signal has asked for it."""
+        if self._asked is not None:
+            raise Stopped(self._asked)
+
+    def ignore(self) -> None:
+        """From now on they do nothing: all that is left to do takes moments."""
+        for number in self._before:
+            signal.signal(number, signal.SIG_IGN)
+
+    def restore(self) -> None:
+        """They do what they did before `catch`."""
+        while self._before:
+            number, handler = self._before.popitem()
             signal.signal(number, handler)
+
+
+signals = Signals()
+"""Those of this process."""
 
 
 @contextmanager
 def shielded() -> Iterator[None]:
     """These signals do nothing within the block: for what takes moments and must not be left half done."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, *_STOPPING)}
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in _ALL}
     try:
         yield
     finally:
@@ -66,3 +99,18 @@ def stop_threads(threads: Sequence[threading.Thread], within: float) -> None:
     deadline = time.monotonic() + within
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
+
+
+def _hush() -> None:
+    """Makes Python say nothing of a Stopped that strikes where nobody can catch it."""
+    unraisable, in_thread = sys.unraisablehook, threading.excepthook
+
+    def unraisable_hook(args: Any) -> None:
+        if not isinstance(args.exc_value, Stopped):
+            unraisable(args)
+
+    def thread_hook(args: Any) -> None:
+        if args.exc_type is not Stopped:
+            in_thread(args)
+
+    sys.unraisablehook, threading.excepthook = unraisable_hook, thread_hook

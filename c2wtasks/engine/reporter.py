@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from typing import Any
@@ -59,11 +58,8 @@ class Console(ConsoleReporter):  # type: ignore[misc]
             self._pending.clear()
             if not text:
                 return
-            try:
-                self.outstream.write(text)
-                self.outstream.flush()
-            except BrokenPipeError:  # nobody reads any more (`doit | head`); the work goes on
-                os.dup2(os.open(os.devnull, os.O_WRONLY), self.outstream.fileno())
+            self.outstream.write(text)
+            self.outstream.flush()
 
 
 def _has_output(task: Any) -> bool:

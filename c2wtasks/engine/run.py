@@ -1,6 +1,6 @@
 """`doit run`, for any dodo: doit's own, but where DOIT_CONFIG comes from `engine.config`, ours.
 
-doit loads this for every dodo of the environment it is installed in, so nothing else is imported here.
+doit loads this for every dodo of the environment it is installed in, so little else is imported here.
 """
 
 from __future__ import annotations
@@ -14,24 +14,20 @@ import doit.cmd_run
 from doit.exceptions import InvalidCommand
 
 from c2wtasks import LOCKED, OFFLINE
+from c2wtasks.engine.command import Command
 
 _SWITCHES = {"--locked": LOCKED, "--offline": OFFLINE}
-_CONFIG = "c2wtasks.engine.config"  # loaded by our kind of dodo only
+NO_TASK = "interrupted: no task done; the next run goes on from here"
 
 
-def hooks_of(command: Any) -> Any:
-    """The Hooks of the dodo that `command` has loaded; None where it is not ours."""
-    config = sys.modules.get(_CONFIG)
-    return command.loader.load_doit_config().get(config.KEY) if config else None
-
-
-class Run(doit.cmd_run.Run):  # type: ignore[misc]
+class Run(Command, doit.cmd_run.Run):  # type: ignore[misc]
     """Runs tasks.
 
     With our kind of dodo, `--locked` and `--offline` are options, too. They count while the dodo is loaded, and so
     are taken before doit reads the command line.
     """
 
+    interrupted = NO_TASK
     _switches: tuple[str, ...] = ()
 
     def parse_execute(self, in_args: list[str]) -> Any:
@@ -40,20 +36,17 @@ class Run(doit.cmd_run.Run):  # type: ignore[misc]
         return super().parse_execute([word for word in in_args if word not in _SWITCHES])
 
     def execute(self, params: Any, args: list[str]) -> Any:
-        try:
-            return super().execute(params, args)
-        except KeyboardInterrupt as stop:
-            if _CONFIG not in sys.modules:
-                raise
-            from c2wtasks.engine.build import say_stopped
-            from c2wtasks.engine.interrupt import Stopped
+        if not isinstance(params["outfile"], str):
+            params["outfile"] = sys.stdout  # doit has it as it was when the process began
+        return super().execute(params, args)
 
-            say_stopped("no task done")
-            return (stop if isinstance(stop, Stopped) else Stopped()).exit_code
+    def settled(self, status: Any) -> Any:
+        super().settled(status)
+        return status  # the work's, whatever became of its output
 
     @functools.wraps(doit.cmd_run.Run._execute)  # doit passes the options that the signature names
     def _execute(self, **options: Any) -> Any:
-        hooks = hooks_of(self)
+        hooks = self.hooks()
         if hooks is None:
             if self._switches:
                 raise InvalidCommand(f"option {self._switches[0]} not recognized")

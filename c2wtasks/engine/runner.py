@@ -12,12 +12,13 @@ from typing import Any
 import doit.runner
 from doit.action import PythonAction
 from doit.exceptions import BaseFail, DependencyError, UnmetDependency
+from doit.runner import JobHold
 
 from c2wtasks.engine.checker import Checker, State
 from c2wtasks.engine.config import MENDS, STAGED, heavy, urgency
 from c2wtasks.engine.executor import Executor
 from c2wtasks.engine.failure import UserFailure, guard, reason
-from c2wtasks.engine.interrupt import Stopped, shielded, stop_threads
+from c2wtasks.engine.interrupt import Stopped, shielded, signals, stop_threads
 from c2wtasks.errors import UserError, os_reason
 from c2wtasks.unexpected import as_user_error
 
@@ -111,9 +112,9 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
             super().run_tasks(task_dispatcher)
             self._publish_staged()
         except KeyboardInterrupt as stop:
+            signals.ignore()
             self.stopped = stop if isinstance(stop, Stopped) else Stopped()
-            with shielded():
-                self._abandon()
+            self._abandon()
         with shielded():
             _record_touched(self.dep_manager, task_dispatcher.tasks, self.checker.touched)
             self.current = frozenset(
@@ -123,6 +124,7 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
             )
 
     def select_task(self, node: Any, tasks_dict: Any) -> bool:
+        signals.check()
         if not self._staged.keys().isdisjoint(node.task.task_dep):
             self._publish_staged()
             node.bad_deps = [self._dispatcher.nodes[name] for name in node.task.task_dep if name in self.failed]
@@ -246,6 +248,7 @@ class ThreadRunner(Runner, doit.runner.MThreadRunner):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._threads: list[threading.Thread] = []
         self._jobs: Any = None
+        self._spare: list[Any] = []  # jobs that no thread has been given yet
         super().__init__(*args, **kwargs)
 
     def execute_task(self, task: Any) -> Any:
@@ -254,9 +257,35 @@ class ThreadRunner(Runner, doit.runner.MThreadRunner):  # type: ignore[misc]
         return super().execute_task(task)
 
     def _run_start_processes(self, job_q: Any, result_q: Any) -> list[threading.Thread]:
+        """As doit's, but does with as many threads as there are to be had.
+
+        Raises RuntimeError: there is none.
+        """
         self._jobs = job_q
-        self._threads = super()._run_start_processes(job_q, result_q)
+        while len(self._threads) < self.num_process and (job := self.get_next_job(None)) is not None:
+            thread = self.Child(target=self.execute_task_subprocess, args=(job_q, result_q, None))
+            try:
+                thread.start()
+            except RuntimeError:
+                if not self._threads:
+                    raise
+                if job.type is JobHold.type:
+                    self.free_proc -= 1
+                else:
+                    self._spare.append(job)
+                break
+            self._threads.append(thread)
+            job_q.put(job)
         return self._threads
+
+    def get_next_job(self, completed: Any) -> Any:
+        if completed is None and self._spare:
+            return self._spare.pop()
+        job = super().get_next_job(completed)
+        if not self._spare or (job is not None and job.type is not JobHold.type):
+            return job
+        self.free_proc -= job is not None
+        return self._spare.pop()
 
     def _abandon(self) -> None:
         for _thread in self._threads:

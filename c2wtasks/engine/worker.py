@@ -7,7 +7,6 @@ import pickle
 import signal
 import socket
 import sys
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from io import BufferedRWPair
 from typing import Any, NoReturn
@@ -38,8 +37,6 @@ class Worker:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         self._stream = self._socket.makefile("rwb")
-        self._status: int | None = None
-        self._waiting = threading.Lock()
 
     def ask(
         self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -59,27 +56,22 @@ class Worker:
 
     def cause(self) -> str:
         """Why it is gone."""
-        code = os.waitstatus_to_exitcode(self._end())
-        if code >= 0:
-            return f"ended unexpectedly (exit status {code})"
-        why = ", perhaps by the kernel for want of memory" if -code == signal.SIGKILL else ""
-        return f"was killed (signal {-code}){why}"
+        # It is only looked at: until `close` its pid is that of no other process, whichever thread is stopped where.
+        found = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        assert found is not None
+        if found.si_code == os.CLD_EXITED:
+            return f"ended unexpectedly (exit status {found.si_status})"
+        why = ", perhaps by the kernel for want of memory" if found.si_status == signal.SIGKILL else ""
+        return f"was killed (signal {found.si_status}){why}"
 
     def kill(self) -> None:
-        with self._waiting:
-            if self._status is None:
-                os.kill(self.pid, signal.SIGKILL)
+        """Not to be called after `close`."""
+        os.kill(self.pid, signal.SIGKILL)
 
     def close(self) -> None:
+        """Waits for its end. To be called once, in the main thread, when no other asks it."""
         self._socket.shutdown(socket.SHUT_RDWR)  # to close it is not enough: other workers have inherited it
-        self._end()
-
-    def _end(self) -> int:
-        """Waits for its end, and gives its wait status."""
-        with self._waiting:
-            if self._status is None:
-                self._status = os.waitpid(self.pid, 0)[1]
-            return self._status
+        os.waitpid(self.pid, 0)
 
 
 def _send(stream: BufferedRWPair, content: bytes) -> None:

@@ -19,7 +19,6 @@ from typing import IO, Literal
 
 import msgspec
 
-from c2wtasks import files
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.rootfs import tar
 from c2wtasks.rootfs.copying import Tars
@@ -55,12 +54,14 @@ def write(tree: TreeFile, tars: Tars, path: str, *, compression: Compression = "
         except OSError as error:
             raise OutputError(
                 f"{path}: {_TOOL}, which makes it, cannot be run: {os_reason(error)}",
-                hint="install it (Debian's package squashfs-tools-ng)",
+                hint="install it (Debian's package squashfs-tools-ng)"
+                if isinstance(error, FileNotFoundError)
+                else None,
             ) from error
         if not _fed(tool, tree, tars):
             raise OutputError(f"{path}: {_TOOL} failed: {_why(messages, tool.returncode, tree)}")
     try:
-        files.set_mode(path, 0o644)
+        os.chmod(path, 0o644)
     except OSError as error:
         raise OutputError(f"{path}: {os_reason(error)}") from error
 

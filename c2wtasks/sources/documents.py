@@ -14,9 +14,10 @@ from c2wtasks.oci.digest import Digest
 
 @dataclass(frozen=True, slots=True)
 class Documents:
-    """Those in the folder `root`."""
+    """Those in the folder `root`, which `keeps` what is put there."""
 
     root: str
+    keeps: bool = True
 
     def path(self, digest: Digest) -> str:
         return f"{self.root}/{digest.algorithm}/{digest.hex}"
@@ -31,7 +32,9 @@ class Documents:
         return content if len(content) <= limit and Digest.of(content, digest.algorithm) == digest else None
 
     def put(self, digest: Digest, content: bytes) -> None:
+        if not self.keeps:
+            return
         try:
-            files.write(self.path(digest), content, shared=True)
+            files.write(self.path(digest), content)
         except OutputError:  # a cache that cannot be written fails where it matters
             pass

@@ -90,7 +90,7 @@ def recover():
 
 WORKERS = 0
 HOOKS = SimpleNamespace(aliases=ALIASES, finish=finish, workers=WORKERS, recover=recover, proven=list,
-                        foresee=lambda tasks: (), tidy=list, publish=lambda tasks: {})
+                        foresee=lambda tasks: (), tidy=list, cleaned=lambda: None, publish=lambda tasks: {})
 DOIT_CONFIG = configure(HOOKS)
 """
 

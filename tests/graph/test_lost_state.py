@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -30,17 +28,6 @@ def built(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def newer(path: Path) -> None:
-    with closing(sqlite3.connect(path)) as database:
-        database.execute("pragma user_version = 99")
-
-
-def foreign(path: Path) -> None:
-    path.unlink()
-    with closing(sqlite3.connect(path)) as database, database:
-        database.execute("create table t (x)")
-
-
 def flipped(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[100:3000] = bytes(2900)
@@ -51,8 +38,6 @@ LOSSES: dict[str, tuple[Callable[[Path], object], str | None]] = {
     "deleted": (Path.unlink, None),
     "no database": (lambda path: path.write_bytes(b"not a database, but long enough"), "file is not a database"),
     "damaged": (flipped, ""),
-    "newer": (newer, "of version 99, and this program knows version 1"),
-    "foreign": (foreign, "not a record of ours"),
 }
 
 

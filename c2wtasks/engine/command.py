@@ -1,0 +1,78 @@
+"""What each command has beyond doit's own, whatever the dodo: it outlives its output, ends in good order when a
+signal asks it to, and writes nothing where it only looks.
+
+doit loads this for every dodo of the environment it is installed in, so little else is imported here.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import Any
+
+from c2wtasks import READING
+from c2wtasks.engine import streams
+from c2wtasks.engine.interrupt import Stopped, signals
+
+_CONFIG = "c2wtasks.engine.config"  # loaded by our kind of dodo only
+
+
+def hooks_of(command: Any) -> Any:
+    """The Hooks of the dodo that `command` has loaded; None where it is not ours."""
+    config = sys.modules.get(_CONFIG)
+    return command.loader.load_doit_config().get(config.KEY) if config else None
+
+
+class Command:
+    """To be put before one of doit's commands."""
+
+    interrupted = "interrupted"
+    """What is said where a signal has ended it."""
+
+    loader: Any = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        streams.secure()
+        super().__init__(*args, **kwargs)
+
+    def only_looks(self, params: Any) -> bool:
+        """Whether the command, with these options, is to write nothing."""
+        return False
+
+    def hooks(self) -> Any:
+        """The Hooks of the dodo. Of one that is not ours all is as doit has it, once it is loaded."""
+        found = hooks_of(self)
+        if found is None:
+            signals.restore()
+        return found
+
+    def parse_execute(self, in_args: list[str]) -> Any:
+        try:
+            signals.catch()
+            status = super().parse_execute(in_args)  # type: ignore[misc]
+            signals.ignore()  # it is done
+        except KeyboardInterrupt as stop:
+            if getattr(self.loader, "namespace", None) is not None and hooks_of(self) is None:  # a dodo of others
+                raise
+            signals.ignore()
+            print(self.interrupted, file=sys.stderr)
+            status = (stop if isinstance(stop, Stopped) else Stopped()).exit_code
+        if isinstance(status, int) and status > 128 and threading.active_count() > 1:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)  # the threads that are left sit in system calls, and nobody waits for what they do
+        return self.settled(status)
+
+    def settled(self, status: Any) -> Any:
+        """The exit status, now that all is written: what a command shows is what it is for."""
+        if why := streams.lost(sys.stdout):
+            print(f"stdout: cannot be written: {why}", file=sys.stderr)
+            return status or 1
+        return status
+
+    def execute(self, params: Any, args: list[str]) -> Any:
+        if self.only_looks(params):
+            os.environ[READING] = "1"
+            sys.dont_write_bytecode = True  # beside the dodo
+        return super().execute(params, args)  # type: ignore[misc]
