@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping
 from urllib.parse import urlencode
 
 from c2wtasks.registry import challenge
+from c2wtasks.registry.answers import came, shown
 from c2wtasks.registry.challenge import Challenge
 from c2wtasks.registry.credentials import Credentials, IdentityToken, NoLogin, Password, Secret
 from c2wtasks.registry.errors import Broken, RegistryError
 from c2wtasks.registry.limits import Limits, retry_after
 from c2wtasks.registry.patience import tell_once
-from c2wtasks.registry.wire import MAX_REDIRECTS, Body, Response, Wire, came, next_hop, shown, split
+from c2wtasks.registry.wire import MAX_REDIRECTS, Body, Response, Wire, next_hop, split
 
 _CLIENT = "c2wtasks"
 _MAX_TOKEN = 1 << 20
@@ -67,9 +68,9 @@ class Authority:
                 self._header = self._answer(asked, sent)
             return self._header != sent
 
-    def refusal(self, url: str, answer: Response) -> RegistryError:
-        """The error where `answer`, of `url`, is all there is, whatever is sent along."""
-        what = f"({came(answer)}, {shown(url)})"
+    def refusal(self, where: str, answer: Response) -> RegistryError:
+        """The error where `answer` is all there is, whatever is sent along. `where`: what was asked, for messages."""
+        what = f"({came(answer)}, {where})"
         if self._trouble is not None:
             return RegistryError(
                 f"{self.label}: the registry lets only users read this {what}, and {self._trouble.message}",
@@ -134,7 +135,7 @@ class Authority:
                 wait = retry_after(response.headers.get("Retry-After"), time.time())
                 raise Broken(f"{address} gave no token (status {status})", wait=wait)
             if status in (400, 401, 403):
-                raise self.refusal(url, response)
+                raise self.refusal(shown(url), response)
             if status != 200:
                 raise RegistryError(f"{self.label}: {address} gave no token ({came(response)}, {shown(url)})")
             return self._read_token(address, url, response)

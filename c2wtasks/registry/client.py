@@ -7,7 +7,6 @@ import os
 import re
 import threading
 import time
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -17,27 +16,29 @@ from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.image import DOCKER_SCHEMA1, INDEXES, MANIFESTS
 from c2wtasks.oci.imagename import Repository
 from c2wtasks.registry import credentials, limits
+from c2wtasks.registry.answers import came, decoded, digest_of, is_json_object, is_odd, length_of, media_type, shown
 from c2wtasks.registry.auth import Authority
 from c2wtasks.registry.errors import Broken, NotThere, RegistryError
-from c2wtasks.registry.hosts import Access, Endpoint, normal, registry_of
+from c2wtasks.registry.hosts import Access, Endpoint, registry_of
 from c2wtasks.registry.limits import Limits, retry_after
 from c2wtasks.registry.patience import Patience, tell
-from c2wtasks.registry.wire import MAX_REDIRECTS, Body, Response, Wire, came, next_hop, shown, split
+from c2wtasks.registry.wire import MAX_REDIRECTS, Body, Response, Wire, next_hop, split
 
 T = TypeVar("T")
 
 ACCEPTED = ", ".join((*MANIFESTS, *INDEXES, *DOCKER_SCHEMA1))
 _MAY_PASS = (408, 425, 429, 500, 502, 503, 504)
 _WORDS = {429: " (too many requests)"}
-_LENGTH = re.compile("[0-9]{1,18}")
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
 _REPOSITORY = re.compile("/v2/([^?#]+)/(?:manifests|blobs)/")
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request that was answered: by which URL, and which one answered at the end of redirects."""
+    """A request that was answered: for which repository (as messages call it), by which URL, and which one answered
+    at the end of redirects."""
 
+    label: str
     first: str
     last: str
     authority: Authority | None
@@ -72,16 +73,16 @@ class Client:
         Raises RegistryError.
         """
         what = f"tag {tag!r}"
+        asked_before: set[Endpoint] = set()
 
         def ask(endpoint: Endpoint) -> tuple[Digest, bytes, str]:
-            told = self._told(endpoint, tag, what)
+            told = None
+            if endpoint not in asked_before:
+                asked_before.add(endpoint)
+                told = self._told(endpoint, tag, what)
             if told is not None and (content := known(told, limit)) is not None:
                 return told, content, ""
-            # By the tag, since there are registries that know no manifest by its digest.
-            response, asked = self._ask(endpoint, "GET", f"manifests/{tag}", {"Accept": ACCEPTED}, what)
-            digest = _digest_of(response) or told
-            content = self._read_whole(response, asked, f"{label(endpoint)}: {what}", digest, limit)
-            return digest or Digest.of(content), content, _media_type(response)
+            return self._by_tag(endpoint, tag, what, told, limit)
 
         return self._from_any(repository, what, ask)
 
@@ -91,22 +92,22 @@ class Client:
 
         Raises RegistryError.
         """
-
-        def ask_for(endpoint: Endpoint, reference: str | Digest) -> tuple[bytes, str]:
-            headers = {"Accept": ACCEPTED}
-            response, asked = self._ask(endpoint, "GET", f"manifests/{reference}", headers, digest.short)
-            name = f"{label(endpoint)}: {digest.short}"
-            return self._read_whole(response, asked, name, digest, limit), _media_type(response)
+        what = digest.short
 
         def ask(endpoint: Endpoint) -> tuple[bytes, str]:
             try:
-                return ask_for(endpoint, digest)
-            except NotThere:
-                if not tag or self._told(endpoint, tag, digest.short) != digest:
-                    raise
-            return ask_for(endpoint, tag)
+                response, asked = self._ask(endpoint, "GET", f"manifests/{digest}", {"Accept": ACCEPTED}, what)
+            except NotThere as error:
+                not_there = error
+            else:
+                return self._read_whole(response, asked, what, digest, limit), media_type(response)
+            if tag:
+                found, content, announced = self._by_tag(endpoint, tag, what, None, limit)
+                if found == digest:
+                    return content, announced
+            raise not_there
 
-        return self._from_any(repository, digest.short, ask)
+        return self._from_any(repository, what, ask)
 
     def document(self, repository: Repository, digest: Digest, limit: int) -> bytes:
         """A small blob of at most `limit` bytes, whose digest was checked.
@@ -116,7 +117,7 @@ class Client:
 
         def ask(endpoint: Endpoint) -> bytes:
             response, asked = self._ask(endpoint, "GET", f"blobs/{digest}", {}, digest.short)
-            return self._read_whole(response, asked, f"{label(endpoint)}: {digest.short}", digest, limit)
+            return self._read_whole(response, asked, digest.short, digest, limit)
 
         return self._from_any(repository, digest.short, ask)
 
@@ -130,8 +131,8 @@ class Client:
         body = Body(response, self.limits)
         try:
             # Some label as gzip what merely is; then its length is right.
-            if _is_odd(response) and not _is_whole(response, size - start if response.status == 206 else size):
-                raise _other(f"{label(endpoint)}: {digest.short}", asked, response)
+            if is_odd(response) and length_of(response) != (size - start if response.status == 206 else size):
+                raise _other(digest.short, asked, response)
             if response.status == 206:
                 _check_range(response, start, size)
             else:
@@ -158,16 +159,27 @@ class Client:
     def _told(self, endpoint: Endpoint, tag: str, what: str) -> Digest | None:
         """The digest that HEAD tells of a tag; None where it tells none: HEAD saves a GET, and need not be known.
 
-        Raises Broken, RegistryError: GET would not do better.
+        Raises Broken; RegistryError: credentials were refused, which GET would not change.
         """
         response, asked = self._answer(endpoint, "HEAD", f"manifests/{tag}", {"Accept": ACCEPTED})
         self._wire.discard(response)
-        if response.status == 401 and "WWW-Authenticate" in response.headers:
+        if response.status == 401 and asked.authority is not None and asked.authority.header() is not None:
             raise self._problem(endpoint, what, response, asked)
-        return _digest_of(response) if response.status == 200 else None
+        return digest_of(response) if response.status == 200 else None
 
-    def _read_whole(self, response: Response, asked: Asked, name: str, digest: Digest | None, limit: int) -> bytes:
+    def _by_tag(
+        self, endpoint: Endpoint, tag: str, what: str, told: Digest | None, limit: int
+    ) -> tuple[Digest, bytes, str]:
+        """What GET of a tag gives, since there are registries that know no manifest by its digest: its digest, which
+        HEAD may have `told`, its text, and the media type that it is said to have."""
+        response, asked = self._ask(endpoint, "GET", f"manifests/{tag}", {"Accept": ACCEPTED}, what)
+        digest = digest_of(response) or told
+        content = self._read_whole(response, asked, what, digest, limit)
+        return digest or Digest.of(content), content, media_type(response)
+
+    def _read_whole(self, response: Response, asked: Asked, what: str, digest: Digest | None, limit: int) -> bytes:
         """A document: of `digest`, if that is known, and else at least a JSON object."""
+        name = f"{asked.label}: {what}"
         body = Body(response, self.limits)
         chunks: list[bytes] = []
         size = 0
@@ -179,15 +191,14 @@ class Client:
                     raise RegistryError(f"{name} is larger than the {limit} bytes that are read of such a document")
         finally:
             self._wire.discard(response)
-        length = response.headers.get("Content-Length", "")
-        if _LENGTH.fullmatch(length) and int(length) != size:
-            raise Broken(f"{size} bytes came where {length} were announced")
+        if length_of(response) not in (None, size):
+            raise Broken(f"{size} bytes came where {length_of(response)} were announced")
         raw = b"".join(chunks)
-        for content in (raw, _decoded(raw, response, limit)):
-            if content is not None and (_is_json_object(content) if digest is None else _is(digest, content)):
+        for content in (raw, decoded(raw, response, limit)):
+            if content is not None and _fits(content, digest):
                 return content
-        if digest is None or _is_odd(response):
-            raise _other(name, asked, response)
+        if digest is None or is_odd(response):
+            raise _other(what, asked, response)
         raise Broken(
             f"what came has the digest {Digest.of(raw, digest.algorithm).short} ({came(response)}, {asked})",
             once=True,
@@ -234,16 +245,16 @@ class Client:
         for _ in range(MAX_REDIRECTS + 1):
             scheme, address = split(url)
             encrypted = encrypted or scheme == "https"
-            authority = self._authority(endpoint, url) if scheme == "https" or not encrypted else None
+            authority = self._authority(endpoint, first, url) if scheme == "https" or not encrypted else None
             try:
                 response = self._as_itself(authority, method, url, headers)
             except Broken as error:
-                if url != first and split(url) != split(first):
+                if split(url) != split(first):
                     error.reason = f"{address}, to which it sends on: {error.reason}"
                 raise
             target = next_hop(response, url)
             if target is None:
-                return response, Asked(first, url, authority)
+                return response, Asked(label(endpoint), first, url, authority)
             self._wire.discard(response)
             url = target
         raise RegistryError(f"{split(first)[1]} redirects more than {MAX_REDIRECTS} times")
@@ -254,16 +265,19 @@ class Client:
             sent = authority.header() if authority is not None else None
             own = {} if sent is None else {"Authorization": sent.reveal()}
             response = self._wire.ask(method, url, {**headers, **own})
-            if last or authority is None or response.status != 401 or not authority.renew(response, sent):
+            if last or authority is None or response.status != 401:
                 break
-            self._wire.discard(response)
+            self._wire.discard(response)  # before more is asked: many may wait for a connection
+            if not authority.renew(response, sent):
+                break
         return response
 
-    def _authority(self, endpoint: Endpoint, url: str) -> Authority:
-        """What answers the challenges of the host of `url`, which is the endpoint's or one that it sends on to."""
+    def _authority(self, endpoint: Endpoint, first: str, url: str) -> Authority:
+        """What answers the challenges of the host of `url`, which is the endpoint's, as `first` is, or one that this
+        sends on to."""
         scheme, address = split(url)
         registry, path = endpoint.registry, endpoint.path
-        if address != normal(endpoint.address):
+        if address != split(first)[1]:
             registry = registry_of(address)
             path = found[1] if (found := _REPOSITORY.search(shown(url))) else path
         key = (scheme, address, path)
@@ -294,7 +308,7 @@ class Client:
                 once=is_link,
             )
         if status in (401, 403) and authority is not None:
-            return authority.refusal(asked.last if not asked.strayed else asked.first, response)
+            return authority.refusal(str(asked), response)
         name = f"{label(endpoint)}: {what}"
         if status == 404:
             return NotThere(f"{name}: the registry has no such image or blob ({came(response)}, {asked})")
@@ -308,56 +322,20 @@ def label(endpoint: Endpoint) -> str:
     return f"{endpoint.registry}/{endpoint.path}"
 
 
-def _digest_of(response: Response) -> Digest | None:
-    """The digest that an answer says its content has."""
-    try:
-        return Digest.parse(response.headers.get("Docker-Content-Digest", ""))
-    except ValueError:
-        return None
+def _fits(content: bytes, digest: Digest | None) -> bool:
+    """Whether it is what was asked for: of `digest`, or at least a JSON object."""
+    return is_json_object(content) if digest is None else Digest.of(content, digest.algorithm) == digest
 
 
-def _media_type(response: Response) -> str:
-    return response.headers.get("Content-Type", "").partition(";")[0].strip()
-
-
-def _is(digest: Digest, content: bytes) -> bool:
-    return Digest.of(content, digest.algorithm) == digest
-
-
-def _is_json_object(content: bytes) -> bool:
-    """Whether it begins as manifests and configs do, and pages and what is compressed do not."""
-    return content.lstrip()[:1] == b"{"
-
-
-def _decoded(content: bytes, response: Response, limit: int) -> bytes | None:
-    """What was compressed on the way (RFC 9110, 8.4), at most `limit` bytes; None where nothing was."""
-    if response.headers.get("Content-Encoding", "").strip().lower() not in ("gzip", "x-gzip"):
-        return None
-    try:
-        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(content, limit)
-    except zlib.error:
-        return None
-
-
-def _is_odd(response: Response) -> bool:
-    """Whether an answer is not of the kind that registries give: a page, or what was compressed on the way."""
-    return _media_type(response) == "text/html" or response.headers.get("Content-Encoding", "identity") != "identity"
-
-
-def _is_whole(response: Response, length: int) -> bool:
-    """Whether an answer announces the length that it should have."""
-    announced = response.headers.get("Content-Length", "")
-    return _LENGTH.fullmatch(announced) is not None and int(announced) == length
-
-
-def _other(name: str, asked: Asked, response: Response) -> RegistryError:
+def _other(what: str, asked: Asked, response: Response) -> RegistryError:
     """The error where something else came than a manifest or blob."""
     encoding = response.headers.get("Content-Encoding", "")
     if encoding:
         hint = "something on the way compresses what it passes on: have it leave this alone, or go past it"
     else:
         hint = "see what answers there: the registry may be at another host or path, or behind a login page"
-    return RegistryError(f"{name}: what came is not what a registry gives ({came(response)}, {asked})", hint=hint)
+    came_as = f"({came(response)}, {asked})"
+    return RegistryError(f"{asked.label}: {what}: what came is not what a registry gives {came_as}", hint=hint)
 
 
 def _check_range(response: Response, start: int, size: int) -> None:

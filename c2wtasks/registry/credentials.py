@@ -22,7 +22,8 @@ _HELPER_SECONDS = 60
 _HUB_KEY = "https://index.docker.io/v1/"
 _TOKEN_USER = "<token>"  # as helpers call an identity token
 _REMOVE_FILE = "mend or remove it, then log in"
-_MEND = "mend that, or log in"
+_INSTALL = "install it, or remove it from that file, then log in"
+_MEND = "mend that, or remove it from that file, then log in"
 
 
 class Secret:
@@ -116,7 +117,7 @@ def _read(file: str, *, must_exist: bool) -> dict[str, Any]:
             raise NoLogin(f"$REGISTRY_AUTH_FILE names {file}, which does not exist", hint="log in") from None
         return {}
     except OSError as error:
-        raise NoLogin(f"{file}: cannot be read: {os_reason(error)}", hint=_MEND) from error
+        raise NoLogin(f"{file}: cannot be read: {os_reason(error)}", hint="mend that, then log in") from error
     except (ValueError, RecursionError):
         raise NoLogin(f"{file} is not JSON", hint=_REMOVE_FILE) from None
     if not isinstance(content, dict):
@@ -199,7 +200,7 @@ def _ask_helper(file: str, helper: str, name: str) -> Credentials | None:
             check=False,
         )
     except FileNotFoundError:
-        raise NoLogin(f"{where} is not installed", hint="install it, or log in") from None
+        raise NoLogin(f"{where} is not installed", hint=_INSTALL) from None
     except subprocess.TimeoutExpired:
         raise NoLogin(f"{where} does not answer within {_HELPER_SECONDS} s", hint=_MEND) from None
     except OSError as error:

@@ -26,7 +26,6 @@ Response = urllib3.BaseHTTPResponse
 _USER_AGENT = "c2wtasks"
 _DRAINED = 64 << 10  # an answer that is not wanted is read to its end up to here, to keep its connection
 MAX_REDIRECTS = 5
-_MAX_SHOWN = 300  # characters of a URL, in messages
 _PORTS = {"http": ":80", "https": ":443"}
 _REDIRECTS = (301, 302, 303, 307, 308)
 # What urllib3, and what it stands on, raises for what a server or a URL is like.
@@ -193,23 +192,6 @@ def next_hop(response: Response, url: str) -> str | None:
         raise RegistryError(f"{giver} gives a URL that cannot be read") from None
     split(target, giver)
     return target
-
-
-def came(response: Response) -> str:
-    """What an answer is, for messages: its status, its kind where that is not what registries give, its encoding."""
-    kind, encoding = (response.headers.get(name, "")[:60] for name in ("Content-Type", "Content-Encoding"))
-    words = [f"status {response.status}"]
-    if kind and "json" not in kind and kind != "application/octet-stream":
-        words.append(kind.partition(";")[0])
-    if encoding and encoding != "identity":
-        words.append(f"Content-Encoding: {encoding}")
-    return ", ".join(words)
-
-
-def shown(url: str) -> str:
-    """A URL for messages: without what may be secret in it."""
-    plain = url.partition("?")[0].partition("#")[0]
-    return plain if len(plain) <= _MAX_SHOWN else f"{plain[:_MAX_SHOWN]}..."
 
 
 def split(url: str, giver: str = "a registry") -> tuple[str, str]:

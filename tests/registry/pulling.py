@@ -16,7 +16,15 @@ from c2wtasks.sources.model import Image
 from c2wtasks.sources.resolve import Resolver
 
 FAST = Limits(
-    connect=5, answer=1.5, stall=0.5, window=1, rate=50_000, first_pause=0.01, longest_pause=0.05, longest_wait=3
+    connect=5,
+    hello=0.5,
+    answer=1.5,
+    stall=0.5,
+    window=1,
+    rate=50_000,
+    first_pause=0.01,
+    longest_pause=0.05,
+    longest_wait=3,
 )
 BIG = random.Random(7).randbytes(900_000)
 

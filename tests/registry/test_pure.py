@@ -5,15 +5,18 @@ from __future__ import annotations
 import base64
 import json
 import pickle
+import re
 import stat
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from c2wtasks.oci.imagename import Repository
-from c2wtasks.registry import credentials, proxies
-from c2wtasks.registry.challenge import Challenge, parse
-from c2wtasks.registry.credentials import IdentityToken, Password, Secret
+from c2wtasks.registry import credentials, proxies, wire
+from c2wtasks.registry.challenge import Challenge, parse, parse_all
+from c2wtasks.registry.credentials import IdentityToken, NoLogin, Password, Secret
 from c2wtasks.registry.errors import RegistryError
 from c2wtasks.registry.hosts import Access, Host, names_of
 from c2wtasks.registry.limits import Limits, retry_after
@@ -57,6 +60,8 @@ def test_certificates_of_docker_hub_may_lie_under_either_name() -> None:
             [Challenge("basic", {"realm": "x"}), Challenge("bearer", {"realm": "y"})],
         ),
         ("Negotiate, Basic realm=x", [Challenge("negotiate", {}), Challenge("basic", {"realm": "x"})]),
+        ('Negotiate abc==, Basic realm="x"', [Challenge("negotiate", {}), Challenge("basic", {"realm": "x"})]),
+        ("Bearer a=b," + " " * 10_000 + ";", [Challenge("bearer", {"a": "b"})]),
         ("", []),
         ('"', []),
     ],
@@ -76,10 +81,45 @@ def test_challenges(header: str, want: list[Challenge]) -> None:
         ("", None),
         ("Thu, 01 Jan 1970 00:16:45 GMT", 5),
         ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
+        ("9" * 5000, 999_999_999),
+        ("\xb2", None),
+        (", Jan 9999 00:00:60 99999999999999999999", None),
+        ("Wed, 21 Oct 99999 07:28:00 GMT", None),
+        ("Thu, 01 Jan 1970 00:16:45 +99999999999999", None),
+        ("nan", None),
     ],
 )
 def test_retry_after(value: str | None, want: float | None) -> None:
     assert retry_after(value, now=1000) == want
+
+
+@given(st.text(alphabet='aB:=,"\\ \t;+09.GMT', max_size=60))
+def test_headers_of_any_text(text: str) -> None:
+    parse(text)
+    wait = retry_after(text, now=1000)
+    assert wait is None or wait >= 0
+
+
+@pytest.mark.parametrize(
+    "text", [" " * 60_000 + ";", "a " * 30_000, 'a="' * 20_000, "=" * 60_000, 'a b="' + '\\"' * 30_000]
+)
+def test_long_challenges_are_bounded(text: str) -> None:
+    assert len(parse_all([f"Bearer a=b,{text}"] * 1000)) <= 200_000
+
+
+@pytest.mark.parametrize(
+    ("url", "want"),
+    [
+        ("https://h:443/x", ("https", "h")),
+        ("HTTPS://H/x", ("https", "h")),
+        ("http://h:80", ("http", "h")),
+        ("http://h:443", ("http", "h:443")),
+        ("https://[::1]:443/x", ("https", "[::1]")),
+        ("https://h:5000", ("https", "h:5000")),
+    ],
+)
+def test_one_name_for_one_host(url: str, want: tuple[str, str]) -> None:
+    assert wire.split(url) == want
 
 
 def test_pauses_grow_and_end() -> None:
@@ -87,6 +127,15 @@ def test_pauses_grow_and_end() -> None:
     for failures, longest in ((1, 1), (2, 2), (3, 4), (4, 8), (5, 10), (500, 10)):
         pauses = [limits.pause(failures) for _ in range(50)]
         assert longest / 2 <= min(pauses) < max(pauses) <= longest
+
+
+def test_what_is_said_of_a_host_counts_however_it_is_written() -> None:
+    access = Access((("Registry.Example:443", Host(insecure=True)),))
+    assert [access.may_be_plain(name) for name in ("registry.example", "registry.example:443", "other.example")] == [
+        True,
+        True,
+        False,
+    ]
 
 
 def test_endpoints() -> None:
@@ -157,6 +206,11 @@ def test_which_file_counts(tmp_path: Path) -> None:
         ("h/team/app", "h", "team/app", True),
         ("https://index.docker.io/v1/", "docker.io", "library/a", True),
         ("docker.io", "docker.io", "library/a", True),
+        ("index.docker.io", "docker.io", "library/a", True),
+        ("registry-1.docker.io", "docker.io", "library/a", True),
+        ("https://H.example:443/v1/", "h.example", "a", True),
+        ("h.example", "h.example:443", "a", True),
+        ("h.example:443/team", "h.example", "team/app", True),
     ],
 )
 def test_keys(tmp_path: Path, key: str, registry: str, path: str, found: bool) -> None:
@@ -170,6 +224,82 @@ def test_the_most_exact_entry_counts(tmp_path: Path) -> None:
     environ = files(tmp_path, docker={"auths": auths})
     for path, password in (("x", "1"), ("a/x", "2"), ("a/b", "3")):
         assert credentials.find("h", path, environ) == Password("u", Secret(password))
+
+
+HELPERS = {
+    "https://h.example/v1/": "h.example",
+    "http://h.example": "h.example",
+    "h.example": "h.example:443",
+    "https://index.docker.io/v1/": "docker.io",
+    "index.docker.io": "docker.io",
+    "docker.io": "docker.io",
+}
+
+
+@pytest.mark.parametrize("key", HELPERS)
+def test_keys_of_helpers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin", prepend=":")
+    helper(tmp_path / "bin", "kept", 'echo "{\\"Username\\": \\"u\\", \\"Secret\\": \\"s\\"}"')
+    environ = files(tmp_path, docker={"credHelpers": {key: "kept"}})
+    assert credentials.find(HELPERS[key], "a", environ) == Password("u", Secret("s"))
+    assert credentials.find("other.example", "a", environ) is None
+
+
+@pytest.mark.parametrize("stored", ["https://index.docker.io/v1/", "docker.io"])
+def test_helpers_that_know_docker_hub_by_one_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: str
+) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin", prepend=":")
+    unknown = 'echo "credentials not found in native keychain"; exit 1;'
+    known = 'echo "{\\"Username\\": \\"u\\", \\"Secret\\": \\"s\\"}"'
+    helper(tmp_path / "bin", "kept", f"[ $host = {stored} ] || {{ {unknown} }}\n{known}")
+    for table in ({"credsStore": "kept"}, {"credHelpers": {"docker.io": "kept"}}):
+        assert credentials.find("docker.io", "a", files(tmp_path, docker=table)) == Password("u", Secret("s"))
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"credsStore": "that-is-not-there"},
+        {"credHelpers": {"h": "that-is-not-there"}},
+        {"credsStore": "../x"},
+        {"credsStore": "bad"},
+        {"credsStore": "list"},
+        {"auths": {"h/a": {"auth": "geheim!"}}},
+    ],
+    ids=str,
+)
+def test_what_fails_hides_no_entry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: dict[str, object]
+) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin", prepend=":")
+    helper(tmp_path / "bin", "bad", "exit 2")
+    helper(tmp_path / "bin", "list", 'echo "{\\"Username\\": 1, \\"Secret\\": []}"')
+    with pytest.raises(NoLogin) as caught:
+        credentials.find("h", "a", files(tmp_path, runtime=broken))
+    assert str(caught.value.hint).endswith("log in")
+    good = one("h", "u:p")
+    beside = {**broken, "auths": {**broken.get("auths", {}), **good["auths"]}}  # type: ignore[dict-item]
+    assert credentials.find("h", "a", files(tmp_path, runtime=beside)) == Password("u", Secret("p"))
+    assert credentials.find("h", "a", files(tmp_path, runtime=broken, docker=good)) == Password("u", Secret("p"))
+    for content in ("{x", "[" * 100_000, "[]"):
+        environ = files(tmp_path, runtime=content, docker=good)
+        assert credentials.find("h", "a", environ) == Password("u", Secret("p"))
+
+
+@pytest.mark.parametrize("text", ["u:p", "user:pass", "user:passw", "u:" + "p" * 100])
+def test_base64_as_it_is(tmp_path: Path, text: str) -> None:
+    proper = auth(text)
+    want = Password(*text.split(":")[:1], Secret(text.partition(":")[2]))
+    for written in (
+        proper,
+        proper.rstrip("="),
+        f"{proper}\n",
+        "\r\n".join(re.findall(".{1,8}", proper)),
+        f" {proper}",
+    ):
+        environ = files(tmp_path, docker={"auths": {"h": {"auth": written}}})
+        assert credentials.find("h", "a", environ) == want
 
 
 def test_identity_token(tmp_path: Path) -> None:

@@ -189,7 +189,7 @@ class TokenServer(Server):
         self.asked: list[str] = []
 
     def token(self, scope: str) -> str:
-        kind, name, actions = scope.split(":")
+        kind, name, actions = scope.split(":") if scope else ("", "", "")
         now = time.time()
         text = self.certificate.certificate.read_text()
         chain = "".join(line for line in text.splitlines() if "CERTIFICATE" not in line)
@@ -204,7 +204,7 @@ class TokenServer(Server):
             # docker-registry grants a minute more
             "exp": int(now + self.lifetime) - 60,
             "jti": f"{self.given}",
-            "access": [{"type": kind, "name": name, "actions": actions.split(",")}],
+            "access": [{"type": kind, "name": name, "actions": actions.split(",")}] if scope else [],
         }
         parts = ".".join(_base64url(json.dumps(part).encode()) for part in (header, claims))
         command = ["openssl", "dgst", "-sha256", "-sign", str(self.certificate.key)]
@@ -232,7 +232,7 @@ class _Tokens(BaseHTTPRequestHandler):
 
     def _answer(self, good: bool, fields: dict[str, list[str]]) -> None:
         name = "token" if self.command == "GET" else "access_token"
-        body = json.dumps({name: self.server.token(fields["scope"][0]), "expires_in": 60}) if good else "{}"
+        body = json.dumps({name: self.server.token(fields.get("scope", [""])[0]), "expires_in": 60}) if good else "{}"
         self.send_response(200 if good else 401)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
