@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 import xxhash
@@ -27,25 +28,30 @@ def of_value(value: object) -> str:
     return of_bytes(json.encode(value, order="sorted"))
 
 
-def of_file(path: str, offset: int = 0, size: int | None = None) -> str:
-    """The fingerprint of a file's content, or of `size` bytes of it from `offset` on.
+def of_chunks(chunks: Iterable[bytes]) -> str:
+    """The fingerprint of all the chunks, one after another."""
+    hasher = xxhash.xxh3_128()
+    for chunk in chunks:
+        hasher.update(chunk)
+    return hasher.hexdigest()
+
+
+def of_file(path: str) -> str:
+    """The fingerprint of a file's content.
 
     Raises OSError.
     """
     with open(path, "rb", buffering=0) as stream:
-        stream.seek(offset)
-        return of_stream(stream, size)
+        return of_stream(stream)
 
 
-def of_stream(stream: _Readable, size: int | None = None) -> str:
-    """The fingerprint of what is left of a stream, or of its next `size` bytes.
+def of_stream(stream: _Readable) -> str:
+    """The fingerprint of what is left of a stream.
 
     Raises OSError.
     """
     hasher = xxhash.xxh3_128()
     buffer = memoryview(bytearray(_BLOCK))
-    while size != 0 and (count := stream.readinto(buffer[:size])):
+    while count := stream.readinto(buffer):
         hasher.update(buffer[:count])
-        if size is not None:
-            size -= count
     return hasher.hexdigest()

@@ -99,7 +99,7 @@ class Work:
         place = layer.place
         if layer.key in self.copied and isinstance(place, BlobPlace):
             try:
-                same = fingerprint.of_file(place.path, place.offset, place.size) == receipt.fingerprint
+                same = fingerprint.of_chunks(place.chunks()) == receipt.fingerprint
             except OSError as error:
                 raise damaged(layer, f"it cannot be read: {os_reason(error)}") from error
             if not same:

@@ -204,21 +204,18 @@ def _fingerprint_of_any(digest: Digest, copies: Sequence[Layer], have: str) -> s
         if not isinstance(place, BlobPlace):  # an audit fetches nothing
             continue
         try:
-            found = fingerprint.of_file(place.path, place.offset, place.size)
+            found = fingerprint.of_chunks(place.chunks())
             if found == have:
                 return None
-            if want is None and _blob_is(digest, place.path, place.offset, place.size):
+            if want is None and _blob_is(digest, place):
                 want = found
         except OSError:
             continue
     return want
 
 
-def _blob_is(digest: Digest, path: str, offset: int, size: int) -> bool:
+def _blob_is(digest: Digest, place: BlobPlace) -> bool:
     hasher = digest.hasher()
-    with open(path, "rb", buffering=0) as stream:
-        stream.seek(offset)
-        while size and (content := stream.read(min(size, _CHUNK))):
-            hasher.update(content)
-            size -= len(content)
+    for content in place.chunks():
+        hasher.update(content)
     return hasher.hexdigest() == digest.hex

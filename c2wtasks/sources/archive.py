@@ -1,22 +1,16 @@
-"""The members of a tar archive, read in place: nothing is unpacked."""
+"""The members of a tar archive, compressed or not, read in place: nothing is unpacked."""
 
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Mapping
 
 from c2wtasks.errors import SourceError
 from c2wtasks.sources.model import BlobPlace
+from c2wtasks.sources.packed import Unpacked, compression_of
 from c2wtasks.sources.reading import mistaken, open_regular, unreadable
 from c2wtasks.sources.tarmembers import Member, read_members
 
-_COMPRESSED = {
-    b"\x1f\x8b": ("gzip", "gunzip"),
-    b"\x28\xb5\x2f\xfd": ("zstd", "unzstd"),
-    b"\xfd7zXZ\0": ("xz", "unxz"),
-    b"BZh": ("bzip2", "bunzip2"),
-}
 _MAX_LINKS = 40  # as Linux follows
 
 
@@ -26,17 +20,20 @@ class Archive:
     is_folder = False
 
     def __init__(self, path: str) -> None:
-        """Raises SourceError: not a tar, compressed, damaged, or not readable."""
+        """Raises SourceError: not a tar, damaged, or not readable."""
         self.path = path
         descriptor = open_regular(path)
         try:
-            size = os.fstat(descriptor).st_size
-            self._members = read_members(lambda offset, count: os.pread(descriptor, count, offset), size)
+            start = os.pread(descriptor, 512, 0)
+            self._compression = compression_of(start)
+            if self._compression:
+                self._members = read_members(Unpacked(descriptor, self._compression).read_at)
+            else:
+                self._members = read_members(lambda offset, count: os.pread(descriptor, count, offset))
         except OSError as error:
             raise unreadable(path, error) from error
         except ValueError as error:
-            refuse_compressed(path, os.pread(descriptor, 8, 0))
-            raise mistaken(path, os.pread(descriptor, 512, 0)) or SourceError(f"{path} {error}") from error
+            raise mistaken(path, start) or SourceError(f"{path} {error}") from error
         finally:
             os.close(descriptor)
 
@@ -53,22 +50,12 @@ class Archive:
             )
         if member.kind != "file":
             raise SourceError(f"{self.path}: {name!r} is a {member.kind}, not a regular file")
-        return BlobPlace(self.path, member.offset, member.size)
+        return BlobPlace(self.path, member.offset, member.size, self._compression, member.fragments)
 
     def wrapping_folder(self, name: str) -> str | None:
         """The one folder at the archive's top that holds `name`, as in a tar made one level too high."""
         folders = [member.removesuffix("/" + name) for member in self._members if member.endswith("/" + name)]
         return folders[0] if len(folders) == 1 and "/" not in folders[0] else None
-
-
-def refuse_compressed(path: str, start: bytes) -> None:
-    """Raises SourceError where `start`, a file's first bytes, are those of a compressed file."""
-    for magic, (form, program) in _COMPRESSED.items():
-        if start.startswith(magic):
-            raise SourceError(
-                f"{path} is compressed ({form}); archives are read in place, which needs them uncompressed",
-                hint=f"decompress it first: {program} {shlex.quote(path)}",
-            )
 
 
 def follow(members: Mapping[str, Member], name: str) -> Member | None:

@@ -75,7 +75,7 @@ class Memo:
             place = layer.place
             assert isinstance(place, BlobPlace), place
             state = self._state(place.path)
-            if state is None or state[2] < place.offset + place.size:
+            if state is None or state[2] < place.end:
                 return None
         self._now.images[key] = image
         return image

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from errno import EINVAL
+from itertools import accumulate
 from typing import Protocol
 
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.image import ImageConfig
+from c2wtasks.sources.packed import Unpacked
+
+_CHUNK = 1 << 20
 
 
 class Blob(Protocol):
@@ -43,20 +52,43 @@ class Place(ABC):
         """Where to read once more what was wrong here; None where that would give the same."""
 
 
+Fragments = tuple[tuple[int, int], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class BlobPlace(Place):
-    """`size` bytes at `offset` of the file `path`: a blob of an image layout, or a member of an archive."""
+    """`size` bytes at `offset` of the file `path`: a blob of an image layout, or a member of an archive.
+
+    Where there is a `compression`, `offset` is one of what the file unpacks to. `fragments`, of a sparse member, are
+    (where in the blob, how many bytes): these alone are stored, one after another; the rest is zeros.
+    """
 
     path: str
     offset: int
     size: int
+    compression: str = field(default="", repr=False)
+    fragments: Fragments | None = field(default=None, repr=False)
 
     @property
     def where(self) -> str:
         return self.path
 
+    @property
+    def end(self) -> int:
+        """The bytes that the file has at least; 0 where that is not known."""
+        if self.compression:
+            return 0
+        stored = self.size if self.fragments is None else sum(length for _, length in self.fragments)
+        return self.offset + stored
+
     def open(self) -> Blob:
         return _FileBlob(self)
+
+    def chunks(self) -> Iterator[bytes]:
+        """All the bytes, some at a time; fewer where the file is too short. Raises OSError."""
+        with closing(_FileBlob(self)) as blob:
+            while content := blob.read(_CHUNK):
+                yield content
 
     def elsewhere(self) -> None:
         return None
@@ -64,17 +96,50 @@ class BlobPlace(Place):
 
 class _FileBlob:
     def __init__(self, place: BlobPlace) -> None:
-        self._at = place.offset
-        self._end = place.offset + place.size
-        self._descriptor = os.open(place.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        self._at = 0
+        self._size = place.size
+        self._descriptor = os.open(place.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+            os.close(self._descriptor)
+            raise OSError(EINVAL, "not a regular file", place.path)
+        stored = self._read_file
+        if place.compression:
+            stored = Unpacked(self._descriptor, place.compression).read_at
+        self._read_at = _Sparse(stored, place).read_at if place.fragments is not None else stored
+        self._offset = 0 if place.fragments is not None else place.offset
+
+    def _read_file(self, offset: int, count: int) -> bytes:
+        return os.pread(self._descriptor, count, offset)
 
     def read(self, size: int, /) -> bytes:
-        content = os.pread(self._descriptor, min(size, self._end - self._at), self._at)
+        count = min(size, self._size - self._at)
+        content = self._read_at(self._offset + self._at, count) if count else b""
         self._at += len(content)
         return content
 
     def close(self) -> None:
         os.close(self._descriptor)
+
+
+class _Sparse:
+    """The bytes of a sparse member, holes and all. `stored` reads the archive."""
+
+    def __init__(self, stored: Callable[[int, int], bytes], place: BlobPlace) -> None:
+        assert place.fragments is not None
+        self._stored = stored
+        self._starts = [at for at, _ in place.fragments]
+        self._fragments = place.fragments
+        self._places = [*accumulate((length for _, length in place.fragments), initial=place.offset)]
+
+    def read_at(self, at: int, count: int) -> bytes:
+        """Some of the bytes from `at` on, `count` at most: those of one fragment or one hole."""
+        before = bisect_right(self._starts, at) - 1
+        if before >= 0:
+            start, length = self._fragments[before]
+            if at < start + length:
+                return self._stored(self._places[before] + at - start, min(count, start + length - at))
+        following = self._starts[before + 1 : before + 2]
+        return bytes(min([count, *(start - at for start in following)]))
 
 
 @dataclass(frozen=True, slots=True)

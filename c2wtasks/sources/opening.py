@@ -23,6 +23,7 @@ _FORMS = {
     "docker-archive": (True, False),
     "dir": (True,),
 }  # whether a folder
+_AS_FOLDER = {"oci-archive": "oci"}
 _MEANT = {
     "oci": "an image layout",
     "oci-archive": "a tar of an image layout",
@@ -45,7 +46,7 @@ def open_files(transport: str, path: str) -> Files:
     if files.is_folder not in _FORMS[transport]:
         raise misnamed(transport, path, *_looks(files))
     if files.place(needed) is None:
-        raise _wrapped(files, needed) or misnamed(transport, path, *_looks(files))
+        raise _wrapped(files, transport, needed) or misnamed(transport, path, *_looks(files))
     return files
 
 
@@ -92,12 +93,13 @@ def misnamed(transport: str, path: str, is_folder: bool, has_index: bool, has_ma
     return SourceError(f"{wrong}: it is {_MEANT[right]}", hint=f"use {right}:{path}")
 
 
-def _wrapped(files: Files, needed: str) -> SourceError | None:
+def _wrapped(files: Files, transport: str, needed: str) -> SourceError | None:
     """The error for a tar that holds the folder where its content is wanted."""
     folder = files.wrapping_folder(needed) if isinstance(files, Archive) else None
     if folder is None:
         return None
+    source = f"{_AS_FOLDER.get(transport, transport)}:{folder}"
     return SourceError(
         f"{files.path} has {needed} not at its top but in {folder}/",
-        hint=f"pack the folder's content: tar -C {shlex.quote(folder)} -cf {shlex.quote(files.path)} .",
+        hint=f"unpack it: tar -xf {shlex.quote(files.path)}; then use {source}",
     )

@@ -86,21 +86,14 @@ def read_place(place: BlobPlace, what: str, limit: int) -> bytes:
     """
     if place.size > limit:
         raise SourceError(f"{what} is {place.size} bytes, more than the {limit} that are read of such a file")
-    descriptor = open_regular(place.path)
+    os.close(open_regular(place.path))  # which tells better what is wrong
     try:
-        chunks = []
-        have = 0
-        while have < place.size:
-            chunk = os.pread(descriptor, place.size - have, place.offset + have)
-            if not chunk:
-                raise SourceError(f"{what} ended after {have} of {place.size} bytes")
-            chunks.append(chunk)
-            have += len(chunk)
+        content = b"".join(place.chunks())
     except OSError as error:
         raise unreadable(place.path, error) from error
-    finally:
-        os.close(descriptor)
-    return b"".join(chunks)
+    if len(content) < place.size:
+        raise SourceError(f"{what} ended after {len(content)} of {place.size} bytes")
+    return content
 
 
 _SIGNS = (

@@ -9,64 +9,146 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from c2wtasks.sources.model import Fragments
 
 BLOCK = 512
 MAX_EXTENSION = 1 << 20  # bytes of one extended header, as in Go's archive/tar
 MAX_NAME = 4096
 MAX_MEMBERS = 250_000
+_MAX_OFFSET = 1 << 62
 
 ReadAt = Callable[[int, int], bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """`size` bytes at `offset`; `target` of symbolic links, and of hard links to what the archive lacks."""
+    """`size` bytes at `offset`, of which only the `fragments` are stored where it is sparse; `target` of symbolic
+    links, and of hard links to what the archive lacks."""
 
     kind: Literal["file", "folder", "symlink", "broken link", "special file"]
     offset: int
     size: int
     target: str = ""
+    fragments: Fragments | None = None
 
 
 @dataclass(slots=True)
 class _Extensions:
-    """What extended headers say of the entry that follows them. Empty text and None: nothing."""
+    """What extended headers say of the entry that follows them; the first of them is at `begin`. Empty text and None:
+    nothing."""
 
+    begin: int
     name: str = ""
     target: str = ""
     size: int | None = None
+    sparse: bool = False
 
 
-def read_members(read_at: ReadAt, size: int) -> dict[str, Member]:
+def read_members(read_at: ReadAt) -> dict[str, Member]:
     """Name -> member. Names have no leading `./` or `/`; the last entry of a name wins, as when unpacked.
 
-    `read_at(offset, count)` gives that many bytes of the archive, which has `size`.
+    `read_at(offset, count)` gives that many bytes of the archive; fewer where it ends, none from there on. What it is
+    asked for lies ever further on, but for the headers of sparse members, which are read twice.
 
-    Raises ValueError: not a tar, damaged, truncated, or with sparse members (their bytes do not lie together).
+    Raises ValueError: not a tar, damaged, or truncated.
     """
-    if size < BLOCK:
-        raise ValueError("is too short for a tar archive")
     members: dict[str, Member] = {}
-    said = _Extensions()
+    header = read_at(0, BLOCK)
+    if len(header) < BLOCK:
+        raise ValueError("is too short for a tar archive")
     at = 0
+    said = _Extensions(at)
     # Two blocks of zeros end an archive. Many writers leave them out, or write only one.
-    while at < size and (header := _exactly(read_at, at, min(BLOCK, size - at))).strip(b"\0"):
+    while header.strip(b"\0"):
         if len(header) < BLOCK:
             raise ValueError(f"ends inside the header at offset {at}; it is truncated")
         _check_sum(header, at)
         kind = header[156:157]
-        data = at + BLOCK
-        stored = _stored_size(header, said, at)
-        if data + stored > size:
-            raise ValueError(f"ends inside the entry at offset {at}, which has {stored} bytes; it is truncated")
         if kind in b"xLK":
-            _extend(said, kind, _extension(read_at, data, stored, at), at)
-        elif kind != b"g":  # global headers are passed over, as Go does
-            _add(members, header, said, Member("file", data, stored), at)
-            said = _Extensions()
-        at = data + -(-stored // BLOCK) * BLOCK
+            at = _extend(said, read_at, header, at)
+        elif kind == b"g":  # global headers are passed over, as Go does
+            at = _following(read_at, at, at + BLOCK, _number(header[124:136], at))
+        else:
+            is_sparse = kind == b"S" or said.sparse
+            at = (
+                _add_sparse(members, read_at, header, said, at)
+                if is_sparse
+                else _add_plain(members, read_at, header, said, at)
+            )
+            said = _Extensions(at)
+        header = read_at(at, BLOCK)
     return members
+
+
+def _following(read_at: ReadAt, at: int, data: int, stored: int) -> int:
+    """Where the next header is, behind the `stored` bytes at `data` of the entry at `at`.
+
+    Raises ValueError: they are not all there.
+    """
+    if stored and (data + stored > _MAX_OFFSET or not read_at(data + stored - 1, 1)):
+        raise _truncated(at, stored)
+    return data + -(-stored // BLOCK) * BLOCK
+
+
+def _truncated(at: int, stored: int) -> ValueError:
+    return ValueError(f"ends inside the entry at offset {at}, which has {stored} bytes; it is truncated")
+
+
+def _add_plain(members: dict[str, Member], read_at: ReadAt, header: bytes, said: _Extensions, at: int) -> int:
+    """Adds a member whose bytes lie together. Gives where the next header is."""
+    stored = _stored_size(header, said, at)
+    following = _following(read_at, at, at + BLOCK, stored)
+    _add(members, header, said, Member("file", at + BLOCK, stored), at)
+    return following
+
+
+def _add_sparse(members: dict[str, Member], read_at: ReadAt, header: bytes, said: _Extensions, at: int) -> int:
+    """Adds a sparse member, old GNU's or PAX's, as `tarfile` reads it. Gives where the next header is."""
+    import tarfile  # few archives have such members, and need it
+
+    name = said.name or _header_name(header)
+    damaged = f"has a sparse entry ({name}) whose map cannot be read; pack it again without --sparse"
+    window: Any = _Window(read_at, said.begin, at + BLOCK + MAX_EXTENSION)
+    try:
+        archive: Any = tarfile.TarFile(fileobj=window, mode="r", encoding="utf-8", errors="surrogateescape")
+        found = archive.next()
+        offset, fragments = said.begin + found.offset_data, tuple(one for one in found.sparse if one[1])
+        stored = sum(length for _, length in fragments)
+        following: int = said.begin + archive.offset
+        reached = 0
+        for start, length in fragments:
+            if not reached <= start <= start + length <= found.size:
+                raise ValueError
+            reached = start + length
+        if offset + -(-stored // BLOCK) * BLOCK != following:
+            raise ValueError
+    except (tarfile.TarError, ValueError, TypeError, AttributeError, LookupError, OverflowError):
+        raise ValueError(damaged) from None
+    _following(read_at, at, offset, stored)
+    said.name = said.name or found.name
+    _add(members, header, said, Member("file", offset, found.size, "", fragments), at)
+    return following
+
+
+class _Window:
+    """The bytes of an archive from `begin` to `end`, as a file."""
+
+    def __init__(self, read_at: ReadAt, begin: int, end: int) -> None:
+        self._read_at, self._begin, self._end = read_at, begin, end
+        self._at = begin
+
+    def tell(self) -> int:
+        return self._at - self._begin
+
+    def seek(self, at: int) -> None:
+        self._at = self._begin + at
+
+    def read(self, count: int) -> bytes:
+        content = self._read_at(self._at, max(0, min(count, self._end - self._at)))
+        self._at += len(content)
+        return content
 
 
 def _check_sum(header: bytes, at: int) -> None:
@@ -94,45 +176,40 @@ def _number(field: bytes, at: int) -> int:
 
 def _stored_size(header: bytes, said: _Extensions, at: int) -> int:
     """The bytes that follow the header. Links, folders and devices have none, whatever their size says."""
-    kind = header[156:157]
-    if kind == b"S":
-        raise ValueError(f"has a sparse entry ({_text(header[:100])}); pack it again without --sparse")
-    if kind in b"123456":
+    if header[156:157] in b"123456":
         return 0
     own = _number(header[124:136], at)
-    return own if said.size is None or kind in b"xgLK" else said.size
+    return own if said.size is None else said.size
 
 
-def _extension(read_at: ReadAt, data: int, size: int, at: int) -> bytes:
+def _extend(said: _Extensions, read_at: ReadAt, header: bytes, at: int) -> int:
+    """Takes note of what an extended header says. Gives where the next header is."""
+    size = _number(header[124:136], at)
     if size > MAX_EXTENSION:
         raise ValueError(
             f"has an extended header of {size} bytes at offset {at}, more than is read ({MAX_EXTENSION})"
         )
-    return _exactly(read_at, data, size)
+    content = read_at(at + BLOCK, size)
+    if len(content) < size:
+        raise _truncated(at, size)
+    match header[156:157]:
+        case b"L":
+            said.name = _text(content)
+        case b"K":
+            said.target = _text(content)
+        case _:
+            _extend_by_pax(said, _pax_records(content, at), at)
+    return at + BLOCK + -(-size // BLOCK) * BLOCK
 
 
-def _exactly(read_at: ReadAt, at: int, count: int) -> bytes:
-    content = read_at(at, count)
-    if len(content) != count:
-        raise ValueError("became shorter while it was read")
-    return content
-
-
-def _extend(said: _Extensions, kind: bytes, content: bytes, at: int) -> None:
-    if kind == b"L":
-        said.name = _text(content)
-    elif kind == b"K":
-        said.target = _text(content)
-    else:
-        records = _pax_records(content, at)
-        if any(key.startswith("GNU.sparse.") for key in records):
-            raise ValueError(f"has a sparse entry ({records.get('path', '')}); pack it again without --sparse")
-        said.name = records.get("path") or said.name
-        said.target = records.get("linkpath") or said.target
-        if text := records.get("size"):
-            if not (text.isascii() and text.isdigit() and len(text) < 20):
-                raise ValueError(f"is damaged: the extended header at offset {at} has the size {text!r}")
-            said.size = int(text)
+def _extend_by_pax(said: _Extensions, records: dict[str, str], at: int) -> None:
+    said.sparse = said.sparse or any(key.startswith("GNU.sparse.") for key in records)
+    said.name = records.get("GNU.sparse.name") or records.get("path") or said.name
+    said.target = records.get("linkpath") or said.target
+    if text := records.get("size"):
+        if not (text.isascii() and text.isdigit() and len(text) < 20):
+            raise ValueError(f"is damaged: the extended header at offset {at} has the size {text!r}")
+        said.size = int(text)
 
 
 def _pax_records(content: bytes, at: int) -> dict[str, str]:

@@ -51,7 +51,6 @@ COPY_ALL = "copy the image again, with all its blobs"
 REBUILD = "the blob's digest is right, so the image was built wrong: build it again"
 ADD_USER = "set process.user in bundle.yaml, or add the entry to the image"
 MEND_FILE = "build the image again with a proper one"
-IN_PLACE = "archives are read in place, which needs them uncompressed"
 
 
 @dataclass(frozen=True)
@@ -134,9 +133,10 @@ ROWS = [
     Row("flipped.tar", "a damaged header", archive(lambda content: flipped(content, 1536)), "flipped.tar is damaged: the header at offset 1536 has a wrong checksum"),
     Row("empty.tar", "an empty file", archive(lambda _: b""), "empty.tar is too short for a tar archive"),
     Row("text.tar", "a text file", archive(lambda _: b"hello\n" * 100), "text.tar is not a tar archive"),
-    Row("gzip.tar", "compressed", archive(gzip), f"gzip.tar is compressed (gzip); {IN_PLACE}; decompress it first: gunzip gzip.tar"),
-    Row("zstd.tar", "compressed", archive(zstd), f"zstd.tar is compressed (zstd); {IN_PLACE}; decompress it first: unzstd zstd.tar"),
-    Row("wrapped.tar", "packed one folder too high", archive(prefix="web/"), "wrapped.tar has index.json not at its top but in web/; pack the folder's content: tar -C web -cf wrapped.tar ."),
+    Row("gzip.tar", "compressed, and cut", archive(lambda content: gzip(content)[:200]), "cannot read gzip.tar: the gzip data ends too early"),
+    Row("zstd.tar", "compressed, and no tar", archive(lambda _: zstd(b"hello" * 500)), "zstd.tar is not a tar archive"),
+    Row("pointer.tar", "a Git LFS pointer", archive(lambda _: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"), "pointer.tar is a Git LFS pointer, not the file itself; fetch it: git lfs pull"),
+    Row("wrapped.tar", "packed one folder too high", archive(prefix="web/"), "wrapped.tar has index.json not at its top but in web/; unpack it: tar -xf wrapped.tar; then use oci:web"),
     Row("oci.save", "an archive of a layout", archive(), "oci.save has no manifest.json: it is a tar of an image layout; use oci-archive:oci.save"),
     Row("fifo.save", "a FIFO", made_by(os.mkfifo), "fifo.save is a FIFO, not a regular file"),
     Row("outside.save", "a layer's name leads out of it", docker(entry(Layers=["../../etc/passwd"])), "outside.save: the file '../../etc/passwd' lies outside of the archive"),

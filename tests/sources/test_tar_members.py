@@ -15,7 +15,7 @@ from tests.support.images import Dir, Fifo, File, Hardlink, Symlink, tar
 
 
 def members(content: bytes) -> dict[str, Member]:
-    return read_members(lambda at, count: content[at : at + count], len(content))
+    return read_members(lambda at, count: content[at : at + count])
 
 
 parts = st.text("abé\N{SNOWMAN} ", min_size=1, max_size=70)
