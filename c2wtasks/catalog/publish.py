@@ -13,6 +13,9 @@ from c2wtasks.catalog.places import PARTS, RECORD, ROOTFS, Places
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.rootfs.copying import link_file
 
+# What a rename to the name of another folder is refused with; the last three by SFTP, CIFS and others, which have few
+# words. Some do not know an exchange, either, and refuse that as a rename.
+_TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EPERM, errno.EACCES, errno.EIO)
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
@@ -193,7 +196,7 @@ def _renamed(new: str, published: str) -> bool:
         os.rename(new, published)
         return True
     except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+        if error.errno not in _TAKEN:
             raise
     try:
         if not _exchange(new, published):
@@ -249,7 +252,7 @@ def _exchange(one: str, other: str) -> bool:
     if renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
         return True
     number = ctypes.get_errno()
-    if number in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+    if number in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, *_TAKEN):
         return False
     raise OSError(number, os.strerror(number), other)
 

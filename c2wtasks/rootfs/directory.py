@@ -28,6 +28,7 @@ _ACLS = ("system.posix_acl_default", "system.posix_acl_access")
 _DEVICES = (BLOCK, CHARACTER)
 _SPECIAL = {SYMLINK: "a symbolic link", FIFO: "a FIFO"}
 _NO_SUCH_KIND = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EIO, errno.EINVAL)
+_NO_SUCH_NAME = (errno.EILSEQ, errno.EINVAL)  # no UTF-8, or a character that Windows does not have in names
 _ELSEWHERE = "name an 'output' on another file system, or a form of the root that is a file, such as ext4 or tar"
 _NOT_OF_THE_OLD_ONE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 _TRIED = b"tried"
@@ -83,6 +84,8 @@ def _explained(error: OSError, folder: str, at: int, tree: TreeFile) -> OutputEr
     if kind in _SPECIAL and error.errno in _NO_SUCH_KIND:
         wrong = f"{_SPECIAL[kind]} cannot be made on this file system"
         return OutputError(f"{folder}: {where}: {wrong}: {os_reason(error)}", hint=_ELSEWHERE)
+    if error.errno in _NO_SUCH_NAME:
+        return OutputError(f"{folder}: {where}: {os_reason(error)}", hint=_ELSEWHERE)
     need = f" (the whole root takes {tree.size} bytes)" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
     return OutputError(f"{folder}: {where}: {os_reason(error)}{need}")
 

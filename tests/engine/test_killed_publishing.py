@@ -3,6 +3,8 @@ the new one, whole, once it has seen to what was left. And in which order things
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -141,6 +143,37 @@ def test_killed_at_each_step(tmp_path: Path, place: str, monkeypatch: pytest.Mon
     else:
         raise AssertionError("it never came to its end")
     assert seen == {OLD, NEW}
+
+
+@pytest.mark.parametrize("error", [errno.EPERM, errno.EACCES, errno.EIO, errno.EEXIST, errno.ENOTEMPTY])
+def test_a_rename_to_a_taken_name_is_refused_in_any_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    """And an exchange is taken for such a rename."""
+    places = Places(*(f"{tmp_path}/{part}web/linux-amd64" for part in ("", ".parts/")))
+    stage(places, OLD)
+    publish.publish([places], str(tmp_path))
+    stage(places, NEW)
+    real = os.rename
+
+    def rename(source: str, target: str) -> None:
+        if os.path.lexists(target):
+            raise OSError(error, os.strerror(error), target)
+        real(source, target)
+
+    class Library:
+        @staticmethod
+        def renameat2(*_: object) -> int:
+            ctypes.set_errno(error)
+            return -1
+
+        syncfs = staticmethod(lambda _: 0)
+
+    monkeypatch.setattr(os, "rename", rename)
+    monkeypatch.setattr(files, "libc", Library)
+    assert publish.publish([places], str(tmp_path)).failed == {}
+    assert standing(places) == NEW
+    assert not os.path.exists(places.part(".new"))
 
 
 @mounts.NEEDS_ROOT

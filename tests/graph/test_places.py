@@ -321,6 +321,17 @@ def test_names_in_a_root_that_differ_in_case_alone(no_case: Path, kind: str) -> 
         assert {name.strip("./") for name in tar.getnames()} >= set(names)
 
 
+def test_names_in_a_root_that_are_no_text(no_case: Path) -> None:
+    Layout(no_case / "latin").image({"caf\udce9": "1"})
+    web = images(no_case, forms=["dir"])["web"]
+    latin = {"source": "oci:latin", "rootfs": ["dir"]}
+    write_catalog(no_case, {"web": web, "latin": latin})
+    refused(run_doit(no_case), r"latin@linux/amd64: ", r".rootfs: caf\xe9: ", "ext4 or tar")
+    assert version(no_case) == "1\n"
+    write_catalog(no_case, {"web": web, "latin": latin | {"rootfs": ["ext4"]}})  # the hint
+    built(run_doit(no_case))
+
+
 @pytest.mark.parametrize("there", [True, False], ids=["an output that is there", "none yet"])
 def test_images_whose_names_differ_in_case_alone(no_case: Path, there: bool) -> None:
     web, db = images(no_case, forms=["tar"]).values()
