@@ -8,7 +8,7 @@ import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from errno import EINVAL, ENOSYS, ENOTDIR, EOPNOTSUPP
+from errno import EINVAL, ENOSYS, ENOTDIR, EOPNOTSUPP, EPERM
 from functools import cache
 from typing import Any, BinaryIO
 
@@ -20,25 +20,40 @@ _INHERITED = 0o2022
 _SYNC_FILE_RANGE_WRITE = 2
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 _NO_SUCH_SYNC = (EINVAL, ENOSYS, EOPNOTSUPP)
+_NO_MODES = (EPERM, ENOSYS, EOPNOTSUPP)
 
 
 @contextmanager
-def temporary(folder: str, *, mode: int = 0o644) -> Iterator[BinaryIO]:
-    """A fresh writable file in `folder` (made if need be), removed at the end unless it was renamed.
+def temporary(folder: str, *, mode: int = 0o644, shared: bool = False) -> Iterator[BinaryIO]:
+    """A fresh writable file in `folder` (made if need be, as `make_folders` does), removed at the end unless it was
+    renamed.
 
     The mode is exact, whatever the umask.
     """
-    make_folders(folder or ".")
+    make_folders(folder or ".", shared=shared)
     path = os.path.join(folder, f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}")
     try:
         with open(path, "xb") as stream:
-            os.fchmod(stream.fileno(), mode)
+            set_mode(stream.fileno(), mode)
             yield stream
     finally:
         try:
             os.unlink(path)
         except FileNotFoundError:
             pass
+
+
+def set_mode(file: int | str, mode: int) -> None:
+    """Gives a file or folder that we have made its mode, where the file system has modes (some for Windows have none,
+    and refuse); where it has not, it stays as it is.
+
+    Raises OSError.
+    """
+    try:
+        os.chmod(file, mode)
+    except OSError as error:
+        if error.errno not in _NO_MODES:
+            raise
 
 
 def publish(stream: BinaryIO, path: str, *, sync: bool) -> None:
@@ -53,13 +68,23 @@ def publish(stream: BinaryIO, path: str, *, sync: bool) -> None:
     os.rename(stream.name, path)
 
 
-def write(path: str, content: bytes, *, mode: int = 0o644, sync: bool = False, by_way_of: str | None = None) -> None:
-    """Puts `content` at `path` in one step. The temporary file is beside it, or in the folder `by_way_of`.
+def write(
+    path: str,
+    content: bytes,
+    *,
+    mode: int = 0o644,
+    sync: bool = False,
+    by_way_of: str | None = None,
+    shared: bool = False,
+) -> None:
+    """Puts `content` at `path` in one step. The temporary file is beside it, or in the folder `by_way_of`, which is
+    made as `make_folders` does.
 
     Raises OutputError.
     """
+    folder = os.path.dirname(path) if by_way_of is None else by_way_of
     try:
-        with temporary(os.path.dirname(path) if by_way_of is None else by_way_of, mode=mode) as stream:
+        with temporary(folder, mode=mode, shared=shared) as stream:
             stream.write(content)
             publish(stream, path, sync=sync)
     except OSError as error:
@@ -73,7 +98,7 @@ def write_unpublished(path: str, content: bytes, mtime_ns: int) -> None:
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     with open(descriptor, "wb") as stream:
-        os.fchmod(descriptor, 0o644)
+        set_mode(descriptor, 0o644)
         stream.write(content)
         stream.flush()
         os.utime(descriptor, ns=(mtime_ns, mtime_ns))
@@ -120,7 +145,7 @@ def make_folders(path: str, *, shared: bool = False) -> None:
             raise NotADirectoryError(ENOTDIR, f"{path} is not a folder") from None
         return
     inherited = os.stat(parent or ".").st_mode & _INHERITED if shared else 0
-    os.chmod(path, 0o755 | inherited)
+    set_mode(path, 0o755 | inherited)
 
 
 def below(folder: str) -> Iterator[str]:

@@ -91,7 +91,7 @@ def _settle(folder: str, mtime_ns: int) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in files.below(folder):
         path = f"{folder}/{name}"
-        os.chmod(path, _MODE)
+        files.set_mode(path, _MODE)
         os.utime(path, ns=(mtime_ns, mtime_ns))
         files.sync_file(path)
         found[name] = fingerprint.of_file(path)

@@ -6,11 +6,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from doit.exceptions import InvalidDodoFile
 
-from c2wtasks import LOCKED, OFFLINE, READING, cpus, files, forming
+from c2wtasks import LOCKED, OFFLINE, READING, cpus, files, forming, identity
 from c2wtasks.bundlefile.load import load
 from c2wtasks.bundlefile.lock import Entries, Entry, Misfit, compare
 from c2wtasks.bundlefile.lockfile import LockFile
@@ -34,6 +34,9 @@ from c2wtasks.steps import Work
 from c2wtasks.unexpected import as_user_error
 from c2wtasks.uptodate import Exists, Fails, Inputs, Published, Rights
 
+if TYPE_CHECKING:
+    from c2wtasks import upkeep
+
 Task = dict[str, Any]
 Failed = Mapping[str, Mapping[str, str]]
 LOCK = "bundle.lock"
@@ -52,6 +55,9 @@ class Graph:
 
     file: BundleFile
     store: Store
+    folder: str
+    identity: str
+    memo: Memo
     works: list[Work] = field(default_factory=list)
     buildable: list[Work] = field(default_factory=list)
     lacking: list[tuple[Work, Mapping[str, UserError]]] = field(default_factory=list)
@@ -80,11 +86,13 @@ class Graph:
             raise InvalidDodoFile(lines if count == 1 else f"{count} mistakes, nothing was done:\n{lines}") from error
         except Exception as error:
             raise InvalidDodoFile(str(as_user_error(error))) from error
-        graph = cls(file, Store(f"{file.cache}/layers"), lock=lock)
+        folder = os.path.dirname(path)
+        known_as = identity.of(folder, file.name)
+        memo = Memo.of(file.cache, known_as)
+        graph = cls(file, Store(f"{file.cache}/layers"), folder, known_as, memo, lock=lock)
         if _is_set(LOCKED) and (misfit := graph.misfit()):
             lines = "\n".join(misfit.lines())
             raise InvalidDodoFile(f"{lock.path} does not fit, and may not be changed (--locked):\n{lines}")
-        memo = Memo.of(file.cache)
         mounts = files.mounts_below(file.output)
         for bundle, image in graph.resolver(lock.entries, memo).all(file.bundles):
             try:
@@ -443,6 +451,7 @@ class Graph:
         }
         good = frozenset(str(bundle) for bundle in self.file.bundles if f"bundle:{bundle}" in current)
         yield from self._notes(good)
+        yield from self._note_use()
         yield from (f"{bundle}: {reason}" for bundle, reason in sorted(reasons.items()))
         told = {task for bundle in reasons for task in failed[f"bundle:{bundle}"]}
         yield from (
@@ -487,7 +496,14 @@ class Graph:
             return ()
         from c2wtasks import upkeep
 
-        return upkeep.keep_to_size(limit, self.file, self.works, self.lock.entries, self.store)
+        return upkeep.keep_to_size(limit, self.cache_user, self.store)
+
+    @property
+    def cache_user(self) -> upkeep.Catalog:
+        """This catalog, as one of those that use the cache."""
+        from c2wtasks import upkeep
+
+        return upkeep.Catalog(self.file, self.works, self.lock.entries, self.identity)
 
     def _notes(self, built: frozenset[str]) -> Iterator[str]:
         """What the folders of roots lack, and what the file system kept from being done as it should be."""
@@ -503,6 +519,12 @@ class Graph:
             lacking = {f"{len(lacking)} bundles ({some_of(list(lacking))})": sum(lacking.values(), LeftOut())}
         for bundle, left_out in lacking.items():
             yield f"note: {bundle}: the folder of the root lacks {left_out}; bundle.json says so{more}"
+
+    def _note_use(self) -> Iterator[str]:
+        """Notes that this catalog uses the cache. What hinders that is told: others' `doit gc` goes by it."""
+        identity.keep(self.folder, self.file.name)
+        if (error := self.memo.note_use()) is not None:
+            yield f"note: {error}; while that is so, other catalogs cannot tell that this one uses the cache"
 
     @property
     def _catalog(self) -> str:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from errno import ENOLCK, ENOSYS, EOPNOTSUPP
+from errno import EACCES, ENOLCK, ENOSYS, EOPNOTSUPP, EROFS
 
 from c2wtasks.errors import OutputError, os_reason, printable
 
@@ -62,7 +62,7 @@ def locked(path: str, announce: Callable[[str], None] | None, *, elsewhere: str 
     """Holds the lock `path`, whose folder must exist, waiting for it as long as need be.
 
     `announce` is called once with whom we wait for, if that is not ourselves. `elsewhere` is how to have the lock on
-    another file system, where this one has none.
+    another file system, where this one has none or is read-only.
 
     Raises OutputError: the file cannot be made, or not be locked.
     """
@@ -99,7 +99,8 @@ def _explained(path: str, elsewhere: str | None) -> Iterator[None]:
             hint=elsewhere,
         ) from error
     except OSError as error:
-        raise OutputError(f"{path}: cannot be locked: {os_reason(error)}", hint=elsewhere) from error
+        hint = elsewhere if error.errno in (EROFS, EACCES) else None
+        raise OutputError(f"{path}: cannot be locked: {os_reason(error)}", hint=hint) from error
 
 
 def _take(path: str, announce: Callable[[str], None] | None, *, wait: bool) -> int | None:
@@ -127,7 +128,10 @@ def _open(path: str) -> int:
     mode = 0o644 | os.stat(os.path.dirname(path) or ".").st_mode & _SHARED
     found = os.fstat(descriptor)
     if found.st_uid == os.geteuid() and found.st_mode & 0o777 != mode:
-        os.fchmod(descriptor, mode)
+        try:
+            os.fchmod(descriptor, mode)
+        except OSError:  # a file system without modes
+            pass
     return descriptor
 
 

@@ -175,12 +175,9 @@ class Work:
         """
         layer = self.image.layers[number]
         path = self.store.tar(layer.diff_id)
-        try:
-            os.utime(path)  # what was used lately is not evicted
-        except FileNotFoundError:
+        if not os.path.exists(path):
             self.store.ensure([layer])
-        except OSError:  # another user's, in a cache that is shared; or one that can only be read
-            pass
+        self.store.use(layer.diff_id)
         return path
 
     # spec: and boot:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from c2wtasks.bundlefile.lock import Entries
@@ -17,59 +17,81 @@ from c2wtasks.layers.store import Store
 from c2wtasks.layers.sweep import Item, Needed, Sweep
 from c2wtasks.oci.digest import Digest
 from c2wtasks.sizes import human
-from c2wtasks.sources.memo import Memo
 from c2wtasks.steps import Work
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What goes of a cache. `shared`: others may need what this catalog does not."""
+    """What goes of a cache, as it was at `now_ns`. `shared`: others may need what this catalog does not."""
 
     plan: Sweep
     shared: bool
+    now_ns: int
 
 
-def decide(
-    file: BundleFile,
-    works: Iterable[Work],
-    locked: Entries,
-    present: Iterable[Item],
-    max_size: int | None,
-    now_ns: int,
-) -> Decision:
-    """What goes of what is `present` in the cache of `file`, where it may take `max_size` bytes; `locked` is what
-    bundle.lock says."""
-    own_memo = Memo.of(file.cache).path
-    shared = sweep.is_shared(present, own_memo, outside=not _is_inside(file.cache), now_ns=now_ns)
-    needed = _needed(file, works, locked)
-    return Decision(
-        sweep.plan(present, needed, shared=shared, own_memo=own_memo, now_ns=now_ns, max_size=max_size), shared
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """What of a catalog counts for its cache. `works` are the bundles whose images can be read, `locked` is what
+    bundle.lock says, and `identity` tells it from others."""
+
+    file: BundleFile
+    works: Sequence[Work]
+    locked: Entries
+    identity: str
+
+
+def decide(catalog: Catalog, max_size: int | None) -> Decision:
+    """What goes of the catalog's cache, where that may take `max_size` bytes.
+
+    Raises OutputError.
+    """
+    return _decide(catalog, list(sweep.items(catalog.file.cache, now_ns := time.time_ns())), max_size, now_ns)
+
+
+def _decide(catalog: Catalog, present: Iterable[Item], max_size: int | None, now_ns: int) -> Decision:
+    outside = not _is_inside(catalog.file.cache)
+    shared = sweep.is_shared(present, catalog.identity, outside=outside, now_ns=now_ns)
+    planned = sweep.plan(
+        present, _needed(catalog), shared=shared, own=catalog.identity, now_ns=now_ns, max_size=max_size
     )
+    return Decision(planned, shared, now_ns)
 
 
-def keep_to_size(limit: int, file: BundleFile, works: Iterable[Work], locked: Entries, store: Store) -> Iterator[str]:
-    """Makes a cache of more than `limit` bytes smaller, and gives lines: what was freed, if anything was, and what
-    could not be removed.
+def keep_to_size(limit: int, catalog: Catalog, store: Store) -> Iterator[str]:
+    """Makes a cache of more than `limit` bytes smaller, and gives lines: what was freed, how much it is still too
+    large, and what could not be removed.
 
     No run of this catalog may be at work. What no bundle needs goes only then, too: while there is room it costs
     nobody anything, and finding it takes reading every bundle's record.
 
     Raises OutputError.
     """
-    present = list(sweep.items(file.cache))
+    cache, now_ns = catalog.file.cache, time.time_ns()
+    present = list(sweep.items(cache, now_ns))
     if sum(item.size for item in present) <= limit:
         return
-    planned = decide(file, works, locked, present, limit, time.time_ns()).plan
-    freed, failed = sweep.remove(planned.removals)
+    planned = _decide(catalog, present, limit, now_ns).plan
+    freed, failed = sweep.remove(planned, cache, now_ns)
     kept = planned.kept + sum(removal.item.size for removal in planned.removals if removal.item.path in failed)
+    too_many = f"{human(kept - limit)} too many: {why_no_more(planned)}" if kept > limit and not failed else ""
     if freed:
-        over = f", {human(kept - limit)} too many: no more tars can go" if kept > limit else ""
-        yield f"{file.cache}: freed {human(freed)}, to keep to cache_max_size; {human(kept)} stay{over}"
+        yield f"{cache}: freed {human(freed)}, to keep to cache_max_size; {human(kept)} stay" + (
+            f", {too_many}" if too_many else ""
+        )
+    elif too_many:
+        yield f"{cache}: nothing can go, to keep to cache_max_size; {human(kept)} stay, {too_many}"
     if failed:
         path, error = next(iter(failed.items()))
         more = f", nor can {len(failed) - 1} more" if len(failed) > 1 else ""
         yield f"{path}: cannot be removed: {os_reason(error)}{more}"
     store.recover()
+
+
+def why_no_more(planned: Sweep) -> str:
+    """Why nothing more goes of a cache that is still too large."""
+    if planned.recent:
+        return f"the cache is shared, and of what was used in the last hour ({human(planned.recent)}) nothing goes"
+    return "no more tars can go"
 
 
 def needs(work: Work | None, places: Places) -> tuple[set[Digest], set[Digest]]:
@@ -93,10 +115,11 @@ def _is_inside(cache: str) -> bool:
     return os.path.commonpath([here, there]) == here
 
 
-def _needed(file: BundleFile, works: Iterable[Work], locked: Entries) -> Needed:
+def _needed(catalog: Catalog) -> Needed:
     """What the images of all bundles have, what bundle.lock says that they have, and what the last good one of each
     was made from: a source that cannot be read today may be there again tomorrow."""
-    known = {str(work.bundle): work for work in works}
+    file, locked = catalog.file, catalog.locked
+    known = {str(work.bundle): work for work in catalog.works}
     pairs = [needs(known.get(str(bundle)), Places.of(file.output, bundle)) for bundle in file.bundles]
     documents = [(work.image.manifest_digest, work.image.config_digest) for work in known.values()]
     documents += [(entry.manifest, entry.config) for entry in locked.values()]

@@ -121,7 +121,8 @@ class BundleFile:
     `bundles` are sorted by name and platform. `output` and `cache` are folders, relative to that of the main
     bundle.yaml or absolute. `cache_max_size` is in bytes, None where it is not set; `workers` is 0 where it is not
     set. `files` are all files that were read, the main one first, each by a path that opens it from where the main
-    one's path does. `registries` are (host, what is said of it). `lock_all`: local sources are locked, too.
+    one's path does. `registries` are (host, what is said of it). `lock_all`: local sources are locked, too. `name` is
+    what the catalog is called, "" where it is not.
     """
 
     bundles: tuple[Bundle, ...]
@@ -133,3 +134,4 @@ class BundleFile:
     registries: tuple[tuple[str, Host], ...]
     keep_blobs: bool
     lock_all: bool
+    name: str = ""

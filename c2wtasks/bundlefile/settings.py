@@ -17,6 +17,7 @@ from c2wtasks.bundlefile.values import (
     COUNT,
     FOLDER,
     MIRRORS,
+    NAME,
     PATTERNS,
     PLATFORMS,
     SECTION,
@@ -98,6 +99,15 @@ SETTINGS = (
         "The folder of the layer store, relative to the main file's folder. May be shared by several catalogs. "
         "The environment variable `C2WTASKS_CACHE`, when it is not empty, takes its place.",
         "/var/cache/c2wtasks",
+        only="main",
+    ),
+    Setting(
+        "name",
+        NAME,
+        "told by a file beside it, or by where it lies",
+        "What this catalog is called among those that share its cache: so it is the same one wherever it is checked "
+        "out. No two of them may have one name.",
+        "web-images",
         only="main",
     ),
     Setting(

@@ -187,6 +187,12 @@ def folder(report: Report, node: Node, path: str) -> str | None:
     return text
 
 
+def name(report: Report, node: Node, path: str) -> str | None:
+    """A word of one's own."""
+    number = isinstance(node, Scalar) and meaning(node) in ("number", "boolean")
+    return string(report, node, path, NAME.expects, "put it in quotes" if number else None)
+
+
 def absolute(report: Report, node: Node, path: str) -> str | None:
     text = string(report, node, path, ABSOLUTE.expects)
     if text is not None and not text.startswith("/"):
@@ -349,6 +355,7 @@ BOOLEAN = Kind("true or false", boolean)
 COUNT = Kind("a number", count)
 SIZE = Kind("a size", size)
 FOLDER = Kind("a folder", folder)
+NAME = Kind("a name", name)
 ABSOLUTE = Kind("an absolute path", absolute)
 USER = Kind("a user's name or number, with or without :group", user)
 SOURCE = Kind("a source such as oci:DIR", source)

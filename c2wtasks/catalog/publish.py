@@ -51,7 +51,7 @@ def stage(places: Places, contents: Mapping[str, bytes], mtime_ns: int, put_root
             for name, content in contents.items():
                 files.write_unpublished(f"{new}/{name}", content, mtime_ns)
             put_rootfs(new)  # last: a root that was moved here is told by the record beside it, if we are killed
-            os.chmod(new, 0o755)
+            files.set_mode(new, 0o755)
             for folder in folders:
                 os.utime(f"{new}/{folder}", ns=(mtime_ns, mtime_ns))
             os.utime(new, ns=(mtime_ns, mtime_ns))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import msgspec
@@ -16,7 +15,7 @@ from c2wtasks.errors import os_reason
 from c2wtasks.layers import sweep
 from c2wtasks.layers.sweep import Kind, Removal
 from c2wtasks.sizes import human
-from c2wtasks.upkeep import Decision, decide
+from c2wtasks.upkeep import Decision, decide, why_no_more
 
 _MAX_SIZE = {
     "name": "max_size",
@@ -84,7 +83,7 @@ class Gc(OurCommand):
         else:
             with alone(self, graph):
                 found = self._decide(limit)
-                freed, failed = sweep.remove(found.plan.removals)
+                freed, failed = sweep.remove(found.plan, graph.file.cache, found.now_ns)
                 graph.store.recover()
         removed = [_removed(removal) for removal in found.plan.removals if removal.item.path not in failed]
         lost = sum(removal.item.size for removal in found.plan.removals if removal.item.path in failed)
@@ -100,13 +99,11 @@ class Gc(OurCommand):
         say(f"{path}: cannot be removed: {os_reason(error)}" for path, error in failed.items())
         if report.over:
             over = human(report.over)
-            say([f"the cache is still {over} larger than {max_size}: no more tars can go"])
+            say([f"the cache is still {over} larger than {max_size}: {why_no_more(found.plan)}"])
         return NOT_FINE if failed or report.over else FINE
 
     def _decide(self, limit: int | None) -> Decision:
-        graph = self.graph
-        present = list(sweep.items(graph.file.cache))
-        return decide(graph.file, graph.works, graph.lock.entries, present, limit, time.time_ns())
+        return decide(self.graph.cache_user, limit)
 
     def _report(self, report: Report, as_json: bool) -> None:
         if as_json:

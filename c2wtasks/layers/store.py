@@ -1,6 +1,7 @@
 """The layer store: each layer once, as the uncompressed tar that its diffID names, and an index of its entries.
 
     <cache>/layers/<algorithm>/<diffID hex>.tar     the tar: verifies itself with sha256sum
+    <cache>/layers/<algorithm>/<diffID hex>.tar.used  when that was last used (see `lastuse`)
     <cache>/layers/<algorithm>/<diffID hex>.idx     its entries (see `indexfile`)
     <cache>/layers/receipts/<algorithm>/<blob hex>  JSON: what reading the blob of that digest gave
     <cache>/layers/locks/<layer key>                while that blob is read: by whom
@@ -29,7 +30,7 @@ from typing import BinaryIO
 import msgspec
 import xxhash
 
-from c2wtasks import files, locks
+from c2wtasks import files, lastuse, locks
 from c2wtasks.errors import LayerError, OutputError, SourceError, os_reason
 from c2wtasks.layers import indexfile, mapped
 from c2wtasks.layers.decompress import CorruptStream, LargeWindow, plain_chunks
@@ -40,7 +41,7 @@ from c2wtasks.sources.model import Layer
 
 _WAITING = 4  # pieces, of a few MiB each, between decompressing and hashing
 _MAPPED = 32 << 20
-_ELSEWHERE = "name a cache on one that has: 'cache:' in bundle.yaml, or C2WTASKS_CACHE"
+_ELSEWHERE = "name a cache elsewhere: 'cache:' in bundle.yaml, or C2WTASKS_CACHE"
 TOO_SHORT = "the layer's tar in the cache is too short; delete it and run again"
 
 
@@ -128,6 +129,13 @@ class Store:
     def holds(self, diff_id: Digest) -> bool:
         """Whether the layer's tar and a current index of it are here."""
         return os.path.exists(self.tar(diff_id)) and indexfile.is_current(self.index(diff_id))
+
+    def use(self, diff_id: Digest) -> None:
+        """Notes that the layer's tar is used now: what was used last is evicted last."""
+        try:
+            lastuse.note(os.path.dirname(self.root), self.tar(diff_id))
+        except OutputError:  # a cache that we may only read, or a full disk
+            pass
 
     def ensure(self, copies: Sequence[Layer]) -> Receipt:
         """Makes the store hold the layer that `copies` name: one blob, perhaps in several places.
@@ -248,6 +256,7 @@ class Store:
         # One that is there may be read just now, by a task that takes note of any change.
         files.write_if_changed(self.index(diff_id), indexfile.encode(entries), sync=True, by_way_of=unfinished)
         files.sync_folder(os.path.dirname(self.tar(diff_id)))
+        self.use(diff_id)
         return receipt
 
     def entries(self, diff_id: Digest) -> list[Entry]:

@@ -10,19 +10,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from c2wtasks import files
+from c2wtasks import files, lastuse
 from c2wtasks.errors import OutputError, os_reason
+from c2wtasks.lastuse import DAY_NS
 from c2wtasks.layers.store import Store
 from c2wtasks.oci.digest import Digest
 
-Kind = Literal["receipt", "index", "tar", "blob", "document", "temporary", "abandoned", "memo"]
+Kind = Literal["receipt", "index", "tar", "blob", "document", "temporary", "abandoned", "orphan", "memo", "catalog"]
 
-_HOUR_NS = 3_600 * 10**9
-GRACE_NS = _HOUR_NS  # what somebody used in the last hour may be in use
-DAY_NS = 24 * _HOUR_NS
+GRACE_NS = 3_600 * 10**9  # what somebody used in the last hour may be in use
 IDLE_NS = 30 * DAY_NS  # what others may need goes only when nobody has used it for so long
 
 _SUFFIXES: dict[str, Kind] = {".tar": "tar", ".idx": "index"}
+_IDENTITY = re.compile("[0-9a-f]{32}")
 _PID = re.compile(re.escape(files.TEMPORARY_PREFIX) + r"(\d+)-")
 
 
@@ -30,14 +30,27 @@ _PID = re.compile(re.escape(files.TEMPORARY_PREFIX) + r"(\d+)-")
 class Item:
     """A file of the cache. A `temporary` one is named after its process; an `abandoned` one is of a layer that nobody
     is reading any more. A `blob` is a compressed layer that was kept, a `document` a manifest or config from a
-    registry. `digest` is a receipt's blob's, a tar's or index's diffID, or the file's own; `used_ns` is when it was
-    last read or written, as far as the file system keeps that."""
+    registry. An `orphan` says when a tar was used that is gone. A `memo` is of the catalog that its name stands for,
+    and a `catalog` says when that used the cache. `digest` is a receipt's blob's, a tar's or index's diffID, or the
+    file's own.
+
+    `used_ns` is when a tar was last used, or a memo's catalog, as was noted (see `lastuse`; None: not known), and
+    when a temporary file was last written to, as the file system says; of others None."""
 
     path: str
     kind: Kind
     size: int
-    used_ns: int
+    used_ns: int | None = None
     digest: Digest | None = None
+
+    def idle_ns(self, now_ns: int) -> int:
+        """How long it was not used; what is not known to be used is just being used."""
+        return 0 if self.used_ns is None else now_ns - self.used_ns
+
+    @property
+    def catalog(self) -> str:
+        """The identity of the catalog that a memo or `catalog` is of."""
+        return os.path.basename(self.path).removesuffix(lastuse.SUFFIX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +78,19 @@ class Needed:
 
 @dataclass(slots=True)
 class Sweep:
-    """What to remove, in order, and how many bytes stay. `over` are the bytes that stay beyond the size asked for,
-    since what holds them was used in the last hour, or is no tar."""
+    """What to remove, in order, and how many bytes stay. `over` are the bytes that stay beyond the size asked for;
+    `recent` those of tars that would go, if they could not be in use. `unknown` are paths that stay and of which it
+    is not known when they were last used."""
 
     removals: list[Removal] = field(default_factory=list)
     kept: int = 0
     over: int = 0
+    recent: int = 0
+    unknown: list[str] = field(default_factory=list)
 
 
-def items(cache: str) -> Iterator[Item]:
-    """All that we have put into the cache; what else lies there is left alone.
+def items(cache: str, now_ns: int) -> Iterator[Item]:
+    """All that we have put into the cache, but for what is noted of tars; what else lies there is left alone.
 
     Raises OutputError: a folder of it cannot be read.
     """
@@ -88,23 +104,31 @@ def items(cache: str) -> Iterator[Item]:
         for path, found in _files(f"{store.root}/{algorithm}"):
             stem, suffix = os.path.splitext(os.path.basename(path))
             if suffix in _SUFFIXES and (digest := _digest(algorithm, stem)) is not None:
-                yield Item(path, _SUFFIXES[suffix], found.st_size, _used(found), digest)
+                used_ns = lastuse.noted(path, now_ns) if suffix == ".tar" else None
+                yield Item(path, _SUFFIXES[suffix], found.st_size, used_ns, digest)
+            elif suffix == lastuse.SUFFIX and not os.path.lexists(tar := path.removesuffix(suffix)):
+                if tar.endswith(".tar") and _digest(algorithm, stem.removesuffix(".tar")) is not None:
+                    yield Item(path, "orphan", found.st_size)
             elif _PID.match(stem):
-                yield Item(path, "temporary", found.st_size, _used(found))
+                yield Item(path, "temporary", found.st_size, found.st_mtime_ns)
         for place, kind in by_digest:
             for path, found in _files(f"{place}/{algorithm}"):
                 name = os.path.basename(path)
                 if (digest := _digest(algorithm, name)) is not None:
-                    yield Item(path, kind, found.st_size, _used(found), digest)
+                    yield Item(path, kind, found.st_size, digest=digest)
                 elif _PID.match(name):
-                    yield Item(path, "temporary", found.st_size, _used(found))
+                    yield Item(path, "temporary", found.st_size, found.st_mtime_ns)
     for folder in _entries(f"{store.root}/unfinished"):
         if not _is_locked(f"{store.root}/locks/{folder.name}"):
             for path, found in _files(folder.path):
-                yield Item(path, "abandoned", found.st_size, _used(found))
+                yield Item(path, "abandoned", found.st_size)
     for path, found in _files(f"{cache}/memo"):
-        kind = "temporary" if _PID.match(os.path.basename(path)) else "memo"
-        yield Item(path, kind, found.st_size, _used(found))
+        name = os.path.basename(path)
+        if _PID.match(name):
+            yield Item(path, "temporary", found.st_size, found.st_mtime_ns)
+        elif _IDENTITY.fullmatch(stem := name.removesuffix(lastuse.SUFFIX)):
+            used_ns = lastuse.noted(f"{cache}/memo/{stem}", now_ns)
+            yield Item(path, "memo" if stem == name else "catalog", found.st_size, used_ns)
 
 
 def _files(folder: str) -> Iterator[tuple[str, os.stat_result]]:
@@ -145,14 +169,11 @@ def _digest(algorithm: str, text: str) -> Digest | None:
         return None
 
 
-def _used(found: os.stat_result) -> int:
-    return max(found.st_atime_ns, found.st_mtime_ns)
-
-
-def is_shared(present: Iterable[Item], own_memo: str, *, outside: bool, now_ns: int) -> bool:
-    """Whether other catalogs may use the cache: it lies `outside` ours, or another's memo in it was used lately."""
-    others = [item for item in present if item.kind == "memo" and item.path != own_memo]
-    return outside or any(now_ns - item.used_ns < IDLE_NS for item in others)
+def is_shared(present: Iterable[Item], own: str, *, outside: bool, now_ns: int) -> bool:
+    """Whether other catalogs may use the cache: it lies `outside` ours, whose identity is `own`, or another has used
+    it lately."""
+    others = [item for item in present if item.kind in ("memo", "catalog") and item.catalog != own]
+    return outside or any(item.idle_ns(now_ns) < IDLE_NS for item in others)
 
 
 def plan(
@@ -160,7 +181,7 @@ def plan(
     needed: Needed,
     *,
     shared: bool,
-    own_memo: str,
+    own: str,
     now_ns: int,
     max_size: int | None = None,
 ) -> Sweep:
@@ -169,7 +190,7 @@ def plan(
     In a cache of our own: all that is not `needed`. In a `shared` one, of that, only the tars that nobody has used
     for a month: their receipts and indexes stay, so nothing becomes stale for those who need them, and a tar is
     made again when it is. Beyond `max_size` the tars go that were used longest ago, needed or not; but in a shared
-    cache not those of the last hour, which others may be using.
+    cache not those of the last hour, which others may be using. `own` is our catalog's identity.
 
     No run of ours may be at work.
     """
@@ -177,20 +198,27 @@ def plan(
     sweep = Sweep()
     kept: list[Item] = []
     for item in sorted(present, key=_order):
-        why = _why(item, needed, shared=shared, own_memo=own_memo, now_ns=now_ns)
+        why = _why(item, needed, shared=shared, own=own, now_ns=now_ns)
         if why is None:
             kept.append(item)
             sweep.kept += item.size
         else:
             sweep.removals.append(Removal(item, why))
     if max_size is not None:
-        for item in sorted((item for item in kept if item.kind == "tar"), key=lambda item: (item.used_ns, item.path)):
+        tars = [item for item in kept if item.kind == "tar"]
+        for item in sorted(tars, key=lambda item: (-item.idle_ns(now_ns), item.path)):
             if sweep.kept <= max_size:
                 break
-            if now_ns - item.used_ns >= grace_ns:
+            if item.idle_ns(now_ns) >= grace_ns:
                 sweep.removals.append(Removal(item, "used longest ago"))
                 sweep.kept -= item.size
+            else:
+                sweep.recent += item.size
         sweep.over = max(0, sweep.kept - max_size)
+    gone = {removal.item.path for removal in sweep.removals}
+    sweep.unknown = [
+        item.path for item in kept if item.kind in ("tar", "memo") and item.used_ns is None and item.path not in gone
+    ]
     return sweep
 
 
@@ -199,16 +227,18 @@ def _order(item: Item) -> tuple[int, str]:
     return get_args(Kind).index(item.kind), item.path
 
 
-def _why(item: Item, needed: Needed, *, shared: bool, own_memo: str, now_ns: int) -> str | None:
-    idle_ns = now_ns - item.used_ns
+def _why(item: Item, needed: Needed, *, shared: bool, own: str, now_ns: int) -> str | None:
+    idle_ns = item.idle_ns(now_ns)
     match item.kind:
         case "abandoned":
             return "left by a run that was killed"
-        case "temporary":
-            if idle_ns >= DAY_NS or (not shared and not _is_running(item.path)):
+        case "temporary":  # one from the future is none that is being written either
+            if abs(idle_ns) >= DAY_NS or (not shared and not _is_running(item.path)):
                 return "left by a run that was killed"
-        case "memo":
-            if item.path != own_memo and idle_ns >= IDLE_NS:
+        case "orphan":
+            return "its tar is gone"
+        case "memo" | "catalog":
+            if item.catalog != own and idle_ns >= IDLE_NS:
                 return "of a catalog that was not built for a month"
         case _ if needed.needs(item):
             return None
@@ -232,19 +262,33 @@ def _is_running(path: str) -> bool:
     return True
 
 
-def remove(removals: Iterable[Removal]) -> tuple[int, dict[str, OSError]]:
+def remove(sweep: Sweep, cache: str, now_ns: int) -> tuple[int, dict[str, OSError]]:
     """Removes the files, but for those that were used since; gives the bytes freed, and what could not be removed
-    with the error."""
+    with the error. Where it is not known when something was used that stays, notes that it is used now: from then on
+    it grows old."""
     freed = 0
     failed: dict[str, OSError] = {}
-    for removal in removals:
+    for removal in sweep.removals:
+        item = removal.item
         try:
-            if _used(os.lstat(removal.item.path)) != removal.item.used_ns:
+            if item.kind in ("tar", "memo", "catalog") and lastuse.noted(_subject(item.path), now_ns) != item.used_ns:
                 continue
-            os.unlink(removal.item.path)
-            freed += removal.item.size
+            os.unlink(item.path)
+            freed += item.size
+            if item.kind == "tar":
+                lastuse.forget(item.path)
         except FileNotFoundError:
             pass
         except OSError as error:
-            failed[removal.item.path] = error
+            failed[item.path] = error
+    for path in sweep.unknown:
+        try:
+            lastuse.note(cache, path)
+        except OutputError:  # not ours to write; it stays all the same
+            pass
     return freed, failed
+
+
+def _subject(path: str) -> str:
+    """What is noted of a memo, or says when it was used, is noted under the memo's name."""
+    return path.removesuffix(lastuse.SUFFIX)

@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 
+from c2wtasks import files
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.layers.store import TOO_SHORT
 
@@ -120,7 +121,7 @@ def _copy_file(source: str, target: str) -> None:
             for offset, length in _data(have, found.st_size):
                 os.lseek(made, offset, os.SEEK_SET)
                 copy(have, offset, made, length)
-            os.fchmod(made, stat.S_IMODE(found.st_mode))
+            files.set_mode(made, stat.S_IMODE(found.st_mode))
             os.utime(made, ns=(found.st_mtime_ns, found.st_mtime_ns))
         finally:
             os.close(made)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from c2wtasks import files
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.rootfs.copying import OpenTars, Tars
 from c2wtasks.rootfs.directory import shown_path
@@ -34,7 +35,7 @@ def image_file(path: str, length: int, nodes: list[Node], tars: Tars) -> Iterato
     made = ImageFile(OpenTars(tars))
     try:
         made.descriptor = os.open(path, _CREATE, 0o644)
-        os.fchmod(made.descriptor, 0o644)
+        files.set_mode(made.descriptor, 0o644)
         os.ftruncate(made.descriptor, length)
         yield made
     except OSError as error:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 from typing import TYPE_CHECKING, Protocol
 
+from c2wtasks import files
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.oci.digest import Digest
 from c2wtasks.rootfs import copying
@@ -65,7 +66,7 @@ def _sending(
     try:
         descriptor = os.open(path, _CREATE, 0o644)
         try:
-            os.fchmod(descriptor, 0o644)
+            files.set_mode(descriptor, 0o644)
             yield lambda sink: sender.send(pieces(tree), sink), _Plain(descriptor)
         finally:
             os.close(descriptor)

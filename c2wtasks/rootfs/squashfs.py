@@ -19,6 +19,7 @@ from typing import IO, Literal
 
 import msgspec
 
+from c2wtasks import files
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.rootfs import tar
 from c2wtasks.rootfs.copying import Tars
@@ -61,7 +62,7 @@ def write(tree: TreeFile, tars: Tars, path: str, *, compression: Compression = "
         if not _fed(tool, tree, tars):
             raise OutputError(f"{path}: {_TOOL} failed: {_why(messages, tool.returncode, tree)}")
     try:
-        os.chmod(path, 0o644)
+        files.set_mode(path, 0o644)
     except OSError as error:
         raise OutputError(f"{path}: {os_reason(error)}") from error
 

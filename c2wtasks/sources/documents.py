@@ -35,6 +35,6 @@ class Documents:
         if not self.keeps:
             return
         try:
-            files.write(self.path(digest), content)
+            files.write(self.path(digest), content, shared=True)
         except OutputError:  # a cache that cannot be written fails where it matters
             pass

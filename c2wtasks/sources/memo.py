@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from c2wtasks import files, fingerprint
+from c2wtasks import cachedir, lastuse
 from c2wtasks.errors import OutputError
 from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import Reference
@@ -47,23 +47,26 @@ _DECODER = msgspec.msgpack.Decoder(_Memory, dec_hook=_place)
 
 @dataclass(slots=True)
 class Memo:
-    """The images of one catalog. `path` is the file that keeps them."""
+    """The images of one catalog. `path` is the file that keeps them, in the folder `cache`; `unsaved` is why it could
+    not be written, if it could not."""
 
+    cache: str
     path: str
+    unsaved: OutputError | None = None
     _before: _Memory = field(default_factory=_Memory)
     _now: _Memory = field(default_factory=_Memory)
     _states: dict[str, State | None] = field(default_factory=dict)
     _began: int = field(default_factory=time.time_ns)
 
     @classmethod
-    def of(cls, cache: str) -> Memo:
-        """The memo, in the folder `cache`, of the catalog in the current folder."""
-        path = f"{cache}/memo/{fingerprint.of_bytes(os.fsencode(os.getcwd()))}"
+    def of(cls, cache: str, identity: str) -> Memo:
+        """The memo, in the folder `cache`, of the catalog of that `identity`."""
+        path = f"{cache}/memo/{identity}"
         try:
             with open(path, "rb") as stream:
-                return cls(path, unseal(_MAGIC, stream.read(), _DECODER))
+                return cls(cache, path, _before=unseal(_MAGIC, stream.read(), _DECODER))
         except (OSError, ValueError):
-            return cls(path)
+            return cls(cache, path)
 
     def recall(self, reference: Reference, path: str, platform: Platform) -> Image | None:
         """The image, if it was remembered and still stands."""
@@ -114,13 +117,19 @@ class Memo:
             for file in image.files:
                 if (state := self._state(file)) is not None:
                     self._now.files[file] = state
-        unfinished = f"{self.path}.new"
         try:
-            files.remove_tree(unfinished)  # of a run that was killed
-            files.write(self.path, seal(_MAGIC, self._now), by_way_of=unfinished)
-            files.remove_tree(unfinished)
-        except OutputError:  # a cache that cannot be written fails where it matters
-            pass
+            cachedir.write(self.cache, self.path, seal(_MAGIC, self._now))
+        except OutputError as error:  # a cache that cannot be written fails where it matters
+            self.unsaved = error
+
+    def note_use(self) -> OutputError | None:
+        """Notes, once a day, that this catalog uses the cache: what others' `doit gc` goes by. Gives the error where
+        that cannot be told, or the memo itself not be written."""
+        try:
+            lastuse.note(self.cache, self.path, every_ns=lastuse.DAY_NS)
+        except OutputError as error:
+            return error
+        return self.unsaved
 
     def _stands(self, file: str) -> bool:
         return self._state(file) == self._before.files.get(file, ())

@@ -76,7 +76,7 @@ class _Keeping:
         try:
             with self._copy:
                 if self._hash.hexdigest() == self._digest.hex:
-                    os.fchmod(self._copy.fileno(), 0o644)
+                    files.set_mode(self._copy.fileno(), 0o644)
                     files.publish(self._copy, self._path, sync=True)
                 else:
                     os.unlink(self._unfinished)

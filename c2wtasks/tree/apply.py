@@ -15,13 +15,12 @@ from errno import E2BIG, EINVAL, ENAMETOOLONG, ENOENT, ENOTDIR, EPERM, ERANGE
 from c2wtasks.errors import TreeError
 from c2wtasks.layers.entry import UNCHANGED_ID, Entry
 from c2wtasks.tree import acl, model
-from c2wtasks.tree.lookup import NAME_MAX, lookup, root_path
+from c2wtasks.tree.lookup import NAME_MAX, PATH_MAX, lookup, root_path
 from c2wtasks.tree.model import DIRECTORY, FILE, SYMLINK, Content, Inode
 
 _WHITEOUT = b".wh."
 _AUFS = b".wh..wh."
 _OPAQUE = b".wh..wh..opq"
-_TARGET_MAX = 4095
 _XATTR_MAX = 65536
 _CAPABILITY = b"security.capability"
 _CAPABILITY_REVISIONS = {20: 0x0200_0000, 24: 0x0300_0000}  # by size in bytes
@@ -94,7 +93,7 @@ class _Application:
             del names[base]
             existing = None
         if entry.kind != "g":  # a global PAX header only removes what has its name
-            if len(base) > NAME_MAX:
+            if len(base) > NAME_MAX or len(path) >= PATH_MAX:  # with a slash before it
                 raise _error(ENAMETOOLONG)
             inode = existing or self._new(entry, parent)
             names[base] = inode
@@ -179,7 +178,7 @@ class _Application:
             case "2":
                 if not entry.target:
                     raise OSError(ENOENT, "a symlink without a target")
-                if len(entry.target) > _TARGET_MAX:
+                if len(entry.target) > PATH_MAX:
                     raise OSError(ENAMETOOLONG, f"a symlink's target of {len(entry.target)} bytes")
                 return Inode(SYMLINK, 0o777, gid=gid, target=entry.target)
             case "3" | "4":

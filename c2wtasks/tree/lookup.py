@@ -10,6 +10,7 @@ from c2wtasks.tree.model import DIRECTORY, SYMLINK, Inode
 
 MAX_LINKS = 40
 NAME_MAX = 255
+PATH_MAX = 4095  # without the zero at its end
 _CONTAINERD_MAX_LINKS = 255
 
 
@@ -72,6 +73,8 @@ def root_path(root: Inode, path: bytes) -> bytes:
             if links > _CONTAINERD_MAX_LINKS:
                 raise OSError(ELOOP, os.strerror(ELOOP))
             at = _join(b"/", here, part)
+            if len(at) > PATH_MAX:
+                raise OSError(ENAMETOOLONG, os.strerror(ENAMETOOLONG))
             if known and part not in (b".", b".."):
                 inode = None if inode is None else lookup(inode, part, follow=False)
             else:

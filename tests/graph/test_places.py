@@ -255,6 +255,21 @@ def test_forms_that_are_files_where_there_are_no_links(tmp_path: Path) -> None:
         assert "removed web@linux/amd64" in built(run_doit(here, "prune")).stdout
 
 
+def test_forms_that_are_files_where_modes_are_refused(tmp_path: Path) -> None:
+    back = tmp_path / "back"
+    back.mkdir()
+    entries = images(back, forms=FILES)
+    write_catalog(back, entries)
+    with mounts.bindfs(back, tmp_path / "m", "--chmod-deny") as here:
+        built(run_doit(here))
+        entries["web"]["source"] = "oci:v2"
+        write_catalog(back, entries)
+        built(run_doit(here))
+        assert executed(here) == set()
+        with tarfile.open(here / WEB / "rootfs.tar") as tar:
+            assert tar.extractfile("version").read() == b"2\n"
+
+
 def test_a_cache_where_there_are_no_links(tmp_path: Path) -> None:
     with mounts.exfat(tmp_path / "disk", tmp_path / "m") as disk:
         write_catalog(tmp_path, images(tmp_path, forms=["dir", "ext4"]), cache=str(disk / "cache"))
@@ -394,3 +409,45 @@ def test_no_locks(tmp_path: Path, error: int) -> None:
     built(run_doit(here, *with_state, env=env | {"C2WTASKS_CACHE": str(good / "cache")}))
     assert version(here) == "1\n"
     assert executed(here, *with_state, env=env | {"C2WTASKS_CACHE": str(good / "cache")}) == set()
+
+
+def test_a_checkout_that_is_read_only(tmp_path: Path) -> None:
+    """The line is the same whether it was built before or not, and what it says helps, for the output as well."""
+    back, good = tmp_path / "back", tmp_path / "good"
+    back.mkdir()
+    good.mkdir()
+    entries = images(back, forms=["dir"])
+    state, cache = ("--db-file", str(good / "doit.db")), {"C2WTASKS_CACHE": str(good / "cache")}
+    write_catalog(back, entries)
+    with mounts.mounted_over(back, tmp_path / "m", "ro") as here:
+        for command in ("run", "clean", "prune", "gc"):
+            refused(
+                run_doit(here, command), ".doit.db.lock: cannot be locked: Read-only file system", "--db-file PATH"
+            )
+        refused(run_doit(here, *state), "cannot be stored: Read-only file system")
+        refused(run_doit(here, *state, env=cache), "bundles/.parts/", "Read-only file system")
+        write_catalog(back, entries, output=str(good / "bundles"))
+        built(run_doit(here, *state, env=cache))
+        assert executed(here, *state, env=cache) == set()
+        assert (good / "bundles/web/linux-amd64/rootfs/version").read_text() == "1\n"
+    assert sorted(os.listdir(back)) == ["bundle.yaml", "dodo.py", "v1", "v2"]
+
+
+def test_a_disk_that_is_full_to_the_last_block(tmp_path: Path) -> None:
+    state = ("--db-file", str(tmp_path / "doit.db"))
+    with mounts.memory(tmp_path / "m", "8m") as here:
+        entries = images(here, forms=["dir", "ext4"])
+        write_catalog(here, entries)
+        built(run_doit(here, *state))
+        entries["web"]["source"] = "oci:v2"
+        write_catalog(here, entries)
+        with (here / "fill").open("wb", buffering=0) as fill, pytest.raises(OSError, match="No space"):
+            while True:
+                fill.write(bytes(4096))
+        run = run_doit(here, *state)
+        refused(run, "web@linux/amd64: ", "No space left on device")
+        assert version(here) == "1\n"
+        (here / "fill").unlink()
+        built(run_doit(here, *state))
+        assert version(here) == "2\n"
+        built(run_doit(here, "verify", *state))

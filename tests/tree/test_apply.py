@@ -717,6 +717,10 @@ FROM_HEADERS = [  # what `tarfile` would not write: layer, error
     ("LongParent", headers.file(LONG + b"/f"), f"entry '{LONG.decode()}/f': its parent '{LONG.decode()}': File name"),
     ("LongImpliedParent", headers.file(b"d/" + LONG + b"/f"), f"entry 'd/{LONG.decode()}/f': its parent 'd/nn"),
     ("LongWhiteout", headers.file(b".wh." + LONG), f"entry '.wh.{LONG.decode()}': File name too long"),
+    ("DeepPath", headers.file(b"a/" * 2047 + b"f"), "entry 'a/a/"),
+    ("DeepImpliedParent", headers.file(b"a/" * 200_000 + b"f"), "entry 'a/a/"),
+    ("DeepDirectory", headers.folder(b"a/" * 2047 + b"d/"), "entry 'a/a/"),
+    ("DeepThroughLink", headers.symlink(b"l", b"a/" * 2000) + headers.file(b"l/" + b"b/" * 50 + b"f"), "entry 'l/b/"),
     ("LongSymlink", headers.symlink(b"l", b"t" * 4096), "entry 'l': a symlink's target of 4096 bytes"),
     ("EmptySymlink", headers.symlink(b"l", b""), "entry 'l': a symlink without a target"),
     ("NamelessXattr", headers.file(b"f", xattrs={b"user.": b""}), "entry 'f': xattr 'user.' is malformed"),
@@ -820,3 +824,12 @@ def test_a_hundred_thousand_files_in_a_folder() -> None:
     apply(root, (Entry("0", b"d/.wh.%06d" % number, 0o644, 0, 0, 0, 0) for number in range(0, 100_000, 2)), 1)
     assert len(root.names()[b"d"].names()) == 50_000
     assert time.process_time() - started < 10  # about 0.5 s; what is quadratic takes hours
+
+
+def test_a_path_as_long_as_a_kernel_takes():
+    """With a slash before it: 4,095 bytes."""
+    name = b"a/" * 2046 + b"ff"
+    assert len(name) == 4094
+    assert applied(headers.archive(headers.file(name)))
+    with pytest.raises(TreeError, match="File name too long"):
+        applied(headers.archive(headers.file(name + b"f")))
