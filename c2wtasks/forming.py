@@ -13,6 +13,7 @@ from c2wtasks.catalog import publish, record
 from c2wtasks.catalog.record import FormFacts
 from c2wtasks.errors import OutputError, SourceError, os_reason
 from c2wtasks.rootfs.forms import MAKERS, Making, is_here
+from c2wtasks.rootfs.holding import left_out
 from c2wtasks.steps import Work
 
 _MODE = 0o644
@@ -72,7 +73,8 @@ def make(work: Work, form: Form) -> None:
             key = f"{tree_fingerprint} {work.bundle.name}".encode()
             making = Making(work.bundle, tree, work.tar, json_in(work, form), key, work.default_mtime_ns)
             MAKERS[form.kind].make(making, form, unfinished)
-            facts = FormFacts(made_of(work, form, tree_fingerprint), _settle(unfinished, work.default_mtime_ns))
+            lost = left_out(tree, MAKERS[form.kind].limits)
+            facts = FormFacts(made_of(work, form, tree_fingerprint), _settle(unfinished, work.default_mtime_ns), lost)
             files.remove_tree(target)
             os.rename(unfinished, target)
             files.sync_folder(places.parts)

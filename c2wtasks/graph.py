@@ -18,7 +18,7 @@ from c2wtasks.bundlefile.model import Bundle, BundleFile, Form
 from c2wtasks.bundlefile.problems import BundleFileError
 from c2wtasks.catalog import listing, publish, record, standing
 from c2wtasks.catalog.places import RECORD, ROOTFS, Places
-from c2wtasks.catalog.record import OUTPUT_VERSION
+from c2wtasks.catalog.record import OUTPUT_VERSION, Record
 from c2wtasks.errors import OutputError, UserError, os_reason
 from c2wtasks.layers.store import Store
 from c2wtasks.registry.hosts import Access
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 Task = dict[str, Any]
 Failed = Mapping[str, Mapping[str, str]]
 LOCK = "bundle.lock"
-_TOLD_ALONE = 20  # bundles whose roots lack something; of more there is one line
+_TOLD_ALONE = 20  # notes of one sort on bundles; of more there is one line
 _PARTS = ("layer", "tree", "rootfs", "spec", "boot")  # the families of tasks that make what bundles are made of
 
 
@@ -68,7 +68,7 @@ class Graph:
     _copied: set[str] = field(default_factory=set)
     _in_place: list[Places] = field(default_factory=list)
     _rights: dict[str, Rights] = field(default_factory=dict)  # of the bundles whose root is a folder
-    _published: dict[str, LeftOut] = field(default_factory=dict)  # what the folders lack that this run published
+    _published: dict[str, Record] = field(default_factory=dict)  # the bundles that this run published
     lock: LockFile = field(default_factory=lambda: LockFile(LOCK, {}))
 
     @classmethod
@@ -424,8 +424,8 @@ class Graph:
             if place not in outcome.failed and self._by_task[task].has_rootfs:
                 standing.note(place)
                 published = record.read(place.record)
-                if published is not None and published.rootfs is not None:
-                    self._published[str(self._by_task[task].bundle)] = published.rootfs.left_out
+                if published is not None:
+                    self._published[str(self._by_task[task].bundle)] = published
         return {task: outcome.failed[place] for task, place in places.items() if place in outcome.failed}
 
     def recover(self) -> None:
@@ -451,6 +451,7 @@ class Graph:
         }
         good = frozenset(str(bundle) for bundle in self.file.bundles if f"bundle:{bundle}" in current)
         yield from self._notes(good)
+        yield from self._notes_of_published()
         yield from self._note_use()
         yield from (f"{bundle}: {reason}" for bundle, reason in sorted(reasons.items()))
         told = {task for bundle in reasons for task in failed[f"bundle:{bundle}"]}
@@ -512,7 +513,8 @@ class Graph:
                 f"note: {some_of([places.published for places in self._in_place])}: replaced in place, not in one "
                 "step, as the file system does not rename folders that lie in a lower layer of an overlay"
             )
-        known = {bundle: rights.left_out for bundle, rights in self._rights.items()} | self._published
+        known = {bundle: rights.left_out for bundle, rights in self._rights.items()}
+        known |= {bundle: one.rootfs.left_out for bundle, one in self._published.items() if one.rootfs}
         lacking = {bundle: left_out for bundle, left_out in sorted(known.items()) if left_out and bundle in built}
         more = "" if builder().complete else ", and a run with more rights makes it anew"
         if len(lacking) > _TOLD_ALONE:
@@ -525,6 +527,15 @@ class Graph:
         identity.keep(self.folder, self.file.name)
         if (error := self.memo.note_use()) is not None:
             yield f"note: {error}; while that is so, other catalogs cannot tell that this one uses the cache"
+
+    def _notes_of_published(self) -> Iterator[str]:
+        """What the records of the bundles that were published now have to tell."""
+        notes = sorted((bundle, note) for bundle, one in self._published.items() for note in one.notes)
+        if len(notes) <= _TOLD_ALONE:
+            yield from (f"note: {bundle}: {note}" for bundle, note in notes)
+        else:
+            bundles = list(dict.fromkeys(bundle for bundle, _ in notes))
+            yield f"note: {len(bundles)} bundles have notes in their bundle.json: {some_of(bundles)}"
 
     @property
     def _catalog(self) -> str:

@@ -50,7 +50,7 @@ def _has_proof(work: Work) -> bool:
         if made is None or made.made_of != forming.made_of(work, form, tree_fingerprint):
             return False
         forms[form.name] = made
-    if _content(places.record) != record_text(work, facts, published | copies, forms.values()):
+    if _content(places.record) != record_text(work, facts, published | copies, forms):
         return False
     return all(_are_whole(work, name, made.files.items()) for name, made in forms.items())
 

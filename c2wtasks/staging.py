@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from c2wtasks import files, fingerprint, forming
 from c2wtasks.catalog import publish, record
 from c2wtasks.catalog.places import FORM_PREFIX, IMAGE, RECORD, ROOTFS
 from c2wtasks.catalog.record import FormFacts, Record, RootfsFacts, RootfsStamp
 from c2wtasks.errors import OutputError, os_reason
+from c2wtasks.oci.image import ImageConfig
 from c2wtasks.sources.model import Layer
 from c2wtasks.steps import Work
+from c2wtasks.vm.runtimespec import what_keeps_from_starting
 
 
 def stage(work: Work) -> None:
@@ -27,7 +29,7 @@ def stage(work: Work) -> None:
     forms = {form.name: forming.whole(work, form) for form in bundle.file_forms}
 
     def text(facts: RootfsFacts | None) -> bytes:
-        return record_text(work, facts, contents, forms.values())
+        return record_text(work, facts, contents, forms)
 
     def put_rootfs(new: str) -> None:
         for name, form in forms.items():
@@ -89,16 +91,19 @@ def _drop_other_forms(work: Work) -> None:
 
 
 def record_text(
-    work: Work, facts: RootfsFacts | None, contents: Mapping[str, bytes], forms: Iterable[FormFacts]
+    work: Work, facts: RootfsFacts | None, contents: Mapping[str, bytes], forms: Mapping[str, FormFacts]
 ) -> bytes:
-    """The text of bundle.json, for a bundle with these small files and forms.
+    """The text of bundle.json, for a bundle with these small files, and these forms by name.
 
     Raises LayerError, OutputError.
     """
     bundle, image = work.bundle, work.image
     outputs = {name: fingerprint.of_bytes(content) for name, content in contents.items()}
-    for form in forms:
+    for form in forms.values():
         outputs |= form.files
+    notes = [f"{name} lacks {form.left_out}, which it cannot hold" for name, form in forms.items() if form.left_out]
+    if IMAGE in contents:
+        notes += what_keeps_from_starting(ImageConfig.parse(contents[IMAGE]))
     return record.encode(
         Record(
             name=bundle.name,
@@ -111,6 +116,7 @@ def record_text(
             image_config_verbatim=contents.get(IMAGE, image.config) == image.config,
             outputs=outputs,
             rootfs=facts,
+            notes=tuple(notes),
         )
     )
 

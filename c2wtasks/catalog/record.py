@@ -51,15 +51,17 @@ class RootfsStamp(msgspec.Struct, frozen=True):
 
 class FormFacts(msgspec.Struct, frozen=True, rename="camel"):
     """`made_of` is the fingerprint of all that the form was made from; `files` are the form's files, by their paths
-    in the bundle, with the fingerprint of each."""
+    in the bundle, with the fingerprint of each; `left_out` is what it could not hold, in words."""
 
     made_of: str
     files: dict[str, str]
+    left_out: str
 
 
 class Record(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     """The content of bundle.json. `outputs` maps the path of each file, but those of the folder `rootfs/`, to the
-    fingerprint (xxh3-128) of its content."""
+    fingerprint (xxh3-128) of its content. `notes` are sentences on what a user may not expect of it, told when it is
+    built."""
 
     name: str
     platform: str
@@ -72,6 +74,7 @@ class Record(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     output_version: int = OUTPUT_VERSION
     outputs: dict[str, str]
     rootfs: RootfsFacts | None
+    notes: tuple[str, ...] = ()
 
     @property
     def folder(self) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 from c2wtasks.bundlefile.model import Bundle, Form
 from c2wtasks.rootfs.copying import Tars
+from c2wtasks.rootfs.holding import EVERYTHING, XATTRS_BUT_ACLS, Limits
 from c2wtasks.tree.graft import AddedFile, grafted
 from c2wtasks.tree.treefile import TreeFile
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _IMAGE = "image.json"
 _JSON = (_IMAGE, "spec.json", "initconfig.json")
+_1900, _2156 = -2_208_988_800, 5_869_584_000  # the beginning of these years, in seconds since 1970
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +61,13 @@ class Making:
 @dataclass(frozen=True, slots=True)
 class Maker:
     """How a form is made: `make` puts its files into an empty folder. `json_files`: which of the bundle's are in it,
-    too. `tool` is the program that it needs, in Debian's `package`."""
+    too. `tool` is the program that it needs, in Debian's `package`. What `limits` leave out is told."""
 
     make: Callable[[Making, Form, str], None]
     json_files: Callable[[Form], tuple[str, ...]] = lambda _form: ()
     tool: str = ""
     package: str = ""
+    limits: Limits = EVERYTHING
 
 
 @cache
@@ -154,11 +157,16 @@ def _json_of_vm(form: Form) -> tuple[str, ...]:
 
 MAKERS: dict[str, Maker] = {
     "tar": Maker(_tar),
-    "cpio": Maker(_cpio),
-    "iso": Maker(_iso, _json_of_vm),
-    "ext4": Maker(_ext4),
+    "cpio": Maker(_cpio, limits=Limits(xattrs=(), whole_seconds=True, first=0, last=2**32 - 1)),
+    "iso": Maker(_iso, _json_of_vm, limits=Limits(xattrs=(), whole_seconds=True, first=_1900, last=_2156 - 1)),
+    "ext4": Maker(_ext4, limits=Limits(first=-(2**31), last=2**34 - 2**31 - 1, most_names=65_000)),
     "erofs": Maker(_erofs),
-    "squashfs": Maker(_squashfs, tool="tar2sqfs", package="squashfs-tools-ng"),
+    "squashfs": Maker(
+        _squashfs,
+        tool="tar2sqfs",
+        package="squashfs-tools-ng",
+        limits=Limits(XATTRS_BUT_ACLS, whole_seconds=True, first=0, last=2**32 - 1),
+    ),
     "context": Maker(_context, lambda _form: _JSON),
     "imagemounter": Maker(_imagemounter, lambda _form: (_IMAGE,)),
 }

@@ -23,11 +23,11 @@ from c2wtasks import files
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.rootfs import tar
 from c2wtasks.rootfs.copying import Tars
+from c2wtasks.rootfs.holding import XATTRS_BUT_ACLS
 from c2wtasks.tree.treefile import TreeFile
 
 Compression = Literal["gzip", "lz4", "xz", "zstd"]
 _TOOL = "tar2sqfs"
-_HELD = (b"user.", b"trusted.", b"security.")
 _MOST_IDS = 2**16 - 1
 
 
@@ -88,8 +88,10 @@ def _fed(tool: subprocess.Popen[bytes], tree: TreeFile, tars: Tars) -> bool:
 def _as_held(tree: TreeFile) -> TreeFile:
     """Without the xattrs that a SquashFS has no place for, over which the tool would fail."""
     nodes = [
-        msgspec.structs.replace(node, xattrs=tuple(pair for pair in node.xattrs if pair[0].startswith(_HELD)))
-        if any(not name.startswith(_HELD) for name, _ in node.xattrs)
+        msgspec.structs.replace(
+            node, xattrs=tuple(pair for pair in node.xattrs if pair[0].startswith(XATTRS_BUT_ACLS))
+        )
+        if any(not name.startswith(XATTRS_BUT_ACLS) for name, _ in node.xattrs)
         else node
         for node in tree.nodes
     ]

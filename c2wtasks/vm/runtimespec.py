@@ -90,6 +90,22 @@ def runtime_spec(config: ImageConfig, user: User, table: Table, *, terminal: boo
     return gojson.dumps(spec, go_before_1_22=table.go_before_1_22)
 
 
+def what_keeps_from_starting(config: ImageConfig) -> list[str]:
+    """Sentences, for what in the config lets no container start: it is legal, and the bundle is made all the same."""
+    found = []
+    if not [*config.entrypoint, *config.cmd, ""][0]:
+        found.append(
+            "the image names no command (Entrypoint, Cmd), so nothing runs unless the VM is started with one; "
+            "process.args sets it"
+        )
+    if config.working_dir and not config.working_dir.startswith("/"):
+        found.append(
+            f"runc starts nothing in a relative folder, and the image's WorkingDir is {config.working_dir!r}; "
+            "process.cwd sets another"
+        )
+    return found
+
+
 def _environment(config: ImageConfig, table: Table, terminal: bool) -> list[str]:
     if table.default_env is None:
         return list(config.env)

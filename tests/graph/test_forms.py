@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from tests.graph.catalogs import small_catalog, write_catalog
+from tests.support.headers import archive, file
 from tests.support.images import Layout
+from tests.support.random_layers import ACL_NAMES, ACLS
 from tests.support.running import environment, executed, results, run_doit
 
 WEB = "web@linux/amd64"
@@ -452,3 +454,56 @@ def test_doctor(tmp_path: Path) -> None:
     said = json.loads(run_doit(tmp_path, "doctor", "--json").stdout)
     assert said["works"] is True
     assert {one["form"] for one in said["forms"] if one["used"]} == {"dir", "ext4"}
+
+
+def test_what_a_form_cannot_hold_is_told_when_it_is_made_and_recorded(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "web")
+    acl = {ACL_NAMES[0]: ACLS[1]}
+    layout.image(archive(file(b"f", xattrs=acl), file(b"g", xattrs=acl | {b"user.a": b"1"}, mtime_ns=1)), cmd=["f"])
+    images = {"web": {"source": "oci:web", "rootfs": ["squashfs", "erofs", "cpio", {"form": "iso", "tree": "vm"}]}}
+    write_catalog(tmp_path, images)
+    lines = [
+        "cpio lacks 2 ACLs, 1 xattr, 1 fraction of a second, which it cannot hold",
+        "iso-vm lacks 2 ACLs, 1 xattr, 1 fraction of a second, which it cannot hold",
+        "squashfs lacks 2 ACLs, 1 fraction of a second, which it cannot hold",
+    ]
+    assert run_doit(tmp_path).stderr.splitlines() == [f"note: {WEB}: {line}" for line in lines]
+    assert sorted(json.loads((tmp_path / PUBLISHED / "bundle.json").read_text())["notes"]) == lines
+    assert run_doit(tmp_path).stderr == ""
+    assert run_doit(tmp_path, "verify").exit == 0
+
+
+@pytest.mark.parametrize(
+    ("config", "process", "said"),
+    [
+        ({}, {}, ["the image names no command (Entrypoint, Cmd)"]),
+        ({"cmd": [], "entrypoint": []}, {}, ["the image names no command (Entrypoint, Cmd)"]),
+        ({"entrypoint": [""], "cmd": ["x"]}, {}, ["the image names no command (Entrypoint, Cmd)"]),
+        ({}, {"args": ["sh"]}, []),
+        ({"cmd": ["sh"]}, {}, []),
+        ({"entrypoint": ["sh"]}, {}, []),
+        ({"cmd": ["sh"], "working_dir": "srv"}, {}, ["runc starts nothing in a relative folder"]),
+        ({"cmd": ["sh"], "working_dir": "srv"}, {"cwd": "/srv"}, []),
+        ({"working_dir": "./"}, {}, ["runc starts nothing in a relative folder", "the image names no command"]),
+    ],
+)
+def test_what_cannot_start_is_told_once(
+    tmp_path: Path, config: dict[str, Any], process: dict[str, Any], said: list[str]
+) -> None:
+    Layout(tmp_path / "web").image({"f": "x"}, **config)
+    write_catalog(tmp_path, {"web": {"source": "oci:web", **({"process": process} if process else {})}})
+    result = run_doit(tmp_path)
+    assert result.exit == 0
+    lines = result.stderr.splitlines()
+    assert len(lines) == len(said)
+    for line, start in zip(lines, said, strict=True):
+        assert line.startswith(f"note: {WEB}: {start}")
+    assert len(json.loads((tmp_path / PUBLISHED / "bundle.json").read_text())["notes"]) == len(said)
+    assert run_doit(tmp_path).stderr == ""
+
+
+def test_many_notes_are_one(tmp_path: Path) -> None:
+    Layout(tmp_path / "web").image({"f": "x"})
+    write_catalog(tmp_path, {f"i{number}": {"source": "oci:web"} for number in range(21)})
+    (line,) = run_doit(tmp_path).stderr.splitlines()
+    assert line.startswith("note: 21 bundles have notes in their bundle.json: i0@linux/amd64, ")
