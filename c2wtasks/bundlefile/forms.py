@@ -22,7 +22,7 @@ from c2wtasks.bundlefile.values import (
 # The options of each form. A value that is the default counts as not given.
 OPTIONS: dict[str, dict[str, Kind]] = {
     DIR: {},
-    "tar": {"compression": choice("gzip", "zstd"), "level": COUNT},
+    "tar": {"compression": choice("gzip", "zstd"), "level": COUNT, "sparse": BOOLEAN},
     "cpio": {},
     "iso": {"tree": choice("rootfs", "vm")},
     "ext4": {"size": SIZE, "journal": BOOLEAN},
@@ -33,6 +33,7 @@ OPTIONS: dict[str, dict[str, Kind]] = {
     NINE_P: {},
 }
 _DEFAULTS: dict[tuple[str, str], str | bool] = {
+    ("tar", "sparse"): True,
     ("iso", "tree"): "rootfs",
     ("ext4", "journal"): False,
     ("squashfs", "compression"): "gzip",

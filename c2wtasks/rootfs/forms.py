@@ -107,7 +107,8 @@ def _tar(making: Making, form: Form, folder: str) -> None:
     compression = cast("Compression | None", form.option("compression"))
     suffix = {"gzip": ".gz", "zstd": ".zst", None: ""}[compression]
     level = cast("int | None", form.option("level"))
-    tar.write(making.tree, making.tars, f"{folder}/rootfs.tar{suffix}", compression=compression, level=level)
+    path, sparse = f"{folder}/rootfs.tar{suffix}", form.option("sparse") is not False
+    tar.write(making.tree, making.tars, path, compression=compression, level=level, sparse=sparse)
 
 
 def _cpio(making: Making, _form: Form, folder: str) -> None:

@@ -9,7 +9,8 @@ blocks and is not padded to a record of 10 KiB, which all readers take.
 Short names are in the header even where they are not ASCII or not UTF-8, since readers take bytes there as they are.
 Long ones that are not UTF-8 come with `hdrcharset=BINARY`: without it bsdtar fails, and GNU tar but warns of it.
 
-Sparse files are written in GNU's sparse format 1.0 where that is smaller. A hard link's entry repeats what its file
+Sparse files are written in GNU's sparse format 1.0 where that is smaller, unless readers are to come that know it not
+(busybox, GNU cpio: they take the map for content, and say nothing). A hard link's entry repeats what its file
 is (containerd sets owner, mode and xattrs again at each name).
 
 What a tar cannot hold and is refused: an xattr whose name has a `=`, which ends the name in a PAX record. GNU tar
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from zlib import adler32
 
 from c2wtasks.errors import OutputError
@@ -48,13 +49,22 @@ _MAX_MAP = 1 << 20  # Go's archive/tar reads no longer one
 
 
 def write(
-    tree: TreeFile, tars: Tars, path: str, *, compression: Compression | None = None, level: int | None = None
+    tree: TreeFile,
+    tars: Tars,
+    path: str,
+    *,
+    compression: Compression | None = None,
+    level: int | None = None,
+    sparse: bool = True,
 ) -> None:
-    """Makes the file `path` hold the tree, compressed or not; for the levels see `compressing.compressor`.
+    """Makes the file `path` hold the tree, compressed or not; for the levels see `compressing.compressor`, for
+    `sparse` `pieces`.
 
     Raises OutputError, and what `tars` raises.
     """
-    sending.to_file(path, pieces, tree, tars, compressor(compression, level) if compression else None)
+    sending.to_file(
+        path, partial(pieces, sparse=sparse), tree, tars, compressor(compression, level) if compression else None
+    )
 
 
 def write_hashed(
@@ -72,8 +82,9 @@ def stream(tree: TreeFile, tars: Tars, descriptor: int) -> None:
     sending.to_descriptor(descriptor, pieces, tree, tars)
 
 
-def pieces(tree: TreeFile) -> Iterator[Piece]:
-    """The tar, in order. Each piece of an entry's content is followed by what fills its last block.
+def pieces(tree: TreeFile, *, sparse: bool = True) -> Iterator[Piece]:
+    """The tar, in order. Each piece of an entry's content is followed by what fills its last block. Unless `sparse`,
+    sparse files are written like others, for readers that know none.
 
     Raises OutputError.
     """
@@ -87,8 +98,8 @@ def pieces(tree: TreeFile) -> Iterator[Piece]:
             yield _entry(first, path, _LINK, target=node_path(nodes, node.link))
         elif node.kind != FILE or not node.size:
             yield _entry(node, path, _FLAG[node.kind], target=node.target)
-        elif (sparse := _sparse_map(node)) is not None:
-            yield from _sparse(node, index, path, *sparse)
+        elif sparse and (holes := _sparse_map(node)) is not None:
+            yield from _sparse(node, index, path, *holes)
         else:
             yield _entry(node, path, b"0", size=node.size)
             yield from expanded(node, index)

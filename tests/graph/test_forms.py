@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.graph.catalogs import small_catalog, write_catalog
-from tests.support.headers import archive, file
+from tests.support.headers import archive, file, pax
 from tests.support.images import Layout
 from tests.support.random_layers import ACL_NAMES, ACLS
 from tests.support.running import environment, executed, results, run_doit
@@ -456,6 +457,25 @@ def test_doctor(tmp_path: Path) -> None:
     assert {one["form"] for one in said["forms"] if one["used"]} == {"dir", "ext4"}
 
 
+def test_a_tar_without_sparse_files(tmp_path: Path) -> None:
+    header = pax(
+        [(b"GNU.sparse.major", b"1"), (b"GNU.sparse.minor", b"0"), (b"GNU.sparse.realsize", b"%d" % (1 << 20))]
+    )
+    layer = archive(header, file(b"f", b"1\n9\n3\n".ljust(512, b"\0") + b"abc"))
+    Layout(tmp_path / "web").image(layer, cmd=["f"])
+    kinds = []
+    for form in ({"form": "tar"}, {"form": "tar", "sparse": False}, {"form": "tar", "sparse": True}):
+        write_catalog(tmp_path, {"web": {"source": "oci:web", "rootfs": [form]}})
+        assert f"rootfs:{WEB}:tar" in executed(tmp_path)
+        with tarfile.open(tmp_path / PUBLISHED / "rootfs.tar") as opened:
+            (member,) = (member for member in opened if member.isfile())
+            stream = opened.extractfile(member)
+            assert stream is not None
+            assert stream.read() == (bytes(9) + b"abc").ljust(1 << 20, b"\0")
+        kinds.append(member.issparse())
+    assert kinds == [True, False, True]
+
+
 def test_what_a_form_cannot_hold_is_told_when_it_is_made_and_recorded(tmp_path: Path) -> None:
     layout = Layout(tmp_path / "web")
     acl = {ACL_NAMES[0]: ACLS[1]}
@@ -476,15 +496,16 @@ def test_what_a_form_cannot_hold_is_told_when_it_is_made_and_recorded(tmp_path: 
 @pytest.mark.parametrize(
     ("config", "process", "said"),
     [
-        ({}, {}, ["the image names no command (Entrypoint, Cmd)"]),
+        ({"cmd": None}, {}, ["the image names no command (Entrypoint, Cmd)"]),
+        ({"config": {"config": None}}, {}, ["the image names no command (Entrypoint, Cmd)"]),
         ({"cmd": [], "entrypoint": []}, {}, ["the image names no command (Entrypoint, Cmd)"]),
         ({"entrypoint": [""], "cmd": ["x"]}, {}, ["the image names no command (Entrypoint, Cmd)"]),
-        ({}, {"args": ["sh"]}, []),
+        ({"cmd": []}, {"args": ["sh"]}, []),
         ({"cmd": ["sh"]}, {}, []),
         ({"entrypoint": ["sh"]}, {}, []),
         ({"cmd": ["sh"], "working_dir": "srv"}, {}, ["runc starts nothing in a relative folder"]),
         ({"cmd": ["sh"], "working_dir": "srv"}, {"cwd": "/srv"}, []),
-        ({"working_dir": "./"}, {}, ["runc starts nothing in a relative folder", "the image names no command"]),
+        ({"working_dir": "./", "cmd": []}, {}, ["runc starts nothing in a relative folder", "the image names no command"]),
     ],
 )
 def test_what_cannot_start_is_told_once(
@@ -503,7 +524,7 @@ def test_what_cannot_start_is_told_once(
 
 
 def test_many_notes_are_one(tmp_path: Path) -> None:
-    Layout(tmp_path / "web").image({"f": "x"})
+    Layout(tmp_path / "web").image({"f": "x"}, cmd=[])
     write_catalog(tmp_path, {f"i{number}": {"source": "oci:web"} for number in range(21)})
     (line,) = run_doit(tmp_path).stderr.splitlines()
     assert line.startswith("note: 21 bundles have notes in their bundle.json: i0@linux/amd64, ")

@@ -110,6 +110,15 @@ def test_nothing_but_the_tree_matters(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @needs_tool
+def test_no_folder_for_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container whose root is read-only; nor is there room beside the image for what the tool says."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "no"))
+    squashfs.write(of({}), str, str(tmp_path / "out"))
+    with pytest.raises(OutputError, match=r"no/out: tar2sqfs failed: .*No such file or directory"):
+        squashfs.write(of({}), str, str(tmp_path / "no" / "out"))
+
+
+@needs_tool
 @NEEDS_ROOT
 def test_acls_are_left_out(tmp_path: Path) -> None:
     inode = file(0, xattrs={b"system.posix_acl_access": b"\2\0\0\0", b"user.a": b"1"})

@@ -6,11 +6,13 @@ import io
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ from hypothesis import given, settings
 from c2wtasks.errors import OutputError
 from c2wtasks.layers.decompress import plain_chunks
 from c2wtasks.layers.tarindex import read_entries
-from c2wtasks.rootfs import tar
+from c2wtasks.rootfs import cpio, tar
 from c2wtasks.rootfs.compressing import Compression
 from c2wtasks.tree.model import SYMLINK, Inode
 from tests.rootfs import reading, small_trees
@@ -180,6 +182,28 @@ def test_sparse_files(tmp_path: Path, size: int, sparse: list[tuple[int, int]], 
     assert reading.by_python(tmp_path / "a") == roots.of_tree(tree, [content])
 
 
+@pytest.mark.parametrize(
+    ("form", "reader"),
+    [
+        *(("tar", reader) for reader in ("tar xf", "bsdtar xf", "busybox tar xf", "cpio -idI")),
+        *(("cpio", reader) for reader in ("bsdtar xf", "busybox cpio -idF", "cpio -idI")),
+    ],
+)
+def test_sparse_files_for_readers_that_know_none(tmp_path: Path, form: str, reader: str) -> None:
+    if shutil.which(reader.split()[0]) is None:
+        pytest.skip(f"needs {reader.split()[0]}")
+    content = random.Random(1).randbytes(9)
+    tree = of({b"s": file(5 * MIB + 7, [(MIB - 1, 3), (2 * MIB, 6)]), b"hole": file(MIB, []), b"z": file(3)})
+    (tmp_path / "in").write_bytes(content)
+    write = partial(tar.write, sparse=False) if form == "tar" else cpio.write
+    write(tree, lambda _: str(tmp_path / "in"), str(tmp_path / "archive"))
+    (tmp_path / "root").mkdir()
+    subprocess.run([*reader.split(), "../archive"], cwd=tmp_path / "root", capture_output=True, check=True)
+    have = {path.name: path.read_bytes() for path in (tmp_path / "root").iterdir()}
+    assert have == {os.fsdecode(node.name): roots.content_of(node, [content]) for node in tree.nodes[1:]}
+    assert os.stat(tmp_path / "archive").st_blocks * 512 < MIB
+
+
 def test_a_map_that_others_would_refuse_is_not_written() -> None:
     tree = of({b"s": file(1 << 40, [(n << 20, 1) for n in range(100_000)])})
     assert sum(isinstance(piece, bytes) and len(piece) > 4096 for piece in tar.pieces(tree)) == 0
@@ -193,7 +217,7 @@ def test_an_xattr_that_no_record_can_name() -> None:
 AS_ANOTHER = """
 import os, sys
 from pathlib import Path
-from c2wtasks.rootfs import tar
+from c2wtasks.rootfs import cpio, tar
 from tests.support.nasty import nasty
 
 os.umask(0o077)

@@ -102,7 +102,9 @@ def platform_fields(text: str) -> Json:
 
 
 def image_config(platform: str, diff_ids: Sequence[str], run: Json, more: Json | None = None) -> bytes:
-    """An image config. `run` is its `config`; fields of `more` replace or, where None, remove its own."""
+    """An image config. `run` is its `config`, with a Cmd where it says nothing of what runs; fields of `more` replace
+    or, where None, remove its own."""
+    run = run if {"cmd", "entrypoint"} & run.keys() else {**run, "cmd": ["sh"]}
     document: Json = {
         "created": "2024-01-02T03:04:05Z",
         **platform_fields(platform),
