@@ -505,7 +505,11 @@ def test_what_a_form_cannot_hold_is_told_when_it_is_made_and_recorded(tmp_path: 
         ({"entrypoint": ["sh"]}, {}, []),
         ({"cmd": ["sh"], "working_dir": "srv"}, {}, ["runc starts nothing in a relative folder"]),
         ({"cmd": ["sh"], "working_dir": "srv"}, {"cwd": "/srv"}, []),
-        ({"working_dir": "./", "cmd": []}, {}, ["runc starts nothing in a relative folder", "the image names no command"]),
+        (
+            {"working_dir": "./", "cmd": []},
+            {},
+            ["runc starts nothing in a relative folder", "the image names no command"],
+        ),
     ],
 )
 def test_what_cannot_start_is_told_once(
