@@ -12,6 +12,7 @@ from errno import EINVAL, ENOSYS, ENOTDIR, EOPNOTSUPP, EPERM
 from functools import cache
 from typing import Any, BinaryIO
 
+from c2wtasks import safely
 from c2wtasks.errors import OutputError, os_reason
 
 TEMPORARY_PREFIX = ".tmp-"
@@ -291,62 +292,11 @@ def removed_on_failure(path: str) -> Iterator[None]:
 
 
 def remove_tree(path: str) -> None:
-    """Removes `path` with all below it, however deep; nothing happens if it is not there.
-
-    Folders that their owner may not write (0o555 in an image) are made writable first.
+    """Removes `path` with all below it, as `safely.remove_tree` does; nothing happens where it is not there.
 
     Raises OutputError.
     """
     try:
-        try:
-            os.unlink(path)
-        except FileNotFoundError:
-            pass
-        except (IsADirectoryError, PermissionError):
-            if os.path.islink(path) or not os.path.isdir(path):
-                raise
-            _empty(path)
-            os.rmdir(path)
+        safely.remove_tree(path)
     except OSError as error:
         raise OutputError(f"{path}: cannot be removed: {os_reason(error)}") from error
-
-
-def _empty(path: str) -> None:
-    """Goes down and up by the names of single folders, as a whole path may be longer than a kernel takes."""
-    here = _open_for_removal(path, None)
-    try:
-        above: list[tuple[str, list[str]]] = []  # per open folder but the first: its name, what is left beside it
-        folders = _unlink_files(here)
-        while folders or above:
-            if folders:
-                above.append((folders.pop(), folders))
-                inner = _open_for_removal(above[-1][0], here)
-                os.close(here)
-                here = inner
-                folders = _unlink_files(here)
-            else:
-                outer = os.open("..", _FOLDER, dir_fd=here)
-                os.close(here)
-                here = outer
-                name, folders = above.pop()
-                os.rmdir(name, dir_fd=here)
-    finally:
-        os.close(here)
-
-
-def _open_for_removal(name: str, folder: int | None) -> int:
-    if not os.access(name, os.R_OK | os.W_OK | os.X_OK, dir_fd=folder, effective_ids=True):  # root needs no mode
-        os.chmod(name, 0o700, dir_fd=folder)
-    return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
-
-
-def _unlink_files(folder: int) -> list[str]:
-    """Removes all that is no folder; returns the names of the folders."""
-    folders: list[str] = []
-    with os.scandir(folder) as entries:
-        for entry in list(entries):
-            if entry.is_dir(follow_symlinks=False):
-                folders.append(entry.name)
-            else:
-                os.unlink(entry.name, dir_fd=folder)
-    return folders

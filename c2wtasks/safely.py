@@ -1,0 +1,308 @@
+"""Reaching files in folders that others may write to: through none of their links, regular files only, no more than
+asked.
+
+Each function takes a path. Where a part of it is a symbolic link, that is followed only if nobody but root and
+ourselves can have put it there, as a user's own `cache` that is a link to another disk; and the last part never is.
+So whoever may write in a folder on the way can lead us nowhere else. What is changed is changed by way of the
+descriptor of its folder: what somebody does to the path meanwhile does not matter.
+
+`openat2` looks at all parts of a path in one call. Where it finds a link, and where it is missing (before Linux 5.6,
+or kept away by seccomp), each part is opened by itself.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+_OPENAT2 = 437  # the same number on all architectures
+_AT_FDCWD = -100
+_RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS = 0x02, 0x04
+_FILE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+_FOLDER = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_DIRECTORY
+_SMALL = 1 << 16
+_MAX_LINKS = 40  # as in Linux
+
+
+class NotRegular(OSError):
+    """Something else than a regular file lies there. (A link is an OSError of ELOOP.)"""
+
+    def __init__(self, mode: int, path: str) -> None:
+        kinds = {
+            stat.S_IFDIR: "a folder",
+            stat.S_IFIFO: "a FIFO",
+            stat.S_IFSOCK: "a socket",
+            stat.S_IFCHR: "a device",
+            stat.S_IFBLK: "a device",
+        }
+        super().__init__(errno.EINVAL, f"it is {kinds.get(stat.S_IFMT(mode), 'no regular file')}", path)
+
+
+def open_file(path: str, flags: int = os.O_RDONLY, mode: int = 0o644) -> int:
+    """A descriptor of the regular file `path`.
+
+    Raises OSError: ELOOP for a link in the path, NotRegular for what is no file.
+    """
+    descriptor = _open(path, flags | _FILE, mode)
+    found = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(found):
+        os.close(descriptor)
+        raise NotRegular(found, path)
+    return descriptor
+
+
+def read(path: str, limit: int) -> bytes:
+    """The content of the regular file `path`.
+
+    Raises OSError, of EFBIG where it is longer than `limit` bytes.
+    """
+    descriptor = open_file(path)
+    try:
+        pieces = []
+        left = limit + 1
+        while left and (piece := os.read(descriptor, min(left, max(_SMALL, os.fstat(descriptor).st_size + 1)))):
+            pieces.append(piece)
+            left -= len(piece)
+        if not left:
+            raise OSError(errno.EFBIG, f"it is longer than {limit} bytes", path)
+        return b"".join(pieces)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def folder(path: str) -> Iterator[int]:
+    """A descriptor of the folder `path` (O_PATH), for calls that take `dir_fd`.
+
+    Raises OSError.
+    """
+    descriptor = _open(f"{path or '.'}/.", _FOLDER | os.O_PATH, 0)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def entry(path: str) -> Iterator[tuple[int, str]]:
+    """The folder of `path`, as a descriptor, and the last part of it, which may be anything.
+
+    Raises OSError.
+    """
+    above, _, name = path.rpartition("/")
+    with folder(above or ("/" if path.startswith("/") else ".")) as descriptor:
+        yield descriptor, name
+
+
+def lstat(path: str) -> os.stat_result:
+    """Raises OSError."""
+    with entry(path) as (here, name):
+        return os.stat(name, dir_fd=here, follow_symlinks=False)
+
+
+def unlink(path: str) -> None:
+    """Raises OSError."""
+    with entry(path) as (here, name):
+        os.unlink(name, dir_fd=here)
+
+
+def rename(old: str, new: str) -> None:
+    """Raises OSError."""
+    with entry(old) as (there, before), entry(new) as (here, after):
+        os.rename(before, after, src_dir_fd=there, dst_dir_fd=here)
+
+
+def link(old: str, new: str) -> None:
+    """A second name for the file `old`.
+
+    Raises OSError.
+    """
+    with entry(old) as (there, before), entry(new) as (here, after):
+        os.link(before, after, src_dir_fd=there, dst_dir_fd=here, follow_symlinks=False)
+
+
+# Removing.
+
+
+def remove_tree(path: str) -> None:
+    """Removes `path` with all below it, however deep; nothing happens where it, or the folder it is in, is not there.
+
+    Folders that their owner may not write (0o555 in an image) are made writable first. It goes down by descriptors,
+    one folder at a time, and up only to the very folder that it came from: so nobody who moves folders meanwhile can
+    make it remove what is elsewhere. What is mounted in the tree stays.
+
+    Raises OSError.
+    """
+    try:
+        with entry(path) as (here, name):
+            _remove(here, name)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+
+
+def _remove(here: int, name: str) -> None:
+    try:
+        os.unlink(name, dir_fd=here)
+    except FileNotFoundError:
+        pass
+    except (IsADirectoryError, PermissionError):
+        if not stat.S_ISDIR(os.stat(name, dir_fd=here, follow_symlinks=False).st_mode):
+            raise
+        _empty(here, name)
+        os.rmdir(name, dir_fd=here)
+
+
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """A folder that we came through: its name, what tells it from others, and the folders in it that are left."""
+
+    name: str
+    identity: tuple[int, int]
+    folders: list[str]
+
+
+def _empty(above: int, top: str) -> None:
+    here = _open_to_empty(above, top)
+    try:
+        at = _Level(top, _identity(here), _unlink_files(here))
+        way: list[_Level] = []  # from the top to the folder that `at` is in
+        while at.folders or way:
+            if at.folders:
+                name = at.folders.pop()
+                inner = _open_to_empty(here, name)
+                os.close(here)
+                here = inner
+                way.append(at)
+                at = _Level(name, _identity(here), _unlink_files(here))
+            else:
+                outer = os.open("..", os.O_RDONLY | _FOLDER, dir_fd=here)
+                os.close(here)
+                here = outer
+                emptied, at = at, way.pop()
+                if _identity(here) != at.identity:
+                    raise OSError(errno.ESTALE, "somebody moves what is in it", emptied.name)
+                os.rmdir(emptied.name, dir_fd=here)
+    finally:
+        os.close(here)
+
+
+def _unlink_files(folder: int) -> list[str]:
+    """Removes all that is no folder; returns the names of the folders."""
+    folders: list[str] = []
+    with os.scandir(folder) as entries:
+        for one in list(entries):
+            if one.is_dir(follow_symlinks=False):
+                folders.append(one.name)
+            else:
+                os.unlink(one.name, dir_fd=folder)
+    return folders
+
+
+def _open_to_empty(above: int, name: str) -> int:
+    found = os.open(name, os.O_PATH | _FOLDER, dir_fd=above)
+    try:
+        if os.fstat(found).st_dev != os.fstat(above).st_dev:
+            raise OSError(errno.EBUSY, "another file system is mounted there", name)
+        if not os.access(".", os.R_OK | os.W_OK | os.X_OK, dir_fd=found, effective_ids=True):  # root needs no mode
+            os.chmod(f"/proc/self/fd/{found}", 0o700)  # by the descriptor: the name may stand for a link by now
+        return os.open(".", os.O_RDONLY | _FOLDER, dir_fd=found)
+    finally:
+        os.close(found)
+
+
+def _identity(descriptor: int) -> tuple[int, int]:
+    found = os.fstat(descriptor)
+    return found.st_dev, found.st_ino
+
+
+# Opening.
+
+
+@cache
+def _caller() -> Any:
+    """`openat2` as a function that gives a descriptor, or an error's number below zero; None where there is none."""
+    import ctypes
+
+    class How(ctypes.Structure):
+        _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+    syscall = getattr(ctypes.CDLL(None, use_errno=True), "syscall", None)
+    if syscall is None:
+        return None
+
+    def call(at: int, path: bytes, flags: int, mode: int) -> int:
+        how = How(flags, mode if flags & os.O_CREAT else 0, _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS)
+        descriptor: int = syscall(_OPENAT2, at, path, ctypes.byref(how), ctypes.sizeof(how))
+        return descriptor if descriptor >= 0 else -ctypes.get_errno()
+
+    probe = call(_AT_FDCWD, b".", _FOLDER | os.O_PATH, 0)
+    if probe < 0:
+        return None
+    os.close(probe)
+    return call
+
+
+def _open(path: str, flags: int, mode: int) -> int:
+    call = _caller()
+    if call is None:
+        return _open_by_parts(path, flags, mode)
+    while (descriptor := call(_AT_FDCWD, os.fsencode(path), flags, mode)) in (-errno.EINTR, -errno.EAGAIN):
+        pass
+    if descriptor == -errno.ELOOP:  # a link, which may be one of our own
+        return _open_by_parts(path, flags, mode)
+    if descriptor < 0:
+        raise OSError(-descriptor, os.strerror(-descriptor), path)
+    return int(descriptor)
+
+
+def _open_by_parts(path: str, flags: int, mode: int) -> int:
+    parts = _parts(path)
+    here = os.open("/" if path.startswith("/") else ".", _FOLDER | os.O_PATH)
+    links = 0
+    try:
+        while len(parts) > 1:
+            part = parts.pop()
+            try:
+                inner = os.open(part, _FOLDER | os.O_PATH, dir_fd=here)
+            except NotADirectoryError:
+                target = _trusted_link(part, here)
+                if target is None or (links := links + 1) > _MAX_LINKS:
+                    raise
+                parts += _parts(target)
+                if not target.startswith("/"):
+                    continue
+                inner = os.open("/", _FOLDER | os.O_PATH)
+            os.close(here)
+            here = inner
+        return os.open(parts[0], flags, mode, dir_fd=here)
+    except OSError as error:
+        error.filename = path
+        raise
+    finally:
+        os.close(here)
+
+
+def _parts(path: str) -> list[str]:
+    """Those of a path, the last one first."""
+    *above, last = path.split("/")
+    return [last or ".", *(part for part in reversed(above) if part not in ("", "."))]
+
+
+def _trusted_link(name: str, folder: int) -> str | None:
+    """Where the link `name` leads; None where it is none, or where others than root and ourselves may have put it."""
+    try:
+        link = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        around = os.fstat(folder)
+        ours = (0, os.geteuid())
+        by_others = around.st_uid not in ours or (around.st_mode & 0o022 and not around.st_mode & stat.S_ISVTX)
+        if link.st_uid not in ours or by_others:
+            return None
+        return os.readlink(name, dir_fd=folder)
+    except OSError:
+        return None
