@@ -73,16 +73,16 @@ class Client:
         Raises RegistryError.
         """
         what = f"tag {tag!r}"
-        asked_before: set[Endpoint] = set()
+        told: dict[Endpoint, Digest | None] = {}
 
         def ask(endpoint: Endpoint) -> tuple[Digest, bytes, str]:
-            told = None
-            if endpoint not in asked_before:
-                asked_before.add(endpoint)
-                told = self._told(endpoint, tag, what)
-            if told is not None and (content := known(told, limit)) is not None:
-                return told, content, ""
-            return self._by_tag(endpoint, tag, what, told, limit)
+            if endpoint not in told:
+                told[endpoint] = None  # where HEAD breaks, the next try is a GET
+                told[endpoint] = self._told(endpoint, tag, what)
+            digest = told[endpoint]
+            if digest is not None and (content := known(digest, limit)) is not None:
+                return digest, content, ""
+            return self._by_tag(endpoint, tag, what, digest, limit)
 
         return self._from_any(repository, what, ask)
 

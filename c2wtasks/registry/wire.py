@@ -75,6 +75,7 @@ class Wire:
                 hint=_insecure(address),
             )
         manager = self._manager(scheme, address)
+        timeout = Timeout(connect=connect or self._limits.connect, read=self._limits.stall)
         began = time.monotonic()
         try:
             return manager.request(
@@ -86,10 +87,11 @@ class Wire:
                 retries=False,
                 preload_content=False,
                 decode_content=False,
-                timeout=Timeout(connect=connect or self._limits.connect, read=self._limits.stall),
+                timeout=timeout,
             )
         except _FAILURES as error:  # the cause's text may hold the whole URL
-            raise _explained(address, error, time.monotonic() - began) from None
+            waited = min(time.monotonic() - began, self._limits.stall)  # the rest was for a connection to be free
+            raise _explained(address, error, waited, self._access.may_be_plain(address)) from None
 
     def base(self, address: str) -> str:
         """How the URLs of `address` begin: with `https`; with `http` only where that may be and no TLS is spoken.
@@ -151,7 +153,7 @@ class Wire:
         return manager
 
 
-def _explained(address: str, error: Exception, waited: float) -> Broken | RegistryError:
+def _explained(address: str, error: Exception, waited: float, may_be_plain: bool) -> Broken | RegistryError:
     if isinstance(error, exceptions.ProxyError):
         reason = _reason(error.original_error, waited)
         return Broken(
@@ -167,7 +169,8 @@ def _explained(address: str, error: Exception, waited: float) -> Broken | Regist
         )
     if isinstance(cause, ssl.SSLError):
         if cause.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"):
-            return Broken("it does not speak TLS", once=True, hint=_insecure(address))
+            reason = "it does not speak TLS"
+            return Broken(reason) if may_be_plain else Broken(reason, once=True, hint=_insecure(address))
         return Broken(f"TLS failed ({cause.reason or 'no reason given'})", once="ALERT" in (cause.reason or ""))
     if isinstance(error, exceptions.NameResolutionError):
         return Broken(

@@ -174,6 +174,12 @@ def test_a_digest_that_does_not_fit_is_asked_for_twice(shop: Shop, pulling: Pull
     assert [asked.method for asked in shop.asked if "manifests" in asked.path] == ["HEAD", "GET", "GET"]
 
 
+def test_what_head_tells_holds_where_get_tells_nothing(shop: Shop, pulling: Pulling) -> None:
+    other = Reply(200, b'{"schemaVersion": 2, "manifests": []}')
+    shop.odd = lambda asked: other if asked.method == "GET" and "manifests" in asked.path else None
+    assert "what came has the digest sha256:" in refusal(pulling, f"docker://{shop.address}/a:1")
+
+
 # Manifests that are known by their tag alone.
 
 
