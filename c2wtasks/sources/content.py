@@ -117,8 +117,12 @@ class ContentImages:
         return self._by_tag.get(name, ()) or self._by_full_name.get(full_name(name), ())
 
     def _of_digest(self, digest: Digest, descriptors: Sequence[Descriptor], visit: _Visit, tag: str) -> Descriptor:
-        """The manifest or index `digest` among `descriptors` and what their indexes list, however deep."""
+        """The manifest or index `digest` among `descriptors` and what their indexes list, however deep.
+
+        Raises SourceError: it is not there, or an index that may list it cannot be read.
+        """
         seen: set[Digest] = set()
+        unreadable: list[SourceError] = []
         level = list(descriptors)
         for _ in range(MAX_DEPTH):
             children: list[Descriptor] = []
@@ -127,9 +131,12 @@ class ContentImages:
                     return replace(one, platform=None, os_features=())
                 if one.media_type in INDEXES and one.digest not in seen:
                     seen.add(one.digest)
-                    children += visit.read(one, INDEX).manifests
+                    try:
+                        children += visit.read(one, INDEX).manifests
+                    except SourceError as error:
+                        unreadable.append(error)
             level = children
-        raise self._not_there(tag)
+        raise unreadable[0] if unreadable else self._not_there(tag)
 
     def _not_there(self, tag: str) -> NotFound:
         source = f"{self._source.transport}:{self._source.path}"
@@ -154,7 +161,7 @@ class ContentImages:
                 hint = f"{where}, as {descriptor.digest.algorithm}/{descriptor.digest.hex}"
                 raise SourceError(f"{name} is not in the layout (remote reference)", hint=hint)
             whose = f" ({descriptor.platform})" if descriptor.platform else ""
-            raise SourceError(f"{name}{whose} is not in the layout", hint="copy the image again, with all its blobs")
+            raise NotFound(f"{name}{whose} is not in the layout", hint="copy the image again, with all its blobs")
         _check_size(name, place, descriptor)
         return place
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -11,9 +12,11 @@ from typing import Any
 import pytest
 
 from c2wtasks.errors import SourceError
+from tests.graph.catalogs import write_catalog
 from tests.registry.pulling import Pulling
 from tests.support.images import DOCKER, OCI, Layout, to_json
 from tests.support.registries import Server
+from tests.support.running import run_doit
 
 TREE = {"etc/": None, "etc/motd": "hi\n"}
 DOCKER_MANIFEST, DOCKER_LIST = (f"{DOCKER}.distribution.{kind}.v2+json" for kind in ("manifest", "manifest.list"))
@@ -146,3 +149,22 @@ def test_two_readings_of_a_listed_manifest(registry, pulling, fields):
         said in refusal(pulling, source)
         for said in ("neither an index nor a manifest", "can be read in two ways", "content is of another kind")
     )
+
+
+def test_no_architecture_but_in_the_index_with_a_lock(registry, tmp_path):
+    """The lock pins a manifest whose config says nothing of the platform that the index said."""
+    layout = registry.layout
+    bare = layout.image(TREE, platform="linux", described="linux/arm64", cmd=["bare"])
+    source = registry.serve(layout.index(bare))
+    folder = tmp_path / "catalog"
+    folder.mkdir()
+    write_catalog(folder, {"web": source}, platforms=["linux/arm64"])
+    first = run_doit(folder)
+    assert (first.exit, "web@linux/arm64" in (folder / "bundle.lock").read_text()) == (0, True), first.stderr
+    boot = (folder / "bundles/web/linux-arm64/initconfig.json").read_bytes()
+    assert b"arm64" in boot
+    shutil.rmtree(folder / "cache")
+    shutil.rmtree(folder / "bundles")
+    again = run_doit(folder)
+    assert again.exit == 0, again.stderr
+    assert (folder / "bundles/web/linux-arm64/initconfig.json").read_bytes() == boot

@@ -34,7 +34,7 @@ def layout(tmp_path) -> Layout:
         ("null", "holds no image at all"),
         ('[{"Layers": []}]', "manifest.json: [0].Config: names no file"),
         ('[{"Config": "nope.json"}]', "config 'nope.json' is not there; the copy is incomplete"),
-        ('[{"Config": "a\\u0000b"}]', "embedded null byte"),
+        ('[{"Config": "a\\u0000b"}]', "embedded null "),
         ('[{"Config": "manifest.json"}]', "config 'manifest.json': the document: expected an object"),
         ('[{"Config": "%s.json"}]' % ("0" * 64), "has another digest: its content is sha256:"),
         ('[{"Config": "good.json", "Layers": ["a", "b"]}]', "'good.json' has 2 layers, its config has diffIDs of 1"),
@@ -55,7 +55,7 @@ def test_broken_docker_archive(tmp_path, entries, message, refusal):
     assert message in refusal(f"docker-archive:{saved.folder}")
     packed = pack(saved.folder, tmp_path / "saved.tar")
     line = refusal(f"docker-archive:{packed}")
-    if "null byte" not in message and "FIFO" not in message and "folder is" not in message:
+    if "null" not in message and "FIFO" not in message and "folder is" not in message:
         assert message in line
 
 

@@ -197,6 +197,15 @@ def test_what_is_not_there(layout, refusal, tags, asked, line):
         assert line.format(source=source) in refusal(source + asked)
 
 
+def test_an_index_that_cannot_be_read_is_not_in_the_way_of_a_digest(layout, image, refusal):
+    layout.blob(layout.index(layout.image(TREE, listed=False), tag="bad")["digest"]).unlink()
+    good = layout.image(TREE, listed=False, cmd=["good"])
+    layout.index(good, tag="good")
+    for source in sources(layout):
+        assert cmd(image(f"{source}:@{good['digest']}")) == "good"
+        assert "is not in the layout" in refusal(f"{source}:@{digest_of(b'')}")
+
+
 # -- documents that can be read in two ways, wherever they come from
 
 
@@ -400,6 +409,10 @@ def test_the_other_reading_of_the_same_archive_has_it(tmp_path, saved, layout, i
             assert refusal(asked, platform).endswith(f"; use {way}, which has it")
             image(way, platform)
         assert "use " not in refusal(f"{docker}:web:1", "linux/s390x")
+    (tmp_path / "saved/blobs/sha256" / layout.listed[0]["digest"].partition(":")[2]).unlink()
+    way = f"docker-archive:{saved.folder}:web:1"
+    assert refusal(f"oci:{saved.folder}:web:1").endswith(f"is not in the layout; use {way}, which has it")
+    assert cmd(image(way)) == "pc"
 
 
 # -- dir: folders
