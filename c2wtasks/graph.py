@@ -92,7 +92,8 @@ class Graph:
         graph = cls(file, Store(f"{file.cache}/layers"), folder, known_as, memo, lock=lock)
         if _is_set(LOCKED) and (misfit := graph.misfit()):
             lines = "\n".join(misfit.lines())
-            raise InvalidDodoFile(f"{lock.path} does not fit, and may not be changed (--locked):\n{lines}")
+            how = "to make it fit, run: doit lock"
+            raise InvalidDodoFile(f"{lock.path} does not fit, and may not be changed (--locked); {how}\n{lines}")
         mounts = files.mounts_below(file.output)
         for bundle, image in graph.resolver(lock.entries, memo).all(file.bundles):
             try:
@@ -452,7 +453,7 @@ class Graph:
         good = frozenset(str(bundle) for bundle in self.file.bundles if f"bundle:{bundle}" in current)
         yield from self._notes(good)
         yield from self._notes_of_published()
-        yield from self._note_use()
+        yield from self._note_use(good)
         yield from (f"{bundle}: {reason}" for bundle, reason in sorted(reasons.items()))
         told = {task for bundle in reasons for task in failed[f"bundle:{bundle}"]}
         yield from (
@@ -522,10 +523,11 @@ class Graph:
         for bundle, left_out in lacking.items():
             yield f"note: {bundle}: the folder of the root lacks {left_out}; bundle.json says so{more}"
 
-    def _note_use(self) -> Iterator[str]:
-        """Notes that this catalog uses the cache. What hinders that is told: others' `doit gc` goes by it."""
+    def _note_use(self, good: frozenset[str]) -> Iterator[str]:
+        """Notes that this catalog uses the cache. What hinders that is told, as others' `doit gc` goes by it; but
+        where no bundle is good, their errors tell more."""
         identity.keep(self.folder, self.file.name)
-        if (error := self.memo.note_use()) is not None:
+        if (error := self.memo.note_use()) is not None and good:
             yield f"note: {error}; while that is so, other catalogs cannot tell that this one uses the cache"
 
     def _notes_of_published(self) -> Iterator[str]:

@@ -102,10 +102,22 @@ def _unknown(report: Report, key: Scalar, path: str, section: Section) -> None:
         report.add(key, path, section.refused[name])
         return
     hint = did_you_mean(name, section.settings)
-    for inner, below in (("boot", BOOT), ("process", PROCESS)):
-        if inner in section.settings and name in below.settings:
-            hint = f"did you mean '{inner}.{name}'?"
+    if inside := _inside(name, section):
+        nested = "".join(f"{{{inner}: " for inner in inside)[1:] + f"{{{name}: ...}}" + "}" * (len(inside) - 1)
+        hint = f"write it as {nested}"
     report.add(key, path, "unknown key", hint or f"known here: {', '.join(section.settings)}")
+
+
+def _inside(name: str, section: Section) -> tuple[str, ...]:
+    """The keys below which a setting may be written, of which the first may stand in `section`; none where it is no
+    setting."""
+    for inner, below in (("boot", BOOT), ("process", PROCESS), ("defaults", DEFAULTS)):
+        if inner in section.settings:
+            if name in below.settings:
+                return (inner,)
+            if further := _inside(name, below):
+                return (inner, *further)
+    return ()
 
 
 def _reject_double_default(report: Report, settings: Settings) -> None:
@@ -148,7 +160,9 @@ def _registries(report: Report, node: Node) -> tuple[tuple[str, Host], ...]:
         path = f"registries.{name}"
         settings = _settings(report, value, path, REGISTRY)
         if not is_host(name):
-            report.add(key, "registries", f"{shown(name)} is not a host, with or without a port")
+            host = name.partition("://")[2].rstrip("/")
+            hint = f"write {host}" if is_host(host) else None
+            report.add(key, "registries", f"{shown(name)} is not a host, with or without a port", hint)
         else:
             found.setdefault(name, Host(**{option: given.value for option, given in settings.items()}))
     return tuple(sorted(found.items()))

@@ -28,7 +28,9 @@ def entries(report: Report, node: Node, path: str, empty: str | None = None) -> 
     merged: list[Node] = []
     for key, value in node.pairs:
         if not isinstance(key, Scalar):
-            report.add(key, path, f"expected a key, found {described(key)}", "put a key with special signs in quotes")
+            free = path == "registries" or path.endswith(".env")  # where a key may be nearly anything
+            hint = "put a key with special signs in quotes" if free else None
+            report.add(key, path, f"expected a key, found {described(key)}", hint)
             continue
         name = key.text
         if name in own:

@@ -89,6 +89,9 @@ def _check_level(report: Report, node: Node, path: str, form: Form, is_compresse
 
 
 def _forms(report: Report, node: Node, path: str) -> tuple[Form, ...] | None:
+    if isinstance(node, Mapping):
+        report.add(node, path, f"expected {_LIST.expects}, found a mapping", "put brackets around it: [{form: ...}]")
+        return None
     assert _LIST.parse is not None
     found: tuple[Form, ...] | None = _LIST.parse(report, node, path)
     if found is None or not isinstance(node, Sequence) or len(found) != len(node.items):

@@ -29,6 +29,7 @@ _VERSION = "version 1"
 _NONE = "-"
 _MARKS = ("<<<<<<<", "|||||||", "=======", ">>>>>>>")
 _digest_of = lru_cache(1 << 16)(Digest.parse)  # images share layers
+_ANEW = "delete the file, and run: doit lock"
 _ORDER = ("source", "manifest", "config", "layer")
 
 
@@ -144,7 +145,11 @@ class _Reader:
         if not self._versioned:
             self._versioned = True
             if line != _VERSION:
-                self._wrong(number, f"expected '{_VERSION}', found {shown(line)}", "it is no lock, or a newer one")
+                self._wrong(
+                    number,
+                    f"expected '{_VERSION}', found {shown(line)}",
+                    f"use the c2wtasks that wrote it, or {_ANEW}",
+                )
         elif line.startswith("image "):
             self.end()
             self._bundle, self._at = line.removeprefix("image "), number
@@ -189,7 +194,7 @@ class _Reader:
         """Takes the block that was read so far."""
         if not self._at:
             if not self._versioned:
-                self._wrong(1, f"expected '{_VERSION}', found nothing", "delete the file, and run: doit lock")
+                self._wrong(1, f"expected '{_VERSION}', found nothing", _ANEW)
             return
         missing = [key for key in _ORDER[:-1] if key not in self._fields]
         if missing:
@@ -211,4 +216,5 @@ class _Reader:
         self.entries[self._bundle] = entry
 
     def _wrong(self, number: int, wrong: str, hint: str | None = None) -> None:
-        self._report.add(Position(self._file, number, 1), "", wrong, hint or "mend it, or run: doit lock")
+        remedy = "mend it, or delete this image's lines, and run: doit lock" if self._at else _ANEW
+        self._report.add(Position(self._file, number, 1), "", wrong, hint or remedy)

@@ -234,7 +234,11 @@ class _Composer:
     def _alias(self, event: Any) -> Node:
         name = event.anchor
         if name not in self._anchors:
-            raise _Refused(self._at(event), f"alias '*{name}': no anchor '&{name}' stands before it")
+            raise _Refused(
+                self._at(event),
+                f"alias '*{name}': no anchor '&{name}' stands before it",
+                "if it is none: put it in quotes",
+            )
         target = self._anchors[name]
         if target is None:
             raise _Refused(self._at(event), f"alias '*{name}': stands inside what it repeats")
@@ -248,7 +252,8 @@ class _Composer:
 
     def _unknown_tag(self, event: Any) -> None:
         tag = event.tag.replace(_YAML_TAG, "!!")
-        self._report.add(self._at(event), "", f"tag '{tag}' is not known", "leave it out")
+        hint = "name the file under 'include', at the top level" if tag == "!include" else "leave it out"
+        self._report.add(self._at(event), "", f"tag '{tag}' is not known", hint)
 
     def _at(self, event: Any) -> Position:
         return Position(self._file, event.start_mark.line + 1, event.start_mark.column + 1)
@@ -267,8 +272,17 @@ def _explained(error: yaml.MarkedYAMLError, text: str) -> tuple[str, str | None]
     begun, mark = error.context_mark, error.problem_mark
     if error.problem and error.context and begun and mark and (begun.line, begun.column) != (mark.line, mark.column):
         wrong += f" ({error.context} that began at {begun.line + 1}:{begun.column + 1})"
+    if error.context in ("while scanning an alias", "while scanning an anchor") and begun is not None:
+        return wrong, _in_quotes(text, begun)
     if mark is not None:
         line = text.split("\n", mark.line + 1)[mark.line : mark.line + 1]
         if line and line[0][mark.column : mark.column + 1] == "\t":
             return wrong, "indent with spaces, not tabs"
+        if error.problem == "found character that cannot start any token":
+            return wrong, _in_quotes(text, mark)
     return wrong, None
+
+
+def _in_quotes(text: str, mark: Any) -> str:
+    sign = text.split("\n", mark.line + 1)[mark.line][mark.column : mark.column + 1]
+    return f"put what begins with {sign} in quotes"

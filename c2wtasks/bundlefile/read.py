@@ -16,6 +16,8 @@ from c2wtasks.bundlefile.values import Pattern, shown
 from c2wtasks.errors import os_reason
 
 MAX_SIZE = 16 << 20
+NOT_THERE = "is not there"
+_WRITE_ONE = "run in the folder that has one, or write one, e.g. images: {hello: 'oci:DIR'}"
 
 
 class ReadFile(NamedTuple):
@@ -73,7 +75,8 @@ def _read(opened: str, wanted: _Pending, report: Report) -> ReadFile | None:
     content = content_of(opened)
     if isinstance(content, str):
         if pattern is None:
-            report.add(Position(name, 1, 1), "", f"the file {content}")
+            hint = _WRITE_ONE if content == NOT_THERE else None
+            report.add(Position(name, 1, 1), "", f"the file {content}", hint)
         else:
             report.add(pattern.node, pattern.path, f"the file '{name}' {content}")
         return None
@@ -90,6 +93,8 @@ def content_of(path: str) -> bytes | str:
     """The file's bytes, or what is wrong with it. Opens nothing that could make it wait."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return "is a link to what is not there" if os.path.islink(path) else NOT_THERE
     except OSError as error:
         return f"cannot be read: {os_reason(error)}"
     except ValueError as error:

@@ -6,6 +6,7 @@ A parser takes a node and gives the value, or None after it has reported what is
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -44,10 +45,16 @@ _ARCHITECTURE_ALIASES = ("i386", "x86_64", "x86-64", "aarch64", "armhf", "armel"
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _UNENCODABLE = re.compile("[\x00\ud800-\udfff]")
 _NULL = frozenset(("", "~", "null", "Null", "NULL"))
+_BOOLEANS = {"true": ("true", "yes", "on", "y", "1"), "false": ("false", "no", "off", "n", "0")}
 _BOOLEAN = frozenset(("true", "True", "TRUE", "false", "False", "FALSE"))
 _NUMBER = re.compile(r"[-+]?(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?|0[xob][0-9a-fA-F_]+")
 # Plain numbers that YAML 1.1, YAML 1.2 and a reader may take for different ones: 017, 0o17, 0x11, 1_000.
 _AMBIGUOUS = re.compile(r"0[0-9_]+|0[xob][0-9a-fA-F_]+|[0-9]+_[0-9_]*")
+# What is no more than itself as an item of a list in brackets.
+_PLAIN = re.compile(r"(?!-(?:\Z|-?-?\Z))[A-Za-z0-9_./-](?:[A-Za-z0-9_./+=@%^~*?$-]|:(?=[A-Za-z0-9_./]))*")
+# What a shell does not take as it is: outside of quotes, and $ and ` also in double ones.
+_QUOTED = re.compile(r"""'[^']*'|"[^"$`\\]*"|\\.""", re.DOTALL)
+_SHELLS = re.compile(r"[|&;<>()$`*?\[\]{}~#\n]")
 _COUNT = re.compile(r"[1-9][0-9]{0,3}")
 _SHOWN = 80
 
@@ -85,15 +92,69 @@ def described(node: Node) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
-    """A hint that names the one of `known` that was probably meant."""
-    import difflib
-
+    """A hint that names the one of `known` that was probably meant: that a slip of the hand or two make the word."""
     if len(word) > _SHOWN:
         return None
-    lower = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(word.lower().replace("-", "_"), lower, n=1)
-    close = close or difflib.get_close_matches(word.lower(), lower, n=1)
-    return f"did you mean '{lower[close[0]]}'?" if close else None
+    plain = word.lower().replace("-", "_")
+    slips = sorted((_slips(plain, name.lower().replace("-", "_")), name) for name in known)
+    if not slips or slips[0][0] > max(1, len(slips[0][1]) // 4) or [few for few, _ in slips[:2]] == [slips[0][0]] * 2:
+        return None  # none is near, or two are as near
+    return f"did you mean '{slips[0][1]}'?"
+
+
+def _slips(word: str, meant: str) -> int:
+    """How many characters were left out, put in, taken for others or for their neighbours. Two, where one is a digit:
+    another number is no slip (`ext3`, `v0.9`, `lzo` for `lz4`)."""
+    above: list[int] = []
+    row: list[int] = [*range(len(meant) + 1)]
+    for at, char in enumerate(word, start=1):
+        before, above, row = above, row, [at]
+        for to, wanted in enumerate(meant, start=1):
+            wrong = 0 if char == wanted else 2 if char.isdigit() or wanted.isdigit() else 1
+            least = min(above[to] + 1, row[to - 1] + 1, above[to - 1] + wrong)
+            if at > 1 and to > 1 and char == meant[to - 2] and word[at - 2] == wanted:
+                least = min(least, before[to - 2] + 1)
+            row.append(least)
+    return row[-1]
+
+
+def in_brackets(words: Iterable[str]) -> str | None:
+    """A hint to write these words as a list; None where there are none."""
+    items = ", ".join(map(_item, words))
+    return f"write [{items}]" if items else None
+
+
+def _item(text: str) -> str:
+    """`text` as an item of a list in brackets, in quotes where it would be something else without."""
+    if _PLAIN.fullmatch(text) and text not in _NULL:
+        return text
+    if not _CONTROL.search(text):
+        return "'" + text.replace("'", "''") + "'"
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", escaped) + '"'
+
+
+# -- what was meant by a word where a list should be
+
+
+def _parts(node: Scalar) -> list[str]:
+    """`a, b` and `a b` are two."""
+    return re.split(r"[,\s]+", node.text.strip(", \t\n")) if meaning(node) == "string" else []
+
+
+def _whole(node: Scalar) -> list[str]:
+    return [node.text] if meaning(node) == "string" else []
+
+
+def _command(node: Scalar) -> list[str]:
+    """The words of a command, as a shell takes them; where it would do more than that, the shell's own."""
+    if is_null(node):
+        return []
+    try:
+        words = shlex.split(node.text)
+    except ValueError:  # quotes that do not end
+        return []
+    return ["/bin/sh", "-c", node.text] if _SHELLS.search(_QUOTED.sub("", node.text)) else words
 
 
 # -- scalars
@@ -115,7 +176,9 @@ def string(report: Report, node: Node, path: str, expects: str, hint: str | None
 def _word(report: Report, node: Node, path: str, expects: str) -> str | None:
     """What goes to a process: any scalar's text as written, number or not; line breaks and all."""
     if not isinstance(node, Scalar) or (node.plain and node.text in _NULL):
-        report.add(node, path, f"expected {expects}, found {described(node)}", _null_hint(node))
+        program = path.endswith(".args[0]")
+        hint = "write '' for an empty one" if isinstance(node, Scalar) and not program else None
+        report.add(node, path, f"expected {expects}, found {described(node)}", hint)
     elif _UNENCODABLE.search(node.text):
         report.add(node, path, f"{shown(node.text)} holds a character that no process can be given")
     else:
@@ -123,20 +186,13 @@ def _word(report: Report, node: Node, path: str, expects: str) -> str | None:
     return None
 
 
-def _null_hint(node: Node) -> str | None:
-    return "write '' for an empty one" if isinstance(node, Scalar) else None
-
-
 def boolean(report: Report, node: Node, path: str) -> bool | None:
     if isinstance(node, Scalar) and node.plain and node.text in ("true", "false"):
         return node.text == "true"
     hint = None
     if isinstance(node, Scalar):
-        lower = node.text.lower()
-        if lower in ("true", "yes", "on", "y", "1"):
-            hint = "write true, without quotes"
-        elif lower in ("false", "no", "off", "n", "0"):
-            hint = "write false, without quotes"
+        meant = next((word for word, texts in _BOOLEANS.items() if node.text.lower() in texts), None)
+        hint = f"write {meant}" + ("" if node.plain else ", without quotes") if meant else None
     report.add(node, path, f"expected true or false, found {described(node)}", hint)
     return None
 
@@ -167,7 +223,8 @@ def choice(*allowed: str) -> Kind:
     expects = " or ".join(filter(None, (", ".join(allowed[:-1]), allowed[-1])))
 
     def parse(report: Report, node: Node, path: str) -> str | None:
-        text = string(report, node, path, expects)
+        hint = did_you_mean(node.text, allowed) if isinstance(node, Scalar) and is_number(node) else None
+        text = string(report, node, path, expects, hint)
         if text is None or text in allowed:
             return text
         report.add(node, path, f"{shown(text)} is not one of {', '.join(allowed)}", did_you_mean(text, allowed))
@@ -177,8 +234,7 @@ def choice(*allowed: str) -> Kind:
 
 
 def folder(report: Report, node: Node, path: str) -> str | None:
-    number = isinstance(node, Scalar) and meaning(node) in ("number", "boolean")
-    text = string(report, node, path, FOLDER.expects, "put it in quotes" if number else None)
+    text = string(report, node, path, FOLDER.expects, "put it in quotes" if is_number(node) else None)
     if text is not None and text.startswith("~"):
         report.add(
             node, path, f"{shown(text)}: '~' is not expanded", "write the path out, or './~' for that very name"
@@ -189,14 +245,14 @@ def folder(report: Report, node: Node, path: str) -> str | None:
 
 def name(report: Report, node: Node, path: str) -> str | None:
     """A word of one's own."""
-    number = isinstance(node, Scalar) and meaning(node) in ("number", "boolean")
-    return string(report, node, path, NAME.expects, "put it in quotes" if number else None)
+    return string(report, node, path, NAME.expects, "put it in quotes" if is_number(node) else None)
 
 
 def absolute(report: Report, node: Node, path: str) -> str | None:
     text = string(report, node, path, ABSOLUTE.expects)
     if text is not None and not text.startswith("/"):
-        report.add(node, path, f"{shown(text)} is not an absolute path", "begin it with '/'")
+        hint = "write the path out: '~' is not expanded" if text.startswith("~") else "begin it with '/'"
+        report.add(node, path, f"{shown(text)} is not an absolute path", hint)
         return None
     return text
 
@@ -270,12 +326,15 @@ def _platform_hint(text: str) -> str | None:
 # -- lists
 
 
-def list_of(item: Parser, expects: str, example: str, *, unique: bool = False) -> Kind:
-    """A list that is not empty. Items with mistakes are reported and left out."""
+def list_of(
+    item: Parser, expects: str, example: str, *, unique: bool = False, meant: Callable[[Scalar], list[str]] = _parts
+) -> Kind:
+    """A list that is not empty. Items with mistakes are reported and left out. `meant` gives the items that somebody
+    meant who wrote a word instead."""
 
     def parse(report: Report, node: Node, path: str) -> tuple[Any, ...] | None:
         if not isinstance(node, Sequence):
-            hint = f"write [{node.text}]" if isinstance(node, Scalar) and meaning(node) == "string" else None
+            hint = in_brackets(meant(node)) if isinstance(node, Scalar) else None
             report.add(node, path, f"expected {expects}, found {described(node)}", hint)
             return None
         if not node.items:
@@ -339,12 +398,27 @@ def mirror(report: Report, node: Node, path: str) -> str | None:
         return None
     host, slash, below = text.partition("/")
     if "://" in text:
-        report.add(node, path, f"{shown(text)} is a URL", "write the host alone, and insecure: true for plain http")
+        report.add(node, path, f"{shown(text)} is a URL", _without_scheme(text))
     elif not is_host(host) or (slash and not is_path(below)):
         report.add(node, path, f"{shown(text)} is not a host, with or without a port and a path")
     else:
         return text
     return None
+
+
+def _without_scheme(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    rest = rest.rstrip("/")
+    host, slash, below = rest.partition("/")
+    if not is_host(host) or (slash and not is_path(below)):
+        return "write the host alone"
+    plain = f", and registries: {{'{host}': {{insecure: true}}}}" if scheme == "http" else ""
+    return f"write {_item(rest)}{plain}"
+
+
+def is_number(node: Node) -> bool:
+    """Whether a node is a scalar that would be a string in quotes, and is not."""
+    return isinstance(node, Scalar) and meaning(node) in ("number", "boolean")
 
 
 def is_null(node: Node) -> bool:
@@ -360,7 +434,7 @@ ABSOLUTE = Kind("an absolute path", absolute)
 USER = Kind("a user's name or number, with or without :group", user)
 SOURCE = Kind("a source such as oci:DIR", source)
 PLATFORMS = list_of(platform, "a list of platforms", "[linux/amd64]", unique=True)
-PATTERNS = list_of(pattern, "a list of paths or glob patterns", "[teams/*/bundle.yaml]")
+PATTERNS = list_of(pattern, "a list of paths or glob patterns", "[teams/*/bundle.yaml]", meant=_whole)
 MIRRORS = list_of(mirror, "a list of hosts", "[mirror.example]", unique=True)
-ARGUMENTS = list_of(argument, "a list of strings", "[/bin/sh]")
+ARGUMENTS = list_of(argument, "a list of strings", "[/bin/sh]", meant=_command)
 VARIABLES = Kind("a mapping of names to values")

@@ -57,7 +57,8 @@ class Lock(OurCommand):
         if update and check:
             raise InvalidCommand("--update writes the lock, --check does not: give one of them")
         if not update:
-            self.no_words()
+            names = "" if check else "with --update, names of images and bundles, which it looks up again"
+            self.no_words(names)
         if check:
             return self._check(graph)
         words = [] if self.sel_default_tasks else self.sel_tasks

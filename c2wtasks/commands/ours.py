@@ -50,10 +50,11 @@ class OurCommand(Command, DoitCmdBase):  # type: ignore[misc]
     def show_json(self, report: object) -> None:
         self.outstream.write(msgspec.json.encode(report).decode() + "\n")
 
-    def no_words(self) -> None:
-        """Raises InvalidCommand where something stands after the options."""
+    def no_words(self, hint: str = "") -> None:
+        """Raises InvalidCommand, which ends with `hint`, where something stands after the options."""
         if not self.sel_default_tasks:
-            raise InvalidCommand(f"'{one_line(self.sel_tasks[0])}': this command takes options only")
+            more = f"; {hint}" if hint else ""
+            raise InvalidCommand(f"'{one_line(self.sel_tasks[0])}': this command takes options only{more}")
 
 
 def say(lines: Iterable[str]) -> None:

@@ -65,6 +65,8 @@ class Resolver:
         """
         if reference.is_remote:
             return self._registry_image(reference).image(platform)
+        if not _is_utf8(path):  # of a folder that a pattern of `include` met
+            raise SourceError(f"{path}: a name in this path is not UTF-8", hint="give that folder another name")
         if self.memo is not None and (known := self.memo.recall(reference, path, platform)) is not None:
             return known
         image = self._read(reference, path, platform)
@@ -126,6 +128,14 @@ def _path_hint(reference: Reference, path: str) -> str | None:
     if reference.tag and not reference.tag.startswith("@"):
         return f"a path ends at the first colon; what follows, {reference.tag!r}, was taken as the tag"
     return None
+
+
+def _is_utf8(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _open(transport: str, path: str) -> Images | SourceError:

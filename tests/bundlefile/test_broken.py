@@ -56,7 +56,9 @@ ONE_FILE: list[tuple[str, str, list[str]]] = [
         "1:9: images: the mapping is empty; name at least one image",
         "1:9: tag '!!python/none' is not known; leave it out",
     ]),
-    ("undefined alias", "images: *x\n", ["1:9: alias '*x': no anchor '&x' stands before it"]),
+    ("undefined alias", "images: *x\n", [
+        "1:9: alias '*x': no anchor '&x' stands before it; if it is none: put it in quotes"
+    ]),
     ("recursion", "images: &x {a: *x}\n", ["1:16: alias '*x': stands inside what it repeats"]),
     ("recursive merge", "images: &x {<<: *x}\n", ["1:17: alias '*x': stands inside what it repeats"]),
     ("deep", "images: " + "[" * 100 + "]" * 100, ["1:72: nested deeper than 64 levels"]),
@@ -80,7 +82,7 @@ ONE_FILE: list[tuple[str, str, list[str]]] = [
     ]),
     ("capital", IMAGES + "Profile: v0.3\n", ["2:1: Profile: unknown key; did you mean 'profile'?"]),
     ("key of boot", "images:\n  a:\n    source: oci:a\n    debug: true\n", [
-        "4:5: images.a.debug: unknown key; did you mean 'boot.debug'?"
+        "4:5: images.a.debug: unknown key; write it as boot: {debug: ...}"
     ]),
     ("far from any", "images: {a: {source: 'oci:a', process: {xyz: 1}}}\n", [
         f"1:41: images.a.process.xyz: unknown key; known here: {PROCESS_KEYS}"
@@ -93,11 +95,11 @@ ONE_FILE: list[tuple[str, str, list[str]]] = [
     ("a registry's keys", IMAGES + "registries: {h.example: {insecur: true, mirrors: [a/B, 'http://m', 7]}}\n", [
         "2:26: registries.h.example.insecur: unknown key; did you mean 'insecure'?",
         "2:51: registries.h.example.mirrors[0]: 'a/B' is not a host, with or without a port and a path",
-        "2:56: registries.h.example.mirrors[1]: 'http://m' is a URL; write the host alone, and insecure: true for plain http",
+        "2:56: registries.h.example.mirrors[1]: 'http://m' is a URL; write m, and registries: {'m': {insecure: true}}",
         "2:68: registries.h.example.mirrors[2]: expected a mirror's host, such as mirror.example:5000, found the number 7",
     ]),
     ("a registry's name", IMAGES + "registries: {'https://x': {}, a: 1}\n", [
-        "2:14: registries: 'https://x' is not a host, with or without a port",
+        "2:14: registries: 'https://x' is not a host, with or without a port; write x",
         "2:34: registries.a: expected a mapping, found the number 1",
     ]),
     ("source in defaults", IMAGES + "defaults: {source: 'oci:a'}\n", [
@@ -119,7 +121,7 @@ ONE_FILE: list[tuple[str, str, list[str]]] = [
         "1:22: defaults.boot.debugg: unknown key; did you mean 'debug'?"
     ]),
     ("a list as key", "images: {[a]: 'oci:a'}\n", [
-        "1:10: images: expected a key, found a list; put a key with special signs in quotes"
+        "1:10: images: expected a key, found a list"
     ]),
     # -- names and entries of images
     ("name", "images: {'a b': 'oci:a'}\n", [f"1:10: images: 'a b' is not a name for an image; {NAME_RULE}"]),
@@ -199,8 +201,10 @@ ONE_FILE: list[tuple[str, str, list[str]]] = [
     ("null platform", IMAGES + "platforms: [~]\n", [
         "2:13: platforms[0]: expected a platform (os/architecture or os/architecture/variant), found nothing (null)"
     ]),
-    ("profile", IMAGES + "profile: v0.9\n", ["2:10: profile: 'v0.9' is not one of v0.3, v0.8; did you mean 'v0.8'?"]),
-    ("profile, a number", IMAGES + "profile: 0.8\n", ["2:10: profile: expected v0.3 or v0.8, found the number 0.8"]),
+    ("profile", IMAGES + "profile: v0.9\n", ["2:10: profile: 'v0.9' is not one of v0.3, v0.8"]),
+    ("profile, a number", IMAGES + "profile: 0.8\n", [
+        "2:10: profile: expected v0.3 or v0.8, found the number 0.8; did you mean 'v0.8'?"
+    ]),
     ("platforms twice", IMAGES + "platforms: [linux/amd64]\ndefaults: {platforms: [linux/arm64]}\n", [
         "3:23: defaults.platforms: 'platforms' is also set at bundle.yaml:2:12; keep one of them"
     ]),
@@ -220,14 +224,14 @@ ONE_FILE: list[tuple[str, str, list[str]]] = [
     ("options of forms", IMAGES + "defaults: {rootfs: [{form: iso, tree: VM}, {form: ext4, size: big, journal: yes}]}\n", [
         "2:39: defaults.rootfs[0].tree: 'VM' is not one of rootfs, vm; did you mean 'vm'?",
         "2:63: defaults.rootfs[1].size: expected a size, found the string 'big'; write e.g. 500M, 20G or 1.5T",
-        "2:77: defaults.rootfs[1].journal: expected true or false, found the string 'yes'; write true, without quotes",
+        "2:77: defaults.rootfs[1].journal: expected true or false, found the string 'yes'; write true",
     ]),
     ("levels", IMAGES + "defaults: {rootfs: [{form: tar, level: 1}, {form: tar, compression: gzip, level: 9}]}\n", [
         "2:40: defaults.rootfs[0].level: there is no compression; add compression: zstd",
         "2:82: defaults.rootfs[1].level: gzip has the levels 1 to 3",
     ]),
     ("level of what is none", IMAGES + "defaults: {rootfs: [{form: tar, compression: bzip2, level: 9}]}\n", [
-        "2:46: defaults.rootfs[0].compression: 'bzip2' is not one of gzip, zstd; did you mean 'gzip'?",
+        "2:46: defaults.rootfs[0].compression: 'bzip2' is not one of gzip, zstd",
     ]),
     ("folder twice", IMAGES + "defaults: {rootfs: [9p, dir]}\n", [
         "2:20: defaults.rootfs: '9p' has the folder of 'dir' in it; name one of them"
@@ -239,23 +243,23 @@ ONE_FILE: list[tuple[str, str, list[str]]] = [
     ("form twice", IMAGES + "defaults: {rootfs: [dir, dir]}\n", ["2:26: defaults.rootfs[1]: 'dir' is given twice"]),
     # -- booleans
     ("yes", IMAGES + "defaults: {same_owner: yes}\n", [
-        "2:24: defaults.same_owner: expected true or false, found the string 'yes'; write true, without quotes"
+        "2:24: defaults.same_owner: expected true or false, found the string 'yes'; write true"
     ]),
     ("off", IMAGES + "defaults: {boot: {debug: off}}\n", [
-        "2:26: defaults.boot.debug: expected true or false, found the string 'off'; write false, without quotes"
+        "2:26: defaults.boot.debug: expected true or false, found the string 'off'; write false"
     ]),
     ("quoted", IMAGES + "defaults: {process: {terminal: 'true'}}\n", [
         "2:32: defaults.process.terminal: expected true or false, found the string 'true'; write true, without quotes"
     ]),
     ("one", IMAGES + "defaults: {same_owner: 1}\n", [
-        "2:24: defaults.same_owner: expected true or false, found the number 1; write true, without quotes"
+        "2:24: defaults.same_owner: expected true or false, found the number 1; write true"
     ]),
     ("null boolean", IMAGES + "defaults: {same_owner: }\n", [
         "2:24: defaults.same_owner: expected true or false, found nothing (null)"
     ]),
     # -- process
     ("args, a word", IMAGES + "defaults: {process: {args: sh -c x}}\n", [
-        "2:28: defaults.process.args: expected a list of strings, found the string 'sh -c x'; write [sh -c x]"
+        "2:28: defaults.process.args: expected a list of strings, found the string 'sh -c x'; write [sh, -c, x]"
     ]),
     ("no args", IMAGES + "defaults: {process: {args: []}}\n", [
         "2:28: defaults.process.args: the list is empty; leave the key out, or write e.g. [/bin/sh]"

@@ -111,7 +111,10 @@ def test_several_files(mistakes, files, want):
 
 
 def test_no_file(mistakes):
-    assert mistakes({}) == ["bundle.yaml:1:1: the file cannot be read: No such file or directory"]
+    assert mistakes({}) == [
+        "bundle.yaml:1:1: the file is not there; run in the folder that has one, or write one, e.g. images: "
+        "{hello: 'oci:DIR'}"
+    ]
 
 
 def test_main_file_is_a_folder(mistakes):
@@ -129,12 +132,12 @@ def test_included_file_that_is_none(kind, catalog, mistakes, monkeypatch):
     else:
         os.symlink("b.yaml" if kind == "circle of links" else "nowhere", "b.yaml")
     reason = {
-        "fifo": "it is not a regular file",
-        "socket": "No such device or address",
-        "dangling link": "No such file or directory",
-        "circle of links": "Too many levels of symbolic links",
+        "fifo": "cannot be read: it is not a regular file",
+        "socket": "cannot be read: No such device or address",
+        "dangling link": "is a link to what is not there",
+        "circle of links": "cannot be read: Too many levels of symbolic links",
     }[kind]
-    want = [f"bundle.yaml:1:11: include[0]: the file 'b.yaml' cannot be read: {reason}"]
+    want = [f"bundle.yaml:1:11: include[0]: the file 'b.yaml' {reason}"]
     assert mistakes({"bundle.yaml": "include: [b.yaml]\n"}) == want
 
 

@@ -72,14 +72,15 @@ def lines_of(text: str) -> list[str]:
     return list(caught.value.lines)
 
 
-MEND = "; mend it, or run: doit lock"
+MEND = "; mend it, or delete this image's lines, and run: doit lock"
+ANEW = "delete the file, and run: doit lock"
 
 
 @pytest.mark.parametrize(
     ("text", "want"),
     [
         ("", ["1:1: expected 'version 1', found nothing; delete the file, and run: doit lock"]),
-        ("version 2\n", ["1:1: expected 'version 1', found 'version 2'; it is no lock, or a newer one"]),
+        ("version 2\n", [f"1:1: expected 'version 1', found 'version 2'; use the c2wtasks that wrote it, or {ANEW}"]),
         (
             TEXT.replace("  manifest -\n", "<<<<<<< HEAD\n  manifest -\n=======\n>>>>>>> other\n"),
             ["6:1: a merge was left unfinished here; keep one side, or both images; then run: doit lock"],
@@ -95,7 +96,7 @@ MEND = "; mend it, or run: doit lock"
             TEXT.replace("web@linux/amd64", "old@linux/arm/v7"),
             ["10:1: image old@linux/arm/v7 is given twice; first at bundle.lock:4"],
         ),
-        ("version 1\n  source x\n", [f"2:1: 'source' before the first 'image'{MEND}"]),
+        ("version 1\n  source x\n", [f"2:1: 'source' before the first 'image'; {ANEW}"]),
     ],
 )
 def test_mistakes(text: str, want: list[str]) -> None:

@@ -110,7 +110,7 @@ def test_a_run_that_is_at_work_is_waited_for(catalog: tuple[Path, dict[str, Any]
 def test_a_dry_run_changes_nothing(catalog: tuple[Path, dict[str, Any]]) -> None:
     folder, images = catalog
     write_catalog(folder, {"db": images["db"]})
-    run_doit(folder, "list")  # the memo is brought up to date
+    run_doit(folder)  # the memo is brought up to date
     leave_behind(folder)
     before = files(folder)
     status, would = gc(folder, "--dry-run", "--max-size", "1K")

@@ -119,7 +119,7 @@ def test_what_a_run_uses_is_noted(catalog: Catalog) -> None:
 
 def test_a_run_with_nothing_to_do_writes_nothing_to_the_cache(catalog: Catalog) -> None:
     folder, _ = catalog
-    run_forked(folder, "list")  # the memo is brought up to date
+    run_forked(folder)  # the memo is brought up to date
     before = {path: path.lstat() for path in folder.parent.rglob("cache/**/*")}
     assert executed(folder) == set()
     after = {path: path.lstat() for path in folder.parent.rglob("cache/**/*")}
