@@ -100,7 +100,7 @@ def test_a_folder_that_is_taken_away(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.parametrize(("mode", "want"), [(0o755, 0o644), (0o775, 0o664), (0o777, 0o666)])
+@pytest.mark.parametrize(("mode", "want"), [(0o755, 0o600), (0o775, 0o660), (0o777, 0o666)])
 def test_who_may_write_the_folder_may_take_the_lock(tmp_path: Path, mode: int, want: int) -> None:
     tmp_path.chmod(mode)
     before = os.umask(0o077)
@@ -190,3 +190,77 @@ def test_a_holder_takes_a_moment_to_write_who_it_is(tmp_path: Path) -> None:
         with locked(path, said.append):
             pass
     assert said == ["somebody"]
+
+
+def test_the_true_holder_is_named(tmp_path: Path) -> None:
+    """Whoever can open a lock's file can lock it: the one who is named in it may be long dead."""
+    path = str(tmp_path / "lock")
+    dead = _died_holding(path)
+    code = f"import fcntl, os\nlock = os.open({path!r}, os.O_RDONLY)\nfcntl.flock(lock, fcntl.LOCK_EX)\n"
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{code}print(flush=True)\ninput()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdin is not None
+        other.stdout.readline()
+        said: list[str] = []
+
+        def announce(holder: str) -> None:
+            said.append(holder)
+            assert other.stdin is not None
+            other.stdin.close()
+
+        with locked(path, announce) as held:
+            assert held.died == (f"pid {dead} on {os.uname().nodename}",)
+    assert said == [f"pid {other.pid} on {os.uname().nodename}"]
+
+
+def test_waiting_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(tmp_path / "lock")
+    monkeypatch.setattr(locks, "_HOURS", 0)
+    refused = pytest.raises(OutputError, match=r"lock: pid \d+ on .* has held this lock for 0 hours; end it")
+    with locked(path, None), refused, locked(path, None):
+        pass
+
+
+def plant(kind: str, path: Path, canary: Path) -> None:
+    match kind:
+        case "link":
+            path.symlink_to(canary)
+        case "link to nothing":
+            path.symlink_to(canary.parent / "new")
+        case "hard link":
+            path.hardlink_to(canary)
+        case "FIFO":
+            os.mkfifo(path)
+        case "folder":
+            path.mkdir()
+        case "large file":
+            path.write_bytes(bytes(1 << 17))
+        case "link above":
+            path.parent.rmdir()
+            path.parent.symlink_to(canary.parent)
+
+
+KINDS = ["link", "link to nothing", "hard link", "FIFO", "folder", "large file", "link above"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_others_put_in_its_place_is_left_alone(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "canary").mkdir()
+    canary = tmp_path / "canary/file"
+    canary.write_text("secret")
+    canary.chmod(0o600)
+    folder = tmp_path / "shared/locks"
+    folder.mkdir(parents=True)
+    for one in (folder, folder.parent):
+        one.chmod(0o2775)
+    plant(kind, folder / "key", canary)
+    before = canary.lstat()
+    with pytest.raises(OutputError, match="key: cannot be locked"), locked(str(folder / "key"), None):
+        pass
+    with pytest.raises(OutputError, match="key: cannot be locked"), locked_if_free(str(folder / "key")):
+        pass
+    assert canary.read_text() == "secret"
+    assert canary.lstat()[:9] == before[:9]
+    assert [path.name for path in (tmp_path / "canary").iterdir()] == ["file"]
