@@ -271,6 +271,7 @@ def _facts(tree: TreeFile, have: RootfsFacts) -> RootfsFacts:
         min(have.left_out.modes, len(nodes)),
         min(have.left_out.devices, sum(node.kind in (model.CHARACTER, model.BLOCK) for node in nodes)),
         _at_most(have.left_out.xattrs, xattrs),
+        min(have.left_out.hard_links or 0, sum(node.link >= 0 for node in tree.nodes)) or msgspec.UNSET,
     )
     return RootfsFacts(have.tree, tree.size, tree.entry_count - left_out.devices, left_out, have.ids)
 

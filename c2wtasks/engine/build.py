@@ -32,7 +32,7 @@ from c2wtasks.unexpected import as_user_error
 DONE = 0
 FAILED = 1
 
-_STATE_ELSEWHERE = "keep the state, and the lock beside it, elsewhere: --db-file PATH"
+_STATE_ELSEWHERE = "--db-file FILE puts the record, and its lock beside it, elsewhere"
 
 
 def build(command: Any, hooks: Hooks, options: dict[str, Any]) -> int:

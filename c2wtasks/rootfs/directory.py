@@ -56,8 +56,8 @@ def write(tree: TreeFile, tars: Tars, folder: str, previous: Previous | None = N
     """Makes `folder`, which must not exist, hold the tree. Gives what could not be made so.
 
     Whatever the builder may not do, or the file system cannot, is left out: an owner, who is the builder then; bits
-    of a mode; a device; an xattr. All else is exact: mode, links, content, mtime in nanoseconds (atime is the same).
-    Where a file has more names than the file system allows (65,000 on ext4, one where there are no hard links),
+    of a mode; a device; an xattr; a hard link, which is a copy then. All else is exact: mode, links, content, mtime
+    in nanoseconds (atime is the same). Where a file has more names than the file system allows (65,000 on ext4),
     copies of it take the rest.
 
     What `previous` holds unchanged becomes a hard link to the file there, unless that is seen to be another one by
@@ -126,6 +126,7 @@ class _Writer:
         self.lost: dict[int, State] = {}  # nodes that did not come out as they should -> how they did
         self.lost_xattrs: dict[int, list[bytes]] = {}
         self.no_device: set[int] = set()
+        self.no_link = 0
 
     def close(self) -> None:
         folders = (self.root, *self.old, *(descriptor for _, descriptor in self.open))
@@ -252,6 +253,7 @@ class _Writer:
             if error.errno not in CANNOT_LINK:
                 raise
             self.copies[node.link] = index
+            self.no_link += error.errno != errno.EMLINK
             self.leaf(msgspec.structs.replace(nodes[node.link], name=node.name), parent)
             return
         if source in self.lost:
@@ -371,7 +373,7 @@ class _Writer:
         for names in self.lost_xattrs.values():
             xattrs.update(map(xattr_name, names))
         by_name = [dict(sorted(counts.items())) for counts in (owners, set_ids, xattrs)]
-        return LeftOut(by_name[0], by_name[1], modes, len(self.no_device), by_name[2])
+        return LeftOut(by_name[0], by_name[1], modes, len(self.no_device), by_name[2], self.no_link or msgspec.UNSET)
 
 
 def _try(call: Callable[[], None]) -> bool:

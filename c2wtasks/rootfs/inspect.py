@@ -15,7 +15,6 @@ from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.finding import MISSING, PRESENT, Finding, shown
 from c2wtasks.layers.audit import open_quietly
 from c2wtasks.rootfs import directory
-from c2wtasks.rootfs.copying import CANNOT_LINK
 from c2wtasks.rootfs.rights import SET_IDS, LeftOut, mode_and_owner, xattr_name
 from c2wtasks.tree.model import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK
 from c2wtasks.tree.treefile import ROOT, Node, TreeFile
@@ -192,7 +191,7 @@ class _Walk:
         inode = (found.st_dev, found.st_ino)
         if self.inodes.get(first) == inode:
             return False
-        if first in self.inodes and self.links[first] < _FULL_OF_LINKS and self.sampler.links():
+        if first in self.inodes and self.links[first] < _FULL_OF_LINKS and not self.left_out.hard_links:
             self.find(index, "links", f"one file with {self.path(first)}", "another file")
             return False
         if first in self.links:
@@ -294,7 +293,6 @@ class _Sampler:
     def __init__(self, scratch: str) -> None:
         self.scratch = scratch
         self._made: dict[object, tuple[os.stat_result, Xattrs] | None] = {}
-        self._links: bool | None = None
 
     def mtime_ns(self, node: Node) -> int:
         sample = self._sample(node)
@@ -303,24 +301,6 @@ class _Sampler:
     def xattrs(self, node: Node) -> Xattrs:
         sample = self._sample(node)
         return sample[1] if sample else dict(node.xattrs)
-
-    def links(self) -> bool:
-        """Whether a file can have two names."""
-        if self._links is None:
-            self._links = self._can_link()
-        return self._links
-
-    def _can_link(self) -> bool:
-        first, second = f"{self.scratch}/first", f"{self.scratch}/second"
-        try:
-            os.makedirs(self.scratch)
-            with open(first, "xb"):
-                os.link(first, second)
-        except OSError as error:
-            return error.errno not in CANNOT_LINK
-        finally:
-            _removed(self.scratch)
-        return True
 
     def _sample(self, node: Node) -> tuple[os.stat_result, Xattrs] | None:
         key = (node.kind, node.mode, node.uid, node.gid, node.mtime_ns, node.xattrs)
@@ -350,14 +330,10 @@ class _Sampler:
         except (OSError, OutputError):  # one who may not write here gets to know what the tree says
             return None
         finally:
-            _removed(self.scratch)
-
-
-def _removed(path: str) -> None:
-    try:
-        files.remove_tree(path)
-    except OutputError:
-        pass
+            try:
+                files.remove_tree(self.scratch)
+            except OutputError:
+                pass
 
 
 def _moved(here: int, name: bytes | str) -> int:

@@ -33,7 +33,8 @@ class LeftOut(msgspec.Struct, frozen=True, rename="camel"):
 
     `owners` maps the owners ("uid:gid") that files should have, and have the builder's instead, or half of it;
     `set_ids` the modes and owners ("2755 0:8") of those that lost a set-user-id or set-group-id bit; `xattrs` the
-    names of those that are missing. `modes` is how many have another mode than that, `devices` how many are gone.
+    names of those that are missing. `modes` is how many have another mode than that, `devices` how many are gone,
+    `hard_links`, there where it is not 0, how many are copies of the file that they should be a name of.
     """
 
     owners: dict[str, int] = msgspec.field(default_factory=dict)
@@ -41,9 +42,10 @@ class LeftOut(msgspec.Struct, frozen=True, rename="camel"):
     modes: int = 0
     devices: int = 0
     xattrs: dict[str, int] = msgspec.field(default_factory=dict)
+    hard_links: int | msgspec.UnsetType = msgspec.UNSET
 
     def __bool__(self) -> bool:
-        return bool(self.owners or self.set_ids or self.modes or self.devices or self.xattrs)
+        return bool(self.owners or self.set_ids or self.modes or self.devices or self.xattrs or self.hard_links)
 
     def __add__(self, other: LeftOut) -> LeftOut:
         return LeftOut(
@@ -52,6 +54,7 @@ class LeftOut(msgspec.Struct, frozen=True, rename="camel"):
             self.modes + other.modes,
             self.devices + other.devices,
             _sum(self.xattrs, other.xattrs),
+            (self.hard_links or 0) + (other.hard_links or 0) or msgspec.UNSET,
         )
 
     def __str__(self) -> str:
@@ -64,6 +67,7 @@ class LeftOut(msgspec.Struct, frozen=True, rename="camel"):
             _counted(self.devices, "device"),
             _counted(self.xattrs.get(FILE_CAPABILITY, 0), "file capability", (), "file capabilities"),
             _counted(sum(others.values()), "xattr", others),
+            _counted(self.hard_links or 0, "hard link"),
         ]
         return ", ".join(filter(None, parts))
 
