@@ -143,7 +143,8 @@ def make_folders(path: str, *, shared: bool = False) -> None:
         os.mkdir(path)
     except FileExistsError:
         if not os.path.isdir(path):
-            raise NotADirectoryError(ENOTDIR, f"{path} is not a folder") from None
+            what = "a link that leads to no folder" if os.path.islink(path) else "not a folder"
+            raise NotADirectoryError(ENOTDIR, f"{path} is {what}") from None
         return
     inherited = os.stat(parent or ".").st_mode & _INHERITED if shared else 0
     set_mode(path, 0o755 | inherited)

@@ -87,6 +87,7 @@ class Disk:
             self.content.add(target)
             return
         kept = "/.parts/" in target and os.path.basename(target) in IN_PARTS
+        kept = kept or target.endswith(".tar.used")  # one that is lost has a tar evicted earlier
         if kept or relative.startswith("cache/memo/"):  # sealed: a damaged one is none
             self.content.discard(source)
             return
