@@ -19,7 +19,6 @@ from c2wtasks.rootfs.ext4 import geometry
 from c2wtasks.tree.model import CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK, Inode
 from tests.rootfs.bordering import bordering, fragments
 from tests.rootfs.disks import EROFS, EXT4, KEY, Disk, each_disk
-from tests.rootfs.making import ROOT as AS_ROOT
 from tests.rootfs.making import TIME, Making, as_linux_has_it, empty, filled, flat, needs_root, subfolder
 from tests.rootfs.random_trees import RandomTree
 from tests.support import child, headers, roots
@@ -217,7 +216,7 @@ def test_acls_as_in_a_folder(tmp_path: Path) -> None:
                 ]
                 upper += [headers.folder(folder, mode=other), headers.file(folder + b"/later", mode=mode)]
     made = Making(tmp_path)(archive(*lower), archive(*upper))
-    made.write(tmp_path / "folder", AS_ROOT)
+    made.write(tmp_path / "folder")
     want = roots.of_folder(tmp_path / "folder")
     assert want == made.lines()
     assert sum(ACL_NAMES[0].decode() in line for line in want) > 200
