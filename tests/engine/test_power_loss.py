@@ -87,7 +87,8 @@ class Disk:
             self.content.add(target)
             return
         kept = "/.parts/" in target and os.path.basename(target) in IN_PARTS
-        kept = kept or target.endswith(".tar.used")  # one that is lost has a tar evicted earlier
+        # Notes, which are made again: of a tar's use and of the catalog's identity.
+        kept = kept or target.endswith((".tar.used", "/.doit.db-catalog"))
         if kept or relative.startswith("cache/memo/"):  # sealed: a damaged one is none
             self.content.discard(source)
             return
