@@ -60,7 +60,7 @@ def _of_folders(output: str) -> str:
         lacks = list(_lacks(try_at(output)))
     except (OSError, OutputError) as error:
         reason = os_reason(error) if isinstance(error, OSError) else error
-        return f"but nothing can be written here by this user: {reason}"
+        return f"not tried in {output}: {reason}"
     return f"but not with {', '.join(lacks)}" if lacks else ""
 
 

@@ -122,6 +122,7 @@ class _Writer:
         self.gives = False  # files to other users
         self.not_at_once = _SET_ID | _umask()
         self.came: dict[tuple[str, bool, State], State] = {}  # (kind, made with its mode at once, wanted) -> seen
+        self.as_wanted: set[State] = set()  # of files that were made with their mode at once
         self.not_given: set[tuple[str, Owner]] = set()  # seen to have another owner after all
         self.lost: dict[int, State] = {}  # nodes that did not come out as they should -> how they did
         self.lost_xattrs: dict[int, list[bytes]] = {}
@@ -216,7 +217,10 @@ class _Writer:
             came = _state(node.kind, mode, found())
             if self.at != ROOT:
                 self.came[key] = came
-        if came != wanted:
+        if came == wanted:
+            if at_once:
+                self.as_wanted.add(wanted)
+        else:
             self.lost[self.at] = came
             if came[1:] != wanted[1:]:
                 self.not_given.add((node.kind, wanted[1:]))
@@ -312,16 +316,18 @@ class _Writer:
     def file(self, node: Node, parent: int) -> None:
         # Most files are to be our own, with a mode that the umask takes nothing of: made so at once, they need no
         # fchmod, which is one call of five.
-        at_once = self.at_once(node)
+        known = not node.xattrs and (node.mode, node.uid, node.gid) in self.as_wanted
+        at_once = known or self.at_once(node)
         descriptor = os.open(node.name, _CREATE, node.mode if at_once else 0o600, dir_fd=parent)
         try:
             if node.size:
                 self.content(node, descriptor)
-            if at_once:
-                os.utime(descriptor, ns=(node.mtime_ns, node.mtime_ns))
-                self.look(node, True, node.mode, lambda: os.fstat(descriptor))
-            else:
+            if not at_once:
                 self.metadata(node, descriptor, node.mode)
+                return
+            os.utime(descriptor, ns=(node.mtime_ns, node.mtime_ns))
+            if not known:
+                self.look(node, True, node.mode, lambda: os.fstat(descriptor))
         finally:
             os.close(descriptor)
 
@@ -345,7 +351,7 @@ class _Writer:
             os.mkfifo(node.name, 0o600, dir_fd=parent)
         else:
             device = TYPE_BITS[node.kind] | 0o600, os.makedev(*node.device)
-            if not _try(lambda: os.mknod(node.name, *device, dir_fd=parent)):
+            if not _try(lambda: os.mknod(node.name, *device, dir_fd=parent), (*_CANNOT, *_NO_SUCH_KIND)):
                 self.no_device.add(self.at)
                 return
         if owner := self.owner(node):
@@ -376,7 +382,7 @@ class _Writer:
         return LeftOut(by_name[0], by_name[1], modes, len(self.no_device), by_name[2], self.no_link or msgspec.UNSET)
 
 
-def _try(call: Callable[[], None]) -> bool:
+def _try(call: Callable[[], None], cannot: Container[int] = _CANNOT) -> bool:
     """Says whether that could be done, or cannot be.
 
     Raises OSError: it could be done another time.
@@ -384,7 +390,7 @@ def _try(call: Callable[[], None]) -> bool:
     try:
         call()
     except OSError as error:
-        if error.errno not in _CANNOT:
+        if error.errno not in cannot:
             raise
         return False
     return True
@@ -401,7 +407,7 @@ def _may_give(root: int, own: Owner, uids: Iterable[int]) -> bool:
     os.mkdir(_TRIED, 0o700, dir_fd=root)
     try:
         return any(uid != own[0] and _is_given(root, uid) for uid in uids) and (
-            _try(lambda: os.chmod(_TRIED, 0o700, dir_fd=root))
+            _try(lambda: os.utime(_TRIED, (0, 0), dir_fd=root))
             and _try(lambda: os.mkdir(_TRIED + b"/in", dir_fd=root))
             and _try(lambda: os.rmdir(_TRIED + b"/in", dir_fd=root))
             and _try(lambda: os.chown(_TRIED, own[0], -1, dir_fd=root))

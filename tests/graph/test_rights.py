@@ -342,6 +342,7 @@ PLACES = {
     "no chown": (["--chown-deny"], "0:0", "14 owners"),
     "all belong to one": (["--chown-ignore", "--force-user=1000", "--force-group=1000"], "1000:1000", "20 owners"),
     "no chmod, silently": (["--chmod-ignore"], "0:0", "modes"),
+    "no chmod": (["--chmod-deny"], "0:0", "modes"),
     "modes of its own": (["--perms=a+r"], "0:0", "modes"),
     "no xattrs": (["--xattr-none"], "0:0", "1 file capability"),
 }
@@ -350,8 +351,9 @@ PLACES = {
 @pytest.mark.parametrize("place", PLACES)
 def test_file_systems_that_do_not_do_it(tmp_path: Path, whole: dict[str, list[str]], place: str) -> None:
     options, owner, note = PLACES[place]
+    (tmp_path / "behind").mkdir()
+    lay_out(tmp_path / "behind")
     with mounts.bindfs(tmp_path / "behind", tmp_path / "here", *options) as here:
-        lay_out(here)
         done = run_doit(here)
         assert done.exit == 0, done.stderr
         told = left_out(here)
@@ -366,3 +368,55 @@ def test_file_systems_that_do_not_do_it(tmp_path: Path, whole: dict[str, list[st
         assert all(": mode: want " in line for line in found)
         assert (len(found) > 0) == (told["modes"] > 0)
         shutil.rmtree(here / "bundles")
+
+
+def test_a_file_system_that_knows_none_of_it(tmp_path: Path) -> None:
+    with mounts.exfat(tmp_path / "disk", tmp_path / "here") as here:
+        tree: Tree = {
+            "bin/": Dir(),
+            "bin/su": File(mode=0o4755, content="su"),
+            "etc/shadow": File(mode=0o640, gid=42, content="s", xattrs={"user.a": "1"}),
+            "dev/null": Device(1, 3, mode=0o666),
+        }
+        Layout(here / "web").image(tree, cmd=["sh"])
+        write_catalog(here, {"web": "oci:web"})
+        done = run_doit(here)
+        assert done.exit == 0, done.stderr
+        told = left_out(here)
+        assert (told["owners"], told["devices"], told["xattrs"]) == ({"0:42": 1}, 1, {"user.a": 1})
+        assert told["modes"] > 0
+        assert "lacks 1 owner (0:42), " in done.stderr
+        assert ", 1 device, 1 xattr (user.a); bundle.json says so" in done.stderr
+        doctor = run_doit(here, "doctor").stdout
+        assert "owners other than this user, the modes of the image, devices, file capabilities" in doctor
+
+
+def test_what_was_left_out_excuses_nothing_else(tmp_path: Path) -> None:
+    lay_out(tmp_path)
+    assert doit(tmp_path, with_(rights.KANIKO)).returncode == 0
+    root = tmp_path / ROOTFS
+    (root / "bin/su").chmod(0o755)  # it had its set-user-id bit
+    (root / "bin/wall").chmod(0o711)  # it had lost its set-group-id bit, and no other
+    os.chown(root / "etc/shadow", 0, 43)
+    (root / "etc/shadow").chmod(0o640)
+    before = root.joinpath("dev").stat()
+    os.mknod(root / "dev/null", 0o020644, os.makedev(1, 3))
+    os.utime(root / "dev/null", ns=(0, 0))
+    os.utime(root / "dev", ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert run_doit(tmp_path, "verify").stdout.splitlines()[:-1] == [
+        f"{ROOTFS}/bin/su: mode: want 4755, have 0755",
+        f"{ROOTFS}/bin/wall: mode: want 2755, have 0711",
+        f"{ROOTFS}/etc/shadow: owner: want 0:42, have 0:43",
+        f"{ROOTFS}/dev/null: entry: want none, have an extra one",
+    ]
+
+
+def test_what_is_said_of_many_is_said_in_one_line(tmp_path: Path) -> None:
+    Layout(tmp_path / "web").image({"dev/null": Device(1, 3)}, cmd=["sh"])
+    write_catalog(tmp_path, {f"web{number}": "oci:web" for number in range(21)})
+    done = doit(tmp_path, with_(rights.PODMAN))
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("note: 21 bundles (web0@linux/amd64, web10@linux/amd64, ")
+    assert line.endswith(
+        "): the folder of the root lacks 21 devices; bundle.json says so, and a run with more rights makes it anew"
+    )
