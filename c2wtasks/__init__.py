@@ -6,3 +6,7 @@ OFFLINE = "C2WTASKS_OFFLINE"
 
 READING = "C2WTASKS_READING"
 """One that our commands set, while the dodo is loaded, where nothing is to be written."""
+
+may_be_late = False
+"""Whether the graph may be loaded before all images are known; `doit run` waits for the others when it has built the
+rest."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from doit.exceptions import InvalidDodoFile
 
+import c2wtasks
 from c2wtasks import LOCKED, OFFLINE, READING, cpus, files, forming, identity
 from c2wtasks.bundlefile.load import load
 from c2wtasks.bundlefile.lock import Entries, Entry, Misfit, compare
@@ -23,6 +24,7 @@ from c2wtasks.errors import OutputError, UserError, os_reason
 from c2wtasks.layers.store import Store
 from c2wtasks.registry.hosts import Access
 from c2wtasks.rootfs.rights import LeftOut, builder
+from c2wtasks.sources.asking import Answer, Asking
 from c2wtasks.sources.documents import Documents
 from c2wtasks.sources.fitting import some_of
 from c2wtasks.sources.locked import LockedResolver, entry_of
@@ -41,6 +43,7 @@ Task = dict[str, Any]
 Failed = Mapping[str, Mapping[str, str]]
 LOCK = "bundle.lock"
 _TOLD_ALONE = 20  # notes of one sort on bundles; of more there is one line
+_GRACE = 1.0  # seconds without any answer from a registry, after which a run begins with what it has
 _PARTS = ("layer", "tree", "rootfs", "spec", "boot")  # the families of tasks that make what bundles are made of
 
 
@@ -69,6 +72,9 @@ class Graph:
     _in_place: list[Places] = field(default_factory=list)
     _rights: dict[str, Rights] = field(default_factory=dict)  # of the bundles whose root is a folder
     _published: dict[str, Record] = field(default_factory=dict)  # the bundles that this run published
+    _mounts: Set[str] = frozenset()
+    _resolver: LockedResolver = field(init=False)
+    _asking: Asking = field(init=False)
     lock: LockFile = field(default_factory=lambda: LockFile(LOCK, {}))
 
     @classmethod
@@ -94,25 +100,51 @@ class Graph:
             lines = "\n".join(misfit.lines())
             how = "to make it fit, run: doit lock"
             raise InvalidDodoFile(f"{lock.path} does not fit, and may not be changed (--locked); {how}\n{lines}")
-        mounts = files.mounts_below(file.output)
-        for bundle, image in graph.resolver(lock.entries, memo).all(file.bundles):
+        graph._mounts = files.mounts_below(file.output)
+        graph._resolver = graph.resolver(lock.entries, memo)
+        graph._asking, at_hand = graph._resolver.begin(file.bundles)
+        patience = _GRACE if c2wtasks.may_be_late else None
+        graph._take(at_hand + graph._resolver.come(graph._asking, patience, patience))
+        return graph
+
+    # What is looked up in registries may come late.
+
+    @property
+    def late(self) -> tuple[str, ...]:
+        """The bundles whose images are not known yet: there are no tasks of them, nor of the catalog. None of them is
+        where `may_be_late` was not set."""
+        return tuple(self._asking.left)
+
+    def arrive(self, *, wait: bool) -> bool:
+        """Takes in the images that have become known, and says whether there were any. If it is to `wait`, there are:
+        those that come one soon after another."""
+        came = self._resolver.come(self._asking, *((None, _GRACE) if wait else (0, 0)))
+        if came:
+            self._take(came)
+        return bool(came)
+
+    def _take(self, answers: Iterable[tuple[Bundle, Answer]]) -> None:
+        self._copied = set(self._copied)  # tasks may be at work that look at the old one, and at the lists of layers
+        for bundle, image in sorted(answers, key=lambda one: (one[0].name, one[0].platform)):
             try:
                 if isinstance(image, UserError):
                     raise image
-                graph._add(bundle, image, mounts)
+                self._add(bundle, image)
             except Exception as error:
-                graph.broken.append((bundle, as_user_error(error)))
-        for copies in graph.layers.values():
-            copies.sort(key=lambda copy: not isinstance(copy.place, BlobPlace))  # what is here is not fetched
+                self.broken.append((bundle, as_user_error(error)))
+        for key, copies in self.layers.items():  # what is here is not fetched
+            self.layers[key] = sorted(copies, key=lambda copy: not isinstance(copy.place, BlobPlace))
+        for works in (self.works, self.buildable):
+            works.sort(key=lambda work: (work.bundle.name, work.bundle.platform))
+        self._by_size.clear()
+        self._by_task.clear()
         if not _is_set(READING):
-            memo.save()
-        return graph
+            self.memo.save()
 
-    def _add(self, bundle: Bundle, image: Image, mounts: Set[str]) -> None:
-        """`mounts` are those below the output folder."""
+    def _add(self, bundle: Bundle, image: Image) -> None:
         work = Work(bundle, image, Places.of(self.file.output, bundle), self.store, self._copied)
         missing: Mapping[str, UserError] = forming.missing_tools(bundle)
-        if mounts and f"{bundle.name}/{bundle.platform.folder}" in mounts:
+        if self._mounts and f"{bundle.name}/{bundle.platform.folder}" in self._mounts:
             missing = dict.fromkeys((form.name for form in bundle.forms), publish.is_mount(work.places))
         keyed = [(layer.key, layer) for layer in image.layers] if work.has_rootfs else []
         self.works.append(work)
@@ -121,9 +153,9 @@ class Graph:
             return
         self.buildable.append(work)
         for key, layer in keyed:
-            copies = self.layers.setdefault(key, [])
+            copies = self.layers.get(key, [])
             if layer not in copies:
-                copies.append(layer)
+                self.layers[key] = copies = [*copies, layer]
             if copies[0].place != layer.place:
                 self._copied.add(key)
 
@@ -357,8 +389,10 @@ class Graph:
             "clean": [(publish.remove, [places, self.file.output])],
         }
 
-    def catalog_task(self) -> Task:
+    def catalog_task(self) -> Task | None:
         """`catalog`: catalog.json. Every run also brings it up to date at its end, whatever failed."""
+        if self.late:
+            return None
         return {
             "actions": [(self._write_catalog, [{}, frozenset(map(str, self.file.bundles))])],
             "file_dep": [work.places.record for work in self.buildable],
@@ -445,6 +479,7 @@ class Graph:
 
         Raises OutputError.
         """
+        self._asking.close()
         reasons = {
             str(bundle): " / ".join(dict.fromkeys(why for _, why in sorted(failed[f"bundle:{bundle}"].items())))
             for bundle in self.file.bundles

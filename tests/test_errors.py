@@ -42,6 +42,7 @@ def error_classes() -> list[type[BaseException]]:
             one
             for one in members
             if inspect.isclass(one) and issubclass(one, BaseException) and one.__module__ == module.name
+            if not issubclass(one, OSError)  # of which a process makes UserErrors before they pass
         ]
     return sorted(found, key=lambda one: one.__qualname__)
 

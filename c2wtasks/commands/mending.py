@@ -121,6 +121,13 @@ class _Listening:
     def workers(self) -> int:
         return self._graph.workers
 
+    @property
+    def late(self) -> tuple[str, ...]:
+        return ()
+
+    def arrive(self, *, wait: bool) -> bool:
+        return False
+
     def proven(self) -> Iterable[str]:
         return self._graph.proven()
 

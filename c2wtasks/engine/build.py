@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TextIO
 
@@ -21,6 +22,7 @@ from c2wtasks.engine.checker import Checker
 from c2wtasks.engine.config import Hooks, heavy, urgency
 from c2wtasks.engine.deciding import Deciding
 from c2wtasks.engine.executor import Executor
+from c2wtasks.engine.growing import Growing
 from c2wtasks.engine.reporter import Console
 from c2wtasks.engine.runner import Runner, ThreadRunner, adopt
 from c2wtasks.engine.select import resolve
@@ -31,6 +33,7 @@ from c2wtasks.unexpected import as_user_error
 
 DONE = 0
 FAILED = 1
+_UNKNOWN = 1 << 62  # bytes
 
 _STATE_ELSEWHERE = "--db-file FILE puts the record, and its lock beside it, elsewhere"
 
@@ -81,9 +84,17 @@ def _build(command: Any, hooks: Hooks, options: dict[str, Any]) -> int:
     with alone(command, hooks) as held, _output(options["outfile"]) as stream:
         with _own_streams(), _executor(options["num_process"]) as executor:
             adopt(command.dep_manager, control.tasks, hooks.proven())
-            foresee = partial(_foresee, command, hooks, control, options, executor)
+            so_far = _SoFar(command, hooks, options, control)
+
+            def foresee() -> None:
+                _foresee(command, hooks, so_far.control, options, executor)
+
             runner = _runner(command, stream, options, executor=executor, foresee=foresee, publish=hooks.publish)
-            runner.run_all(control.task_dispatcher())
+            if hooks.late:
+                executor.prepare(_UNKNOWN)  # there may be threads by the time that it is known
+                runner.run_all(Growing(control, partial(so_far.more, runner)))
+            else:
+                runner.run_all(control.task_dispatcher())
         with interrupt.shielded():
             stream.flush()
             finished = _tell(lambda: hooks.finish(runner.failed, runner.current))
@@ -119,7 +130,56 @@ def alone(command: Any, hooks: Hooks) -> Iterator[Held]:
         yield held
 
 
-def _control(command: Any, hooks: Hooks, options: dict[str, Any]) -> Any:
+@dataclass(slots=True)
+class _SoFar:
+    """The tasks of a run, where not all are known when it begins."""
+
+    command: Any
+    hooks: Hooks
+    options: dict[str, Any]
+    control: TaskControl
+    told: bool = False
+
+    def more(self, runner: Runner, wait: bool) -> tuple[TaskControl | None, bool]:
+        """The control with what has come, if anything has, and whether that is all (see Growing)."""
+        hooks = self.hooks
+        if not (hooks.arrive(wait=False) or (wait and self._waited(runner))):
+            return None, False
+        known = self.control.tasks
+        self.control = _reloaded(self.command, hooks, self.options)
+        adopt(self.command.dep_manager, self.control.tasks, [one for one in hooks.proven() if one not in known])
+        return self.control, not hooks.late
+
+    def _waited(self, runner: Runner) -> bool:
+        runner.publish_staged()  # it may be long until more comes
+        if not self.told:
+            from c2wtasks.sources.fitting import some_of  # where nothing is late, sources need not be loaded
+
+            _say([f"waiting for {some_of(self.hooks.late)}"])
+            self.told = True
+        return self.hooks.arrive(wait=True)
+
+
+def _control(command: Any, hooks: Hooks, options: dict[str, Any]) -> TaskControl:
+    """What is selected; where something is late, of the tasks that there are, if that makes sense."""
+    try:
+        if not (hooks.late and options["single"]):
+            return _selected(command, hooks, options)
+    except (InvalidCommand, InvalidDodoFile, InvalidTask):  # it may be what is late that is missing
+        if not hooks.late:
+            raise
+    while hooks.late:
+        hooks.arrive(wait=True)
+    return _reloaded(command, hooks, options)
+
+
+def _reloaded(command: Any, hooks: Hooks, options: dict[str, Any]) -> TaskControl:
+    """What is selected of the tasks that there are by now."""
+    command.task_list = command.load_tasks()
+    return _selected(command, hooks, options)
+
+
+def _selected(command: Any, hooks: Hooks, options: dict[str, Any]) -> TaskControl:
     control = TaskControl(command.task_list, auto_delayed_regex=options["auto_delayed_regex"])
     selected = command.sel_tasks
     if selected is not None:

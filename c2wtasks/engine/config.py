@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from c2wtasks.engine.checker import Checker
@@ -56,6 +56,14 @@ class Hooks(Protocol):
     @property
     def workers(self) -> int:
         """How many tasks to run at once where the command line does not say."""
+
+    @property
+    def late(self) -> Sequence[str]:
+        """What is still being found out, and has no tasks yet: a name for each, for messages."""
+
+    def arrive(self, *, wait: bool) -> bool:
+        """Whether something that was late has come: the dodo's creators then give its tasks, too. If it is to `wait`,
+        something has."""
 
     def proven(self) -> Iterable[str]:
         """The tasks that prove themselves current by what is on disk, where nothing is remembered of them."""

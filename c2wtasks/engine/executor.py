@@ -82,7 +82,7 @@ class Workers:
         self._idle: list[Worker] = []  # no queue: a thread that is stopped may keep its lock
 
     def prepare(self, size: int) -> None:
-        if worthwhile(size) and threading.active_count() == 1:
+        if worthwhile(size) and not self._workers and threading.active_count() == 1:
             from c2wtasks.engine.worker import Worker
 
             try:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import functools
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import doit.cmd_run
 from doit.exceptions import InvalidCommand
 
+import c2wtasks
 from c2wtasks import LOCKED, OFFLINE
 from c2wtasks.engine.command import Command
 
@@ -29,13 +31,20 @@ class Run(Command, doit.cmd_run.Run):  # type: ignore[misc]
 
     interrupted = NO_TASK
     _switches: tuple[str, ...] = ()
+    _words: Sequence[str] = ()
 
     def parse_execute(self, in_args: list[str]) -> Any:
         self._switches = tuple(word for word in in_args if word in _SWITCHES)
         os.environ.update((_SWITCHES[word], "1") for word in self._switches)
         return super().parse_execute([word for word in in_args if word not in _SWITCHES])
 
+    def load_tasks(self) -> Any:
+        """The dodo's tasks, made anew."""
+        return self.loader.load_tasks(cmd=self, pos_args=self._words)
+
     def execute(self, params: Any, args: list[str]) -> Any:
+        self._words = args
+        c2wtasks.may_be_late = True
         if not isinstance(params["outfile"], str):
             params["outfile"] = sys.stdout  # doit has it as it was when the process began
         return super().execute(params, args)

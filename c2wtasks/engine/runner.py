@@ -110,7 +110,7 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
         self._dispatcher = task_dispatcher
         try:
             super().run_tasks(task_dispatcher)
-            self._publish_staged()
+            self.publish_staged()
         except KeyboardInterrupt as stop:
             signals.ignore()
             self.stopped = stop if isinstance(stop, Stopped) else Stopped()
@@ -126,7 +126,7 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
     def select_task(self, node: Any, tasks_dict: Any) -> bool:
         signals.check()
         if not self._staged.keys().isdisjoint(node.task.task_dep):
-            self._publish_staged()
+            self.publish_staged()
             node.bad_deps = [self._dispatcher.nodes[name] for name in node.task.task_dep if name in self.failed]
         try:
             if not super().select_task(node, tasks_dict):
@@ -166,7 +166,7 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
             node.run_status = "successful"  # so far: it is recorded, and said, when it is published
             self._staged[task.name] = node
             if len(self._staged) >= _TOGETHER or sum(heavy(one.task) or 0 for one in self._staged.values()) > _LARGE:
-                self._publish_staged()
+                self.publish_staged()
             return
         self._settle(node, base_fail)
 
@@ -183,8 +183,10 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
             self._handle_task_error(node, UserFailure(error))
         if node.run_status == "successful":
             self.executed += 1
+            self.failed.pop(node.task.name, None)  # as it was once more tried
 
-    def _publish_staged(self) -> None:
+    def publish_staged(self) -> None:
+        """Publishes, and records, what is ready."""
         if not self._staged:
             return
         try:

@@ -2,44 +2,17 @@
 
 from __future__ import annotations
 
-import threading
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from c2wtasks.bundlefile.lock import Entries, Entry, LockedLayer, moves
 from c2wtasks.bundlefile.model import Bundle
-from c2wtasks.errors import SourceError, UserError
+from c2wtasks.errors import SourceError
+from c2wtasks.sources.asking import Answer, Asking
 from c2wtasks.sources.fitting import taken_for
 from c2wtasks.sources.model import Image
 from c2wtasks.sources.resolve import Resolver
 from c2wtasks.unexpected import as_user_error
-
-T = TypeVar("T")
-_AT_ONCE = 8  # look-ups in registries
-
-
-def _at_once(ask: Callable[[Bundle], T], bundles: Iterable[Bundle]) -> dict[Bundle, T]:
-    """What `ask` gives for each bundle. An interrupt does not wait for those that are being asked for."""
-    waiting = deque(bundles)
-    answers: dict[Bundle, T] = {}
-
-    def work() -> None:
-        try:
-            while True:
-                bundle = waiting.popleft()
-                answers[bundle] = ask(bundle)
-        except IndexError:
-            pass
-
-    # Those of a pool would be waited for when the process ends, each until its server answers.
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(_AT_ONCE, len(waiting)))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return answers
 
 
 def entry_of(bundle: Bundle, image: Image) -> Entry:
@@ -56,14 +29,44 @@ class LockedResolver:
     entries: Entries
     file: str
 
-    def all(self, bundles: Iterable[Bundle]) -> list[tuple[Bundle, Image | UserError]]:
-        """The image of each bundle, or why there is none. Registries are asked many things at once."""
+    def all(self, bundles: Iterable[Bundle]) -> list[tuple[Bundle, Answer]]:
+        """The image of each bundle, or why there is none."""
         bundles = list(bundles)
-        asking = [bundle for bundle in bundles if bundle.source.is_remote and self._entry(bundle) is None]
-        answers = _at_once(self._try, asking)
-        return [(bundle, answers.get(bundle) or self._try(bundle)) for bundle in bundles]
+        asking, answers = self.begin(bundles)
+        found = {str(bundle): answer for bundle, answer in (*answers, *self.come(asking))}
+        return [(bundle, found[str(bundle)]) for bundle in bundles]
 
-    def _try(self, bundle: Bundle) -> Image | UserError:
+    def begin(self, bundles: Iterable[Bundle]) -> tuple[Asking, list[tuple[Bundle, Answer]]]:
+        """The image of each bundle, or why there is none, as far as that can be told without asking a registry; and
+        the look-ups of the others, which have begun."""
+        asked: list[Bundle] = []
+        at_hand: list[Bundle] = []
+        for bundle in bundles:
+            (at_hand if self._is_at_hand(bundle) else asked).append(bundle)
+        asking = Asking(self._try, asked)
+        return asking, [(bundle, self._try(bundle)) for bundle in at_hand]
+
+    def come(
+        self, asking: Asking, first: float | None = None, then: float | None = None
+    ) -> list[tuple[Bundle, Answer]]:
+        """The answers that have come (`Asking.answers`)."""
+        return [
+            (bundle, self._try(bundle) if self._is_at_hand(bundle) else answer)  # so that it is remembered here
+            for bundle, answer in asking.answers(first, then)
+        ]
+
+    def _is_at_hand(self, bundle: Bundle) -> bool:
+        if not bundle.source.is_remote:
+            return True
+        entry = self._entry(bundle)
+        if entry is None:
+            return False
+        try:
+            return entry.manifest is None or self.resolver.has(bundle.source, entry.manifest)
+        except Exception:  # which comes again, and is told, when it is resolved
+            return True
+
+    def _try(self, bundle: Bundle) -> Answer:
         try:
             return self._resolve(bundle)
         except Exception as error:

@@ -96,7 +96,7 @@ class Memo:
 
     def recall_fixed(self, key: str) -> Image | None:
         """An image that `key` names for good."""
-        image = self._before.images.get(key)
+        image = self._now.images.get(key) or self._before.images.get(key)
         if image is not None:
             self._now.images[key] = image
         return image

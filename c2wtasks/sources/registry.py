@@ -30,13 +30,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """The small documents of one repository: from the cache, or fetched into it. It is the `Blobs` of `find`."""
+    """The small documents of one repository: from the cache, or, if it `fetches`, fetched into it. It is the `Blobs`
+    of `find`."""
 
     path: str
     repository: Repository
     access: Access
     documents: Documents
     looked_at: int = 1
+    fetches: bool = True
 
     def named(self, digest: Digest) -> str:
         return f"docker://{self.repository}@{digest}"
@@ -64,6 +66,8 @@ class Reader:
         """The text of `digest`; of a manifest, which `tag` may stand for. Raises SourceError."""
         content = self.documents.get(digest, limit)
         if content is None:
+            if not self.fetches:
+                raise SourceError(f"{self.path}: {digest.short} is not in the cache")
             if is_config:
                 content = self.client.document(self.repository, digest, limit)
             else:
@@ -105,9 +109,15 @@ class RegistryImage:
         return _image(reader, found)
 
 
-def locked_image(name: ImageName, manifest: Digest, access: Access, documents: Documents) -> Image:
-    """The image of a manifest that was chosen before. Raises SourceError."""
-    reader = Reader(f"{name.repository}@{manifest.short}", name.repository, access, documents)
+def locked_image(
+    name: ImageName, manifest: Digest, access: Access, documents: Documents, *, fetched: bool = True
+) -> Image:
+    """The image of a manifest that was chosen before; with what is in the cache alone, if it may not be `fetched`.
+
+    Raises SourceError.
+    """
+    path = f"{name.repository}@{manifest.short}"
+    reader = Reader(path, name.repository, access, documents, fetches=fetched)
     content = reader.content(manifest, MAX_MANIFEST, tag=name.tag)
     parsed = reading.parse(f"{reader.path}: manifest", MANIFEST.parser, content)
     config, said = reader.read(parsed.config, CONFIG)

@@ -76,10 +76,22 @@ class Resolver:
 
     def locked(self, reference: Reference, manifest: Digest) -> Image:
         """The image in the registry of `reference` whose manifest was chosen before. Raises SourceError."""
-        key = f"{reference.transport}:{reference.place}@{manifest}"
+        known = self._at_hand(reference, manifest)
+        return known or locked_image(reference.image_name, manifest, self._access, self._documents)
+
+    def has(self, reference: Reference, manifest: Digest) -> bool:
+        """Whether that image can be told without asking its registry."""
+        recalled = self.memo is not None and self.memo.recall_fixed(_key(reference, manifest)) is not None
+        return recalled or self._at_hand(reference, manifest) is not None
+
+    def _at_hand(self, reference: Reference, manifest: Digest) -> Image | None:
+        key = _key(reference, manifest)
         if self.memo is not None and (known := self.memo.recall_fixed(key)) is not None:
             return reached_by(known, self._access)
-        image = locked_image(reference.image_name, manifest, self._access, self._documents)
+        try:
+            image = locked_image(reference.image_name, manifest, self._access, self._documents, fetched=False)
+        except SourceError:  # what is wrong, or not here, is told by whoever asks the registry
+            return None
         if self.memo is not None:
             self.memo.remember_fixed(key, image)
         return image
@@ -118,6 +130,10 @@ class Resolver:
                 continue
             return f"{transport}:{path}" + (f":{reference.tag}" if reference.tag else "")
         return None
+
+
+def _key(reference: Reference, manifest: Digest) -> str:
+    return f"{reference.transport}:{reference.place}@{manifest}"
 
 
 def _path_hint(reference: Reference, path: str) -> str | None:

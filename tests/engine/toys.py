@@ -90,7 +90,8 @@ def recover():
 
 WORKERS = 0
 HOOKS = SimpleNamespace(aliases=ALIASES, finish=finish, workers=WORKERS, recover=recover, proven=list,
-                        foresee=lambda tasks: (), tidy=list, cleaned=lambda: None, publish=lambda tasks: {})
+                        late=(), arrive=None, foresee=lambda tasks: (), tidy=list, cleaned=lambda: None,
+                        publish=lambda tasks: {})
 DOIT_CONFIG = configure(HOOKS)
 """
 
