@@ -154,8 +154,23 @@ def _remove(here: int, name: str) -> None:
     except (IsADirectoryError, PermissionError):
         if not stat.S_ISDIR(os.stat(name, dir_fd=here, follow_symlinks=False).st_mode):
             raise
-        _empty(here, name)
+        if not _was_empty(here, name):
+            _empty(here, name)
+            os.rmdir(name, dir_fd=here)
+
+
+def _was_empty(here: int, name: str) -> bool:
+    """Removes the folder, if it is empty. A mount is refused whatever is in it, also one of this very file system.
+
+    Raises OSError.
+    """
+    try:
         os.rmdir(name, dir_fd=here)
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            raise
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +190,8 @@ def _empty(above: int, top: str) -> None:
         while at.folders or way:
             if at.folders:
                 name = at.folders.pop()
+                if _was_empty(here, name):
+                    continue
                 inner = _open_to_empty(here, name)
                 os.close(here)
                 here = inner

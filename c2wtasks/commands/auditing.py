@@ -4,6 +4,7 @@ mending."""
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -24,6 +25,7 @@ from c2wtasks.finding import Finding
 from c2wtasks.graph import Graph
 from c2wtasks.layers import audit
 from c2wtasks.layers.audit import LayerAudit, TarState
+from c2wtasks.layers.store import Store
 from c2wtasks.oci.digest import Digest
 from c2wtasks.sources.model import Layer
 from c2wtasks.steps import Work
@@ -52,9 +54,10 @@ class StoreAudit:
 
 
 class Auditor:
-    """`command` is doit's, and has doit's memory of what was published last."""
+    """`command` is doit's, and has doit's memory of what was published last. Tars that were evicted are made again in
+    the store where it `repairs`, else in a temporary folder that is gone when the process ends."""
 
-    def __init__(self, command: Any, graph: Graph, workers: int) -> None:
+    def __init__(self, command: Any, graph: Graph, workers: int, *, repairs: bool) -> None:
         self.graph = graph
         self.store = graph.store
         self.workers = workers
@@ -70,6 +73,8 @@ class Auditor:
         self._tars: dict[Digest, TarState] = {}
         self._making: dict[Digest, threading.Lock] = {}
         self._lock = threading.Lock()
+        self._repairs = repairs
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
     def places(self, bundle: Bundle) -> Places:
         return Places.of(self.graph.file.output, bundle)
@@ -159,8 +164,18 @@ class Auditor:
                 return path
             for layer in self.by_diff_id.get(diff_id, ()):
                 try:
-                    self.store.ensure([layer])
-                    return path
-                except UserError:
+                    store = self._store_for_evicted()
+                    store.ensure([layer])
+                    return store.tar(diff_id)
+                except (UserError, OSError):
                     continue
         return None
+
+    def _store_for_evicted(self) -> Store:
+        """Raises OSError."""
+        if self._repairs:
+            return self.store
+        with self._lock:
+            if self._temporary is None:
+                self._temporary = tempfile.TemporaryDirectory(prefix="c2wtasks-")
+            return Store(self._temporary.name)

@@ -98,7 +98,7 @@ class Verify(OurCommand):
         if workers < 0:
             raise InvalidCommand(f"-n {workers}: the number cannot be negative")
         bundles = list(graph.file.bundles) if self.sel_default_tasks else chosen(graph, self.sel_tasks)
-        auditor = Auditor(self, graph, workers or len(os.sched_getaffinity(0)))
+        auditor = Auditor(self, graph, workers or len(os.sched_getaffinity(0)), repairs=repair)
         diff_ids, digests = auditor.whole_store() if self.sel_default_tasks else auditor.store_of(bundles)
         self._quiet = as_json
         found = _Found(len(diff_ids), len(digests), len(bundles))

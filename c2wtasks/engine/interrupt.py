@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-_ALL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_USUAL = dict.fromkeys(_ALL, signal.SIG_DFL) | {signal.SIGINT: signal.default_int_handler}
+from c2wtasks.engine import early
+
 _SAME = 1.0  # seconds within which signals mean one request: a terminal sends them to all, and so does `timeout`
 
 
@@ -42,8 +42,8 @@ class Signals:
 
     def catch(self) -> None:
         _hush()
-        for number, handler in _USUAL.items():
-            if signal.getsignal(number) is handler:
+        for number, handler in early.USUAL.items():
+            if signal.getsignal(number) in (handler, early.stop):
                 self._before[number] = handler
                 signal.signal(number, self._stop)
 
@@ -78,7 +78,7 @@ signals = Signals()
 @contextmanager
 def shielded() -> Iterator[None]:
     """These signals do nothing within the block: for what takes moments and must not be left half done."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in _ALL}
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in early.ALL}
     try:
         yield
     finally:

@@ -106,5 +106,5 @@ def test_nothing_of_ours_is_loaded(tmp_path: Path) -> None:
         "def task_show():\n    return {'actions': [show], 'verbosity': 2}\n"
     )
     loaded = ["c2wtasks", "c2wtasks.engine"]
-    loaded += [f"c2wtasks.engine.{name}" for name in ("streams", "interrupt", "command", "run", "state")]
+    loaded += [f"c2wtasks.engine.{name}" for name in ("streams", "early", "interrupt", "command", "run", "state")]
     assert run_doit(tmp_path, "show").stdout == f".  show\n{loaded}\n"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine import toys
+from tests.soak.interrupts import prepared
 from tests.support.running import environment, executed
 
 LIMIT = 5  # seconds, for a busy machine; an idle one takes about half of one
@@ -98,3 +100,55 @@ def test_while_the_graph_loads(toy: Path) -> None:
     assert (exit_code, stdout) == (130, "")
     assert stderr == "interrupted: no task done; the next run goes on from here\n"
     assert seconds < LIMIT
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for the owners in the images")
+def test_at_random_moments(tmp_path: Path) -> None:
+    """The long form is `python -m tests.soak.interrupts`."""
+    interrupts = prepared(tmp_path, seed=7)
+    for number in range(30):
+        interrupts.run(number)
+    interrupts.whole()
+
+
+PROGRAM = Path(sys.executable).parent / "doit"
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+    ids=["INT", "TERM", "HUP"],
+)
+def test_while_python_imports(toy: Path, number: signal.Signals, code: int) -> None:
+    """The program `doit` is ours: it is interrupted in good order before doit itself is imported."""
+    assert "c2wtasks.__main__" in PROGRAM.read_text()
+    (toy / "sitecustomize.py").write_text(
+        "import builtins, os\nusual = __import__\n"
+        "def interrupted(name, *args, **kwargs):\n"
+        "    if name == 'doit.doit_cmd':\n"
+        f"        os.kill(os.getpid(), {int(number)})\n"
+        "    return usual(name, *args, **kwargs)\n"
+        "builtins.__import__ = interrupted\n"
+    )
+    done = subprocess.run(
+        [PROGRAM], cwd=toy, env=environment({"PYTHONPATH": str(toy)}), capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", "interrupted\n")
+    assert not (toy / "calls").exists()
+
+
+def test_one_that_is_ignored_stays_ignored(toy: Path) -> None:
+    command = ["bash", "-c", "trap '' HUP; exec \"$@\"", "bash", sys.executable, "-m", "doit"]
+    with subprocess.Popen(
+        command,
+        cwd=toy,
+        env=environment({"slow": "0.2"}),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        while process.poll() is None and not (toy / "calls").exists():
+            time.sleep(0.02)
+        process.send_signal(signal.SIGHUP)
+        assert process.communicate(timeout=20)[1] == ""
+    assert process.returncode == 0

@@ -152,7 +152,7 @@ class Soak:
     def _all_gone(self) -> None:
         """No process that belongs to a run outlives it; the pool's own trackers end when they see that it is gone."""
         deadline = time.monotonic() + 20
-        while left := list(_processes_in(self.folder)):
+        while left := list(processes_in(self.folder)):
             assert time.monotonic() < deadline, left
             time.sleep(0.02)
 
@@ -176,7 +176,7 @@ class Soak:
         return sorted(map(str, found))
 
 
-def _processes_in(folder: Path) -> list[str]:
+def processes_in(folder: Path) -> list[str]:
     """The command lines of processes whose working directory `folder` is."""
     found = []
     for entry in Path("/proc").iterdir():
