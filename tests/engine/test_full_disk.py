@@ -49,7 +49,7 @@ def test_the_cache(catalog: Path, mount: Mount, args: list[str]) -> None:
     assert line.startswith(f"{BUNDLE}: cache/layers: layer sha256:")
     assert line.endswith("cannot be stored: No space left on device (its tar takes 3010560 bytes)")
     layers = list(files_below(catalog / "cache/layers"))
-    assert len(layers) == 3, layers  # the tar, index and receipt of the small one
+    assert len(layers) == 4, layers  # the tar of the small one, when it was used, its index and receipt
     assert (catalog / "bundles/tiny/linux-amd64/rootfs/small").read_text() == "t"
     mount("cache", "20m")
     assert {task.partition(":")[0] for task in executed(catalog)} > {"layer", "tree", "rootfs", "bundle", "catalog"}
