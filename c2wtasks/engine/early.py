@@ -18,6 +18,8 @@ def catch() -> None:
 
 
 def stop(number: int, _frame: object) -> None:
+    for other in ALL:
+        _signal.signal(other, _signal.SIG_IGN)  # it is said once
     try:
         os.write(2, b"interrupted\n")
     finally:
