@@ -95,7 +95,8 @@ class Graph:
         folder = os.path.dirname(path)
         known_as = identity.of(folder, file.name)
         memo = Memo.of(file.cache, known_as)
-        graph = cls(file, Store(f"{file.cache}/layers"), folder, known_as, memo, lock=lock)
+        store = Store(f"{file.cache}/layers", file.max_layer_size)
+        graph = cls(file, store, folder, known_as, memo, lock=lock)
         if _is_set(LOCKED) and (misfit := graph.misfit()):
             lines = "\n".join(misfit.lines())
             how = "to make it fit, run: doit lock"

@@ -69,6 +69,7 @@ def _load(path: str, environ: Mapping[str, str]) -> BundleFile:
         output=output,
         cache=cache,
         cache_max_size=value("cache_max_size", None),
+        max_layer_size=value("max_layer_size", None),
         workers=value("workers", 0),
         files=tuple(file.path for file in files),
         registries=value("registries", ()),

@@ -119,16 +119,17 @@ class BundleFile:
     """A whole `bundle.yaml`, included files and all.
 
     `bundles` are sorted by name and platform. `output` and `cache` are folders, relative to that of the main
-    bundle.yaml or absolute. `cache_max_size` is in bytes, None where it is not set; `workers` is 0 where it is not
-    set. `files` are all files that were read, the main one first, each by a path that opens it from where the main
-    one's path does. `registries` are (host, what is said of it). `lock_all`: local sources are locked, too. `name` is
-    what the catalog is called, "" where it is not.
+    bundle.yaml or absolute. `cache_max_size` and `max_layer_size` are in bytes, None where they are not set;
+    `workers` is 0 where it is not set. `files` are all files that were read, the main one first, each by a path that
+    opens it from where the main one's path does. `registries` are (host, what is said of it). `lock_all`: local
+    sources are locked, too. `name` is what the catalog is called, "" where it is not.
     """
 
     bundles: tuple[Bundle, ...]
     output: str
     cache: str
     cache_max_size: int | None
+    max_layer_size: int | None
     workers: int
     files: tuple[str, ...]
     registries: tuple[tuple[str, Host], ...]

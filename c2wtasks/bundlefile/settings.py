@@ -120,6 +120,15 @@ SETTINGS = (
         only="main",
     ),
     Setting(
+        "max_layer_size",
+        SIZE,
+        "what is free on the cache's disk",
+        "How large a layer may be, uncompressed. One that turns out to be larger fails, and is read no further. "
+        "`20G` counts in 1024, `20GB` in 1000, a number alone in bytes.",
+        "20G",
+        only="main",
+    ),
+    Setting(
         "workers",
         COUNT,
         "the CPUs that a run may use",

@@ -24,7 +24,7 @@ import threading
 from collections.abc import Iterator, Sequence, Set
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from errno import EDQUOT, EIO, ENOSPC
+from errno import EIO
 from typing import BinaryIO
 
 import msgspec
@@ -103,9 +103,11 @@ class _BlobReader:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """The store in the folder `root` (the `layers` of a cache)."""
+    """The store in the folder `root` (the `layers` of a cache). A layer whose tar is longer than `max_layer_size`
+    bytes, if that is not None, is refused."""
 
     root: str
+    max_layer_size: int | None = None
 
     def tar(self, diff_id: Digest) -> str:
         return f"{self.root}/{diff_id.algorithm}/{diff_id.hex}.tar"
@@ -230,7 +232,7 @@ class Store:
 
     def _read_in(self, layer: Layer, claims: Set[Digest], unfinished: str) -> Receipt:
         if self.holds(layer.diff_id):  # as another blob, perhaps: this one is only to be checked then
-            receipt = _copy_checked(layer, None, self.root)
+            receipt = _copy_checked(layer, None, self.max_layer_size)
             if receipt.diff_id != str(layer.diff_id):
                 receipt = self._store(layer, claims, unfinished)
         else:
@@ -243,7 +245,7 @@ class Store:
     def _store(self, layer: Layer, claims: Set[Digest], unfinished: str) -> Receipt:
         """Writes the layer's tar and its index."""
         with files.temporary(unfinished) as out:
-            receipt = _copy_checked(layer, out, self.root)
+            receipt = _copy_checked(layer, out, self.max_layer_size)
             diff_id = Digest.parse(receipt.diff_id)
             if diff_id not in claims:
                 raise wrong_diff_id(layer, receipt)
@@ -337,16 +339,20 @@ def built_wrong(layer: Layer, wrong: str) -> LayerError:
     return LayerError(f"layer {layer.short}: {wrong}", hint=hint)
 
 
+def _too_large(layer: Layer, limit: int) -> LayerError:
+    hint = "if it is to be that large, raise max_layer_size in bundle.yaml"
+    return LayerError(
+        f"layer {layer.short}: its tar has more than {limit} bytes, the limit (max_layer_size)", hint=hint
+    )
+
+
 class _Sink:
     """Takes the layer's tar in pieces: hashes them and writes them to `out`, if any, in a thread of its own, beside
     the one that reads and decompresses. Both let go of the interpreter, so both cores work, even on a single layer.
-
-    `full` is what happened where the disk is full: the rest is then only hashed.
     """
 
     def __init__(self, out: BinaryIO | None, diff_id: Digest) -> None:
         self.size = 0
-        self.full: OSError | None = None
         self._out = out
         self.hash = diff_id.hasher()
         self._pieces: queue.Queue[bytes | None] = queue.Queue(_WAITING)
@@ -386,31 +392,35 @@ class _Sink:
 
     def _run(self) -> None:
         while (piece := self._pieces.get()) is not None:
+            if self._failed is not None:
+                continue
             self.hash.update(piece)
-            if self._out is None or self.full is not None or self._failed is not None:
+            if self._out is None:
                 continue
             try:
                 self._write(self._out, piece)
             except OSError as error:
                 self._failed = error
 
-    def _write(self, out: BinaryIO, piece: bytes) -> None:
+    @staticmethod
+    def _write(out: BinaryIO, piece: bytes) -> None:
         try:
             offset = out.tell()
             out.write(piece)
             out.flush()
             files.start_writing(out.fileno(), offset)
         except OSError as error:
-            if error.errno not in (ENOSPC, EDQUOT):
-                raise
-            self.full = error
-            os.ftruncate(out.fileno(), 0)  # others may need the space
+            written = os.fstat(out.fileno()).st_size
+            raise OSError(error.errno, f"{os_reason(error)} (after {written} bytes of its tar)") from error
 
 
-def _copy_checked(layer: Layer, out: BinaryIO | None, root: str) -> Receipt:
+def _copy_checked(layer: Layer, out: BinaryIO | None, limit: int | None) -> Receipt:
     """Writes the layer's tar to `out`, if any, checking the blob's size and digest.
 
-    Where the disk is full, reads on, to say how much would have been needed in the store `root`.
+    Where the tar turns out to be longer than `limit` bytes, or the disk is full, nothing more is read: a few
+    kilobytes may expand for hours.
+
+    Raises LayerError; OSError where `out` cannot be written.
     """
     algorithm = layer.digest.algorithm if layer.digest else "sha256"
     blob = _BlobReader(layer, algorithm)
@@ -419,6 +429,8 @@ def _copy_checked(layer: Layer, out: BinaryIO | None, root: str) -> Receipt:
         with closing(_Sink(out, layer.diff_id)) as sink:
             try:
                 for piece in plain_chunks(blob):
+                    if limit is not None and sink.size + len(piece) > limit:
+                        raise _too_large(layer, limit)
                     sink.put(piece)
             except (CorruptStream, LargeWindow) as error:
                 unreadable = error
@@ -434,9 +446,6 @@ def _copy_checked(layer: Layer, out: BinaryIO | None, root: str) -> Receipt:
         raise LayerError(f"layer {layer.short}: {unreadable}", hint=hint) from unreadable
     if unreadable is not None:
         raise built_wrong(layer, str(unreadable)) from unreadable
-    if sink.full is not None:
-        need = f"{os_reason(sink.full)} (its tar takes {sink.size} bytes)"
-        raise OutputError(f"{root}: layer {layer.short} cannot be stored: {need}") from sink.full
     return Receipt(
         str(found),
         f"{layer.diff_id.algorithm}:{sink.hash.hexdigest()}",

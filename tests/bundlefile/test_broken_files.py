@@ -45,13 +45,14 @@ SEVERAL_FILES: list[tuple[str, dict[str, str | bytes], list[str]]] = [
         "keys of the main file",
         {
             "bundle.yaml": "include: [b.yaml]\n",
-            "b.yaml": "output: x\ncache: y\nworkers: 2\ncache_max_size: 1G\n" + IMAGES,
+            "b.yaml": "output: x\ncache: y\nworkers: 2\ncache_max_size: 1G\nmax_layer_size: 1G\n" + IMAGES,
         },
         [
             "b.yaml:1:1: output: only the main file may set this",
             "b.yaml:2:1: cache: only the main file may set this",
             "b.yaml:3:1: workers: only the main file may set this",
             "b.yaml:4:1: cache_max_size: only the main file may set this",
+            "b.yaml:5:1: max_layer_size: only the main file may set this",
         ],
     ),
     (

@@ -251,9 +251,10 @@ def test_folders(catalog, text, variable, want):
         ("cache_max_size: 0\n", 0),
     ],
 )
-def test_cache_max_size(catalog, text, want):
-    catalog({"bundle.yaml": text + "images: {a: 'oci:a'}\n"})
-    assert load("bundle.yaml", {}).cache_max_size == want
+def test_sizes(catalog, text, want):
+    catalog({"bundle.yaml": text + text.replace("cache_max_size", "max_layer_size") + "images: {a: 'oci:a'}\n"})
+    loaded = load("bundle.yaml", {})
+    assert loaded.cache_max_size == loaded.max_layer_size == want
 
 
 @pytest.mark.parametrize(("text", "want"), [("", 0), ("workers: 1\n", 1), ("workers: 9999\n", 9999)])

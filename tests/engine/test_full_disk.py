@@ -4,6 +4,7 @@ is room again."""
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def test_the_cache(catalog: Path, mount: Mount, args: list[str]) -> None:
     warning, line = result.stderr.splitlines()
     assert warning == "warning: about 9.0 MB are needed in cache, 1.0 MB are free"
     assert line.startswith(f"{BUNDLE}: cache/layers: layer sha256:")
-    assert line.endswith("cannot be stored: No space left on device (its tar takes 3010560 bytes)")
+    assert re.search(r"cannot be stored: No space left on device \(after \d{6,7} bytes of its tar\)$", line)
     layers = list(files_below(catalog / "cache/layers"))
     assert len(layers) == 4, layers  # the tar of the small one, when it was used, its index and receipt
     assert (catalog / "bundles/tiny/linux-amd64/rootfs/small").read_text() == "t"

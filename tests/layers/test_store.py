@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import random
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -468,3 +469,43 @@ def test_read(store: Store, blobs: Blobs) -> None:
     os.truncate(store.tar(layer.diff_id), entry.offset + 9)
     with pytest.raises(OSError, match="the layer's tar in the cache is too short"):
         read_content(store.tar(layer.diff_id), entry.offset, 10, None)
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd", "none"])
+@pytest.mark.parametrize("held", [False, True], ids=["to be stored", "to be compared with one that is stored"])
+def test_a_layer_that_expands_beyond_the_limit_is_not_read_on(
+    tmp_path: Path, blobs: Blobs, compression: Compression, held: bool, bytes_read: Callable[[], int]
+) -> None:
+    root = str(tmp_path / "cache/layers")
+    content = bytes(40 << 20) if compression != "none" else random.Random(1).randbytes(40 << 20)
+    layer = blobs.layer(headers.archive(headers.file(b"f", content)), compression)
+    if held:
+        other: Compression = "zstd" if compression == "none" else "none"
+        Store(root).ensure([blobs.layer(headers.archive(headers.file(b"f", content)), other)])
+    before = names(Store(root)) if held else []
+    bytes_read()
+    with pytest.raises(LayerError) as caught:
+        Store(root, 8 << 20).ensure([layer])
+    assert str(caught.value) == (
+        f"layer {layer.short}: its tar has more than 8388608 bytes, the limit (max_layer_size); "
+        "if it is to be that large, raise max_layer_size in bundle.yaml"
+    )
+    assert bytes_read() <= (10 << 20)
+    assert names(Store(root)) == before
+    assert Store(root, len(headers.archive(headers.file(b"f", content)))).ensure([layer])
+
+
+def test_a_full_disk_ends_the_reading(
+    store: Store, blobs: Blobs, bytes_read: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few kilobytes may expand for hours: what would have been needed is not found out."""
+
+    def full(out: object, _piece: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("c2wtasks.layers.store._Sink._write", staticmethod(full))
+    layer = blobs.layer(random.Random(1).randbytes(60 << 20), "none")
+    with pytest.raises(OutputError, match=f"layer {layer.short} cannot be stored: No space left on device"):
+        store.ensure([layer])
+    assert bytes_read() <= 20 << 20
+    assert names(store) == []
