@@ -97,7 +97,7 @@ def write_unpublished(path: str, content: bytes, mtime_ns: int) -> None:
 
     Raises OSError.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    descriptor = safely.create(path)
     with open(descriptor, "wb") as stream:
         set_mode(descriptor, 0o644)
         stream.write(content)

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from c2wtasks import files, fingerprint
+from c2wtasks import files, fingerprint, safely
 from c2wtasks.bundlefile.model import Bundle, Form
 from c2wtasks.catalog import publish, record
 from c2wtasks.catalog.record import FormFacts
@@ -76,11 +76,11 @@ def make(work: Work, form: Form) -> None:
             lost = left_out(tree, MAKERS[form.kind].limits)
             facts = FormFacts(made_of(work, form, tree_fingerprint), _settle(unfinished, work.default_mtime_ns), lost)
             files.remove_tree(target)
-            os.rename(unfinished, target)
+            safely.rename(unfinished, target)
             files.sync_folder(places.parts)
         stamp = places.form_stamp(form.name)
         files.write(stamp, msgspec.json.encode(facts) + b"\n")
-        os.utime(stamp, ns=(work.default_mtime_ns, work.default_mtime_ns))  # it looks as they do
+        safely.set_times(stamp, work.default_mtime_ns)  # it looks as they do
     except OSError as error:
         raise OutputError(f"{target}: cannot be written: {os_reason(error)}") from error
 
@@ -92,11 +92,11 @@ def _settle(folder: str, mtime_ns: int) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for name in files.below(folder):
-        path = f"{folder}/{name}"
-        files.set_mode(path, _MODE)
-        os.utime(path, ns=(mtime_ns, mtime_ns))
-        files.sync_file(path)
-        found[name] = fingerprint.of_file(path)
+        with open(safely.open_file(f"{folder}/{name}"), "rb", buffering=0) as stream:
+            files.set_mode(stream.fileno(), _MODE)
+            os.utime(stream.fileno(), ns=(mtime_ns, mtime_ns))
+            os.fsync(stream.fileno())
+            found[name] = fingerprint.of_stream(stream)
     for above in (*reversed(publish.folders_of(found)), ""):
         files.sync_folder(f"{folder}/{above}")
     return found
@@ -125,7 +125,7 @@ def _is_untouched(path: str, stamp: str, mtime_ns: int) -> bool:
     """Whether a file looks as it was left: as the stamp does, since a file system may not keep all that it is told
     (one mode for all files, whole seconds only)."""
     try:
-        found, alike = os.lstat(path), os.lstat(stamp)
+        found, alike = safely.lstat(path), safely.lstat(stamp)
     except OSError:
         return False
     return (found.st_mode, found.st_uid) == (alike.st_mode, alike.st_uid) and found.st_mtime_ns in (

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from doit.exceptions import InvalidDodoFile
 
 import c2wtasks
-from c2wtasks import LOCKED, OFFLINE, READING, cpus, files, forming, identity
+from c2wtasks import LOCKED, OFFLINE, READING, cpus, files, forming, identity, safely
 from c2wtasks.bundlefile.load import load
 from c2wtasks.bundlefile.lock import Entries, Entry, Misfit, compare
 from c2wtasks.bundlefile.lockfile import LockFile
@@ -20,7 +20,7 @@ from c2wtasks.bundlefile.problems import BundleFileError
 from c2wtasks.catalog import listing, publish, record, standing
 from c2wtasks.catalog.places import RECORD, ROOTFS, Places
 from c2wtasks.catalog.record import OUTPUT_VERSION, Record
-from c2wtasks.errors import OutputError, UserError, os_reason
+from c2wtasks.errors import UserError
 from c2wtasks.layers.store import Store
 from c2wtasks.registry.hosts import Access
 from c2wtasks.rootfs.rights import LeftOut, builder
@@ -454,7 +454,7 @@ class Graph:
         if not self._by_task:
             self._by_task.update({f"bundle:{work.bundle}": work for work in self.buildable})
         places = {task: self._by_task[task].places for task in sorted(tasks)}
-        outcome = publish.publish(list(places.values()), self.file.output)
+        outcome = publish.publish(list(places.values()))
         self._in_place += outcome.in_place
         for task, place in places.items():
             if place not in outcome.failed and self._by_task[task].has_rootfs:
@@ -521,7 +521,7 @@ class Graph:
 
         Raises OutputError.
         """
-        if os.path.exists(self._catalog):
+        if safely.exists(self._catalog):
             self._write_catalog({}, frozenset())
 
     def tidy(self) -> Iterable[str]:
@@ -582,12 +582,9 @@ class Graph:
     def _write_catalog(self, failed: dict[str, str], good: frozenset[str]) -> None:
         path = self._catalog
         try:
-            with open(path, "rb") as stream:
-                previous = stream.read()
-        except (FileNotFoundError, NotADirectoryError):
+            previous = safely.read(path, listing.MAX_SIZE)
+        except OSError:  # none, or something else in its place
             previous = None
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be read: {os_reason(error)}") from error
         text = listing.update(self.file.output, self.file.bundles, failed, good, previous)
         files.write_if_changed(path, text, sync=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from c2wtasks import fingerprint, forming
+from c2wtasks import fingerprint, forming, safely
 from c2wtasks.catalog import record, standing
 from c2wtasks.catalog.record import FormFacts
 from c2wtasks.errors import OutputError
@@ -59,7 +59,7 @@ def _are_whole(work: Work, form: str, files: Iterable[tuple[str, str]]) -> bool:
     """Whether the files of a form are published as they are kept, and both as recorded."""
     for name, recorded in files:
         published = work.places.output(name)
-        if not os.path.samefile(f"{work.places.form(form)}/{name}", published):
+        if not os.path.samestat(safely.lstat(f"{work.places.form(form)}/{name}"), safely.lstat(published)):
             return False
         with open_quietly(published) as stream:
             if fingerprint.of_stream(stream) != recorded:
@@ -68,5 +68,4 @@ def _are_whole(work: Work, form: str, files: Iterable[tuple[str, str]]) -> bool:
 
 
 def _content(path: str) -> bytes:
-    with open_quietly(path) as stream:
-        return stream.readall()
+    return safely.read(path, record.MAX_SIZE)

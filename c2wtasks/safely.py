@@ -28,6 +28,16 @@ _FILE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _FOLDER = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_DIRECTORY
 _SMALL = 1 << 16
 _MAX_LINKS = 40  # as in Linux
+_RENAME_EXCHANGE = 2
+# How file systems refuse an exchange. SFTP, CIFS and others have few words: some mean by the last ones that they know
+# none, and some know none and refuse it as a rename to a name that is taken.
+_NO_EXCHANGE = (
+    *(errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP),
+    *(errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EPERM, errno.EACCES, errno.EIO),
+)
+
+
+Identity = tuple[int, int]
 
 
 class NotRegular(OSError):
@@ -65,8 +75,9 @@ def read(path: str, limit: int) -> bytes:
     descriptor = open_file(path)
     try:
         pieces = []
-        left = limit + 1
-        while left and (piece := os.read(descriptor, min(left, max(_SMALL, os.fstat(descriptor).st_size + 1)))):
+        size = os.fstat(descriptor).st_size
+        left = 0 if size > limit else limit + 1
+        while left and (piece := os.read(descriptor, min(left, max(_SMALL, size + 1)))):
             pieces.append(piece)
             left -= len(piece)
         if not left:
@@ -106,6 +117,12 @@ def lstat(path: str) -> os.stat_result:
         return os.stat(name, dir_fd=here, follow_symlinks=False)
 
 
+def identity(path: str) -> Identity:
+    """What tells a file or folder from all others that are there. Raises OSError."""
+    found = lstat(path)
+    return found.st_dev, found.st_ino
+
+
 def unlink(path: str) -> None:
     """Raises OSError."""
     with entry(path) as (here, name):
@@ -125,6 +142,99 @@ def link(old: str, new: str) -> None:
     """
     with entry(old) as (there, before), entry(new) as (here, after):
         os.link(before, after, src_dir_fd=there, dst_dir_fd=here, follow_symlinks=False)
+
+
+def exchange(one: str, other: str) -> bool:
+    """Swaps two names in one step (renameat2); False where the file system, or the C library, does not.
+
+    Raises OSError.
+    """
+    import ctypes  # only ever needed where something was built
+
+    renameat2 = getattr(_libc(), "renameat2", None)
+    if renameat2 is None:
+        return False
+    with entry(one) as (there, before), entry(other) as (here, after):
+        if renameat2(there, os.fsencode(before), here, os.fsencode(after), _RENAME_EXCHANGE) == 0:
+            return True
+    number = ctypes.get_errno()
+    if number in _NO_EXCHANGE:
+        return False
+    raise OSError(number, os.strerror(number), other)
+
+
+def create(path: str) -> int:
+    """A descriptor of the file `path`, to read and write, which is made, 0600: nothing may lie there.
+
+    Raises OSError.
+    """
+    with entry(path) as (here, name):
+        return os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=here)
+
+
+def make_folder(path: str) -> None:
+    """Makes one folder, of which no more is sure than that it can be worked in.
+
+    Raises OSError.
+    """
+    with entry(path) as (here, name):
+        os.mkdir(name, 0o755, dir_fd=here)
+
+
+def remove_folder(path: str) -> None:
+    """Removes a folder that is empty. Raises OSError."""
+    with entry(path) as (here, name):
+        os.rmdir(name, dir_fd=here)
+
+
+def set_times(path: str, mtime_ns: int) -> None:
+    """Raises OSError."""
+    with entry(path) as (here, name):
+        os.utime(name, ns=(mtime_ns, mtime_ns), dir_fd=here, follow_symlinks=False)
+
+
+def exists(path: str) -> bool:
+    """Whether anything lies there, be it a link."""
+    try:
+        lstat(path)
+    except OSError:
+        return False
+    return True
+
+
+def is_folder(path: str) -> bool:
+    """Whether that is a folder, and no link to one."""
+    try:
+        return stat.S_ISDIR(lstat(path).st_mode)
+    except OSError:
+        return False
+
+
+def followed(path: str) -> str:
+    """Where `path` leads, for who opens files by their names: `path` itself, or the target where its last part is a
+    link, which only root or ourselves can have put there. Nothing needs to be there.
+
+    Raises OSError, of ELOOP for another's link.
+    """
+    for _ in range(_MAX_LINKS):
+        with entry(path) as (here, name):
+            try:
+                if not stat.S_ISLNK(os.stat(name, dir_fd=here, follow_symlinks=False).st_mode):
+                    return path
+            except FileNotFoundError:
+                return path
+            target = _trusted_link(name, here)
+        if target is None:
+            raise OSError(errno.ELOOP, "it is a link that another user may have put there", path)
+        path = os.path.join(os.path.dirname(path), target)
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+
+
+@cache
+def _libc() -> Any:
+    import ctypes
+
+    return ctypes.CDLL(None, use_errno=True)
 
 
 # Removing.
@@ -178,7 +288,7 @@ class _Level:
     """A folder that we came through: its name, what tells it from others, and the folders in it that are left."""
 
     name: str
-    identity: tuple[int, int]
+    identity: Identity
     folders: list[str]
 
 
@@ -233,7 +343,7 @@ def _open_to_empty(above: int, name: str) -> int:
         os.close(found)
 
 
-def _identity(descriptor: int) -> tuple[int, int]:
+def _identity(descriptor: int) -> Identity:
     found = os.fstat(descriptor)
     return found.st_dev, found.st_ino
 
@@ -249,7 +359,7 @@ def _caller() -> Any:
     class How(ctypes.Structure):
         _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
 
-    syscall = getattr(ctypes.CDLL(None, use_errno=True), "syscall", None)
+    syscall = getattr(_libc(), "syscall", None)
     if syscall is None:
         return None
 

@@ -6,7 +6,7 @@ import errno
 import os
 from collections.abc import Mapping
 
-from c2wtasks import files, fingerprint, forming
+from c2wtasks import files, fingerprint, forming, safely
 from c2wtasks.catalog import publish, record
 from c2wtasks.catalog.places import FORM_PREFIX, IMAGE, RECORD, ROOTFS
 from c2wtasks.catalog.record import FormFacts, Record, RootfsFacts, RootfsStamp
@@ -35,7 +35,7 @@ def stage(work: Work) -> None:
         for name, form in forms.items():
             publish.link(places.form(name), form.files, new, work.default_mtime_ns)
         if stamp is not None and (facts := _put_folder(work, stamp, f"{new}/{places.rootfs}")) != stamp.facts:
-            os.unlink(f"{new}/{RECORD}")
+            safely.unlink(f"{new}/{RECORD}")
             files.write_unpublished(f"{new}/{RECORD}", text(facts), work.default_mtime_ns)
         _drop_other_forms(work)
 
@@ -45,8 +45,7 @@ def stage(work: Work) -> None:
 
 def _read(path: str) -> bytes:
     try:
-        with open(path, "rb") as stream:
-            return stream.read()
+        return safely.read(path, record.MAX_SIZE)
     except OSError as error:
         raise OutputError(f"{path}: cannot be read: {os_reason(error)}", hint="run again") from error
 
@@ -63,10 +62,10 @@ def _put_folder(work: Work, stamp: RootfsStamp, target: str) -> RootfsFacts:
     and only what is beside it has changed. Gives what is to be said of the one that is there now: whoever writes it
     again may have fewer rights, or do it on another file system."""
     waiting = work.places.part(ROOTFS)
-    waits = os.path.isdir(waiting)
+    waits = safely.is_folder(waiting)
     if waits:
         try:
-            os.rename(waiting, target)
+            safely.rename(waiting, target)
             return stamp.facts
         except OSError as error:
             if error.errno != errno.EXDEV:  # to another disk, or from a lower layer of an overlay

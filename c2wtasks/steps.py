@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from c2wtasks import files, fingerprint
+from c2wtasks import files, fingerprint, safely
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.catalog import publish, record, standing
 from c2wtasks.catalog.places import IMAGE, INITCONFIG, ROOTFS, SPEC, Places
@@ -112,8 +112,7 @@ class Work:
         """
         path = self.places.tree
         try:
-            with open(path, "rb") as stream:
-                content = stream.read()
+            content = safely.read(path, treefile.MAX_SIZE)
             return treefile.decode(content), fingerprint.of_bytes(content)
         except OSError as error:
             raise OutputError(f"{path}: cannot be read: {os_reason(error)}", hint="run again") from error
@@ -144,7 +143,7 @@ class Work:
                 if tree.size >= _WORTH_SYNCING:
                     files.begin_to_sync(self.places.parts)
                 files.remove_tree(target)
-                os.rename(unfinished, target)
+                safely.rename(unfinished, target)
         except OSError as error:
             need = f" (the whole root takes {tree.size} bytes)"
             raise OutputError(f"{target}: cannot be written: {os_reason(error)}{need}") from error

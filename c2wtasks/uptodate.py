@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from inspect import Parameter, Signature
 from typing import Any
@@ -127,17 +128,25 @@ class Fails(Check):
 
 
 class Exists(Check):
-    """One of these paths is there."""
+    """One of these paths is there, as a folder or file of its own and no link to one."""
 
     def __init__(self, *paths: str) -> None:
         self.paths = paths
 
     def holds(self, values: Values) -> bool:
-        return any(os.path.exists(path) for path in self.paths)
+        return any(map(_is_there, self.paths))
 
     def explain(self, values: Values) -> list[str]:
         gone = f"{' and '.join(self.paths)} {'is' if len(self.paths) == 1 else 'are'} gone"
         return [] if self.holds(values) else [gone]
+
+
+def _is_there(path: str) -> bool:
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return False
+    return stat.S_ISDIR(mode) or stat.S_ISREG(mode)
 
 
 def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:

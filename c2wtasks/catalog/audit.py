@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections import Counter
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from c2wtasks import fingerprint
+from c2wtasks import files, fingerprint, safely
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.catalog import record
 from c2wtasks.catalog.places import IMAGE, RECORD, Places
@@ -75,7 +76,7 @@ def check_bundle(bundle: Bundle, places: Places, known: Known, tars: Tars) -> Bu
 
 def _inode(path: str) -> int | None:
     try:
-        return os.lstat(path).st_ino
+        return safely.lstat(path).st_ino
     except OSError:
         return None
 
@@ -94,9 +95,12 @@ class _Audit:
     def run(self) -> BundleAudit:
         folder = self.places.published
         try:
-            found = os.lstat(folder)
+            found = safely.lstat(folder)
         except FileNotFoundError:
             self.result.findings.append(missing(folder, "folder"))
+            return self.result
+        except OSError as error:
+            self.find(folder, "kind", "directory", os_reason(error))
             return self.result
         if not stat.S_ISDIR(found.st_mode):
             self.find(folder, "kind", "directory", "another kind of file")
@@ -121,7 +125,7 @@ class _Audit:
         return self.result
 
     def content(self, name: str) -> bytes | None:
-        return self.taken(name, FileIO.readall)
+        return self.taken(name, lambda stream: _whole(stream, record.MAX_SIZE))
 
     def taken(self, name: str, take: Callable[[FileIO], T]) -> T | None:
         """What `take` gives of a file; None, and a finding, where it cannot be read."""
@@ -172,7 +176,7 @@ class _Audit:
         its content is looked at."""
         path = self.places.output(name)
         try:
-            found = os.lstat(path)
+            found = safely.lstat(path)
         except OSError:
             return
         if is_kind(found.st_mode):
@@ -218,7 +222,7 @@ class _Audit:
         path = self.places.tree
         try:
             text, found = _fingerprinted(path)
-            if found != facts.tree and os.path.exists(self.places.standing_tree):
+            if found != facts.tree and safely.exists(self.places.standing_tree):
                 text, found = _fingerprinted(self.places.standing_tree)
         except FileNotFoundError:
             self.result.findings.append(missing(path, "recorded tree"))
@@ -239,8 +243,15 @@ class _Audit:
 def _fingerprinted(path: str) -> tuple[bytes, str]:
     """Raises OSError."""
     with open_quietly(path) as stream:
-        content = stream.readall()
+        content = _whole(stream, treefile.MAX_SIZE)
     return content, fingerprint.of_bytes(content)
+
+
+def _whole(stream: FileIO, limit: int) -> bytes:
+    """Raises OSError where there are more than `limit` bytes."""
+    if os.fstat(stream.fileno()).st_size > limit:
+        raise OSError(errno.EFBIG, f"longer than {limit} bytes")
+    return stream.read(limit) or b""
 
 
 def _extra(folder: str, wanted: set[str]) -> list[str]:
@@ -250,9 +261,9 @@ def _extra(folder: str, wanted: set[str]) -> list[str]:
     todo = [""]
     while todo:
         prefix = todo.pop()
-        for name in sorted(os.listdir(f"{folder}/{prefix}")):
+        for name in sorted(files.names(f"{folder}/{prefix}")):
             path = prefix + name
-            if path in folders and stat.S_ISDIR(os.lstat(f"{folder}/{path}").st_mode):
+            if path in folders and safely.is_folder(f"{folder}/{path}"):
                 todo.append(f"{path}/")
             elif path not in wanted:
                 found.append(path)

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from c2wtasks import files
+from c2wtasks import files, safely
 from c2wtasks.catalog import record
 from c2wtasks.catalog.listing import CATALOG
 from c2wtasks.catalog.places import PARTS, Places
 from c2wtasks.oci.platform import Platform
 from c2wtasks.tree import treefile
 
-_MAX_RECORD = 64 << 20
-
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """A bundle (`name@platform`) that is no longer wanted. Of `places`, those in `paths` are there."""
+    """A bundle (`name@platform`) that is no longer wanted. Of `places`, those in `paths` are there; `published` tells
+    its published folder from others."""
 
     bundle: str
     places: Places
     paths: tuple[str, ...]
+    published: safely.Identity | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ def leftovers(output: str, wanted: Collection[Places]) -> Iterator[Leftover | Fo
         if name in (CATALOG, PARTS):
             continue
         folder = f"{output}/{name}"
-        if not _is_folder(folder):
+        if not safely.is_folder(folder):
             yield Foreign(folder, "not a folder of ours")
             continue
         for inner in _names(folder):
@@ -55,13 +54,14 @@ def leftovers(output: str, wanted: Collection[Places]) -> Iterator[Leftover | Fo
             places = Places(f"{folder}/{inner}", f"{output}/{PARTS}/{name}/{inner}")
             if places.published in published:
                 continue
-            bundle = _recorded_bundle(places, name, inner)
-            if bundle is None:
+            recorded = _recorded_bundle(places, name, inner)
+            if recorded is None:
                 yield Foreign(places.published, "no bundle.json of ours that belongs there")
                 parts.add(places.parts)
                 continue
             gone.add(places.parts)
-            yield Leftover(bundle, places, tuple(p for p in (places.published, places.parts) if os.path.lexists(p)))
+            there = tuple(path for path in (places.published, places.parts) if safely.exists(path))
+            yield Leftover(recorded[0], places, there, recorded[1])
         if not _names(folder):
             yield Foreign(folder, "an empty folder")
     yield from _private(output, parts | gone)
@@ -83,34 +83,28 @@ def _private(output: str, known: Collection[str]) -> Iterator[Leftover | Foreign
 
 def _names(folder: str) -> list[str]:
     try:
-        return sorted(os.listdir(folder)) if _is_folder(folder) else []
-    except FileNotFoundError:
+        return sorted(files.names(folder)) if safely.is_folder(folder) else []
+    except OSError:
         return []
 
 
-def _is_folder(path: str) -> bool:
-    return os.path.isdir(path) and not os.path.islink(path)
-
-
-def _recorded_bundle(places: Places, name: str, folder: str) -> str | None:
-    """The bundle that the record in a published folder names, if that is its place."""
-    if not _is_folder(places.published):
+def _recorded_bundle(places: Places, name: str, folder: str) -> tuple[str, safely.Identity] | None:
+    """The bundle that the record in a published folder names, if that is its place; and which folder that is."""
+    if not safely.is_folder(places.published):
         return None
     try:
-        if os.path.islink(places.record):
-            return None
-        with open(places.record, "rb") as stream:
-            have = record.decode(stream.read(_MAX_RECORD))
+        identity = safely.identity(places.published)
+        have = record.decode(safely.read(places.record, record.MAX_SIZE))
         if have is None or have.name != name or Platform.parse(have.platform).folder != folder:
             return None
     except (OSError, ValueError):
         return None
-    return f"{have.name}@{have.platform}"
+    return f"{have.name}@{have.platform}", identity
 
 
 def _is_tree(path: str) -> bool:
     try:
-        with open(path, "rb") as stream:
+        with open(safely.open_file(path), "rb") as stream:
             return stream.read(len(treefile.MAGIC)) == treefile.MAGIC
     except OSError:
         return False

@@ -14,6 +14,7 @@ from c2wtasks.catalog.record import Record
 
 Status = Literal["built", "failed", "missing"]
 CATALOG = "catalog.json"
+MAX_SIZE = 256 << 20  # bytes
 
 
 class Line(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -66,6 +67,6 @@ def _errors(catalog: bytes | None) -> dict[str, str]:
     """The errors in a catalog's text, by bundle; none where it cannot be read."""
     try:
         lines = _CATALOGS.decode(catalog or b"").bundles
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return {}
     return {f"{line.name}@{line.platform}": line.error for line in lines if line.error}

@@ -7,22 +7,22 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from c2wtasks import files
+from c2wtasks import files, safely
 from c2wtasks.catalog import record
 from c2wtasks.catalog.places import PARTS, RECORD, ROOTFS, Places
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.rootfs.copying import link_file
 
 # What a rename to the name of another folder is refused with; the last three by SFTP, CIFS and others, which have few
-# words. Some do not know an exchange, either, and refuse that as a rename.
+# words.
 _TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EPERM, errno.EACCES, errno.EIO)
-_AT_FDCWD = -100
-_RENAME_EXCHANGE = 2
 
 # Names in a bundle's private folder: what begins with a dot is unfinished, or on its way in or out.
 _NEW = ".new"
 _OLD = ".old"
 _READY = ".ready"
+
+_MAX_BOOT = 100  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +51,9 @@ def stage(places: Places, contents: Mapping[str, bytes], mtime_ns: int, put_root
             for name, content in contents.items():
                 files.write_unpublished(f"{new}/{name}", content, mtime_ns)
             put_rootfs(new)  # last: a root that was moved here is told by the record beside it, if we are killed
-            files.set_mode(new, 0o755)
             for folder in folders:
-                os.utime(f"{new}/{folder}", ns=(mtime_ns, mtime_ns))
-            os.utime(new, ns=(mtime_ns, mtime_ns))
+                safely.set_times(f"{new}/{folder}", mtime_ns)
+            safely.set_times(new, mtime_ns)
     except OSError as error:
         size = sum(map(len, contents.values()))
         need = f" ({size} bytes beside the root)" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
@@ -74,21 +73,21 @@ def _fresh(places: Places) -> str:
         files.remove_tree(path)
     files.make_folders(os.path.dirname(probe))
     files.make_folders(places.parts)
-    os.mkdir(probe)
+    files.make_folders(probe)
     try:
-        os.rename(probe, new)
+        safely.rename(probe, new)
     except OSError as error:
-        os.rmdir(probe)
+        safely.remove_folder(probe)
         if error.errno != errno.EXDEV:
             raise
         new = f"{places.beside}/{_NEW}"
-        os.makedirs(new)
+        files.make_folders(new)
     return new
 
 
 def _staging(places: Places) -> str:
     """The folder in which the bundle was made ready."""
-    return places.beside if os.path.isdir(f"{places.beside}/{_NEW}") else places.parts
+    return places.beside if safely.is_folder(f"{places.beside}/{_NEW}") else places.parts
 
 
 def link(folder: str, paths: Iterable[str], new: str, mtime_ns: int) -> None:
@@ -103,7 +102,7 @@ def link(folder: str, paths: Iterable[str], new: str, mtime_ns: int) -> None:
     for path in paths:
         link_file(f"{folder}/{path}", f"{new}/{path}")
     for above in folders:
-        os.utime(f"{new}/{above}", ns=(mtime_ns, mtime_ns))
+        safely.set_times(f"{new}/{above}", mtime_ns)
 
 
 def folders_of(paths: Iterable[str]) -> list[str]:
@@ -111,17 +110,17 @@ def folders_of(paths: Iterable[str]) -> list[str]:
     return sorted({path[:at] for path in paths for at, sign in enumerate(path) if sign == "/"})
 
 
-def publish(staged: Sequence[Places], output: str) -> Outcome:
+def publish(staged: Sequence[Places]) -> Outcome:
     """Replaces the published folders by the staged ones. Those for which it cannot are as they were.
 
     All that is staged is on disk before it gets the published name, and that name is before the old folder goes.
-    That takes two syncs of each file system, however many bundles they are for: as a rule that of `output` alone.
+    That takes two syncs of each file system, however many bundles they are for: as a rule there is one.
     """
     outcome = Outcome()
     together: dict[int, list[Places]] = {}
     for places in staged:
         try:
-            together.setdefault(os.stat(f"{_staging(places)}/{_NEW}").st_dev, []).append(places)
+            together.setdefault(safely.lstat(f"{_staging(places)}/{_NEW}").st_dev, []).append(places)
         except OSError as error:
             outcome.failed[places] = _unpublished(places, error)
     for group in together.values():
@@ -176,11 +175,11 @@ def _take_place(new: str, published: str) -> bool:
     Raises OSError, OutputError.
     """
     ready = f"{os.path.dirname(new)}/{_READY}"
-    if not os.path.isdir(ready) and _renamed(new, published):
+    if not safely.is_folder(ready) and _renamed(new, published):
         return False
     if not _renamed(new, ready):  # one that is there was to be published in place, and could not
         files.remove_tree(ready)
-        os.rename(new, ready)
+        safely.rename(new, ready)
     files.sync_folder(os.path.dirname(new))
     _replace(ready, published)
     return True
@@ -193,13 +192,13 @@ def _renamed(new: str, published: str) -> bool:
     Raises OSError, OutputError.
     """
     try:
-        os.rename(new, published)
+        safely.rename(new, published)
         return True
     except OSError as error:
         if error.errno not in _TAKEN:
             raise
     try:
-        if not _exchange(new, published):
+        if not safely.exchange(new, published):
             _swap(new, published)
         return True
     except OSError as error:
@@ -213,13 +212,13 @@ def _swap(new: str, published: str) -> None:
     for an instant, the content never."""
     old = f"{os.path.dirname(new)}/{_OLD}"
     files.remove_tree(old)
-    os.rename(published, old)
+    safely.rename(published, old)
     try:
-        os.rename(new, published)
+        safely.rename(new, published)
     except OSError:
-        os.rename(old, published)
+        safely.rename(old, published)
         raise
-    os.rename(old, new)
+    safely.rename(old, new)
 
 
 def _replace(ready: str, published: str) -> None:
@@ -229,7 +228,7 @@ def _replace(ready: str, published: str) -> None:
     Raises OSError, OutputError.
     """
     _remove_in_place(published)
-    os.rename(ready, published)
+    safely.rename(ready, published)
 
 
 def _remove_in_place(published: str) -> None:
@@ -237,39 +236,31 @@ def _remove_in_place(published: str) -> None:
 
     Raises OutputError.
     """
-    if not os.path.islink(published):
+    if safely.is_folder(published):
         files.remove_tree(f"{published}/{RECORD}")
     files.remove_tree(published)
 
 
-def _exchange(one: str, other: str) -> bool:
-    """Swaps two names in one step (renameat2); False where the file system or the C library cannot."""
-    import ctypes  # only ever needed where something was built
-
-    renameat2 = getattr(files.libc(), "renameat2", None)
-    if renameat2 is None:
-        return False
-    if renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
-        return True
-    number = ctypes.get_errno()
-    if number in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, *_TAKEN):
-        return False
-    raise OSError(number, os.strerror(number), other)
-
-
-def remove(places: Places, output: str) -> None:
-    """Removes all that the bundle has in the output folder, and the folders that this leaves empty.
+def remove(places: Places, output: str, only: safely.Identity | None = None) -> None:
+    """Removes all that the bundle has in the output folder, and the folders that this leaves empty. Where `only` is
+    given, no other folder than that one is removed as the published one.
 
     Nobody sees a bundle that is half there: it loses its name first, or, where it cannot be renamed, its record.
 
     Raises OutputError.
     """
-    if os.path.isdir(places.published):
+    if safely.is_folder(places.published):
         doomed = places.part(_NEW)
         files.remove_tree(doomed)
         try:
             files.make_folders(places.parts)
-            os.rename(places.published, doomed)
+            _check(places, places.published, only)
+            safely.rename(places.published, doomed)
+            try:
+                _check(places, doomed, only)
+            except OutputError:
+                safely.rename(doomed, places.published)
+                raise
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise _unremoved(places.published, error) from error
@@ -277,6 +268,11 @@ def remove(places: Places, output: str) -> None:
     _remove_with_empty(places.beside, os.path.dirname(places.published))
     for path in (places.published, places.parts):
         _remove_with_empty(path, output)
+
+
+def _check(places: Places, path: str, only: safely.Identity | None) -> None:
+    if only is not None and safely.identity(path) != only:
+        raise OutputError(f"{places.published}: was replaced meanwhile, and is left alone", hint="run again")
 
 
 def _unremoved(path: str, error: OSError) -> OutputError:
@@ -299,7 +295,7 @@ def _remove_with_empty(path: str, output: str) -> None:
     folder = os.path.dirname(path)
     while folder != output:
         try:
-            os.rmdir(folder)
+            safely.remove_folder(folder)
         except OSError:  # something is in it, or it is a mount, or a link, which somebody made
             return
         folder = os.path.dirname(folder)
@@ -334,9 +330,9 @@ def _finish_publishing(private: str, published: str) -> bool:
     where it cannot be renamed. Says whether all is well with what is published."""
     old, ready = f"{private}/{_OLD}", f"{private}/{_READY}"
     try:
-        if os.path.isdir(old) and not os.path.lexists(published):
-            os.rename(old, published)
-        if os.path.isdir(ready):
+        if safely.is_folder(old) and not safely.exists(published):
+            safely.rename(old, published)
+        if safely.is_folder(ready):
             _replace(ready, published)
     except (OSError, OutputError):
         return False
@@ -353,12 +349,12 @@ def _take_back_root(places: Places) -> None:
     new, waiting = places.part(_NEW), places.part(ROOTFS)
     wanted, ready = record.read_rootfs(places.rootfs_stamp), record.read(f"{new}/{RECORD}")
     published = record.read(places.record)
-    if wanted is None or ready is None or ready.rootfs != wanted.facts or os.path.lexists(waiting):
+    if wanted is None or ready is None or ready.rootfs != wanted.facts or safely.exists(waiting):
         return
     if published is not None and published.rootfs == wanted.facts:
         return
     try:
-        os.rename(f"{new}/{ready.folder}", waiting)
+        safely.rename(f"{new}/{ready.folder}", waiting)
     except OSError:  # it is written again
         pass
 
@@ -374,8 +370,7 @@ def note_boot(places: Places) -> None:
 
 def _is_of_this_boot(places: Places) -> bool:
     try:
-        with open(places.boot, "rb") as stream:
-            return stream.read() == _boot() != b""
+        return safely.read(places.boot, _MAX_BOOT) == _boot() != b""
     except OSError:
         return False
 

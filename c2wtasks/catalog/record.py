@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from c2wtasks import safely
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.catalog.places import COPIES, IN_9P, ROOTFS
 from c2wtasks.rootfs.rights import Builder, LeftOut, builder
@@ -15,6 +16,9 @@ T = TypeVar("T")
 
 OUTPUT_VERSION = 4
 """Raised when the same inputs give other outputs than before, so that all is made again."""
+
+MAX_SIZE = 64 << 20
+"""Of a record, in bytes, and of what else is kept of a bundle in such a file: a longer one is none of ours."""
 
 
 class LayerFacts(msgspec.Struct, frozen=True, rename="camel"):
@@ -121,8 +125,7 @@ def encode(record: Record) -> bytes:
 def read(path: str) -> Record | None:
     """The record at `path`; None where there is none, or none of ours of this version."""
     try:
-        with open(path, "rb") as stream:
-            record = decode(stream.read())
+        record = decode(safely.read(path, MAX_SIZE))
     except OSError:
         return None
     return record if record is not None and record.output_version == OUTPUT_VERSION else None
@@ -132,7 +135,7 @@ def decode(text: bytes) -> Record | None:
     """What a bundle.json of any version that looks like ours says; None where it does not."""
     try:
         return _RECORDS.decode(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
@@ -153,7 +156,6 @@ def read_form(path: str) -> FormFacts | None:
 
 def _read(path: str, decoder: msgspec.json.Decoder[T]) -> T | None:
     try:
-        with open(path, "rb") as stream:
-            return decoder.decode(stream.read())
-    except (OSError, ValueError):
+        return decoder.decode(safely.read(path, MAX_SIZE))
+    except (OSError, ValueError, RecursionError):
         return None

@@ -6,7 +6,7 @@ import os
 
 import msgspec
 
-from c2wtasks import files, fingerprint
+from c2wtasks import files, fingerprint, safely
 from c2wtasks.catalog import record
 from c2wtasks.catalog.places import Places
 from c2wtasks.catalog.record import RootfsFacts
@@ -16,6 +16,7 @@ from c2wtasks.tree import treefile
 from c2wtasks.tree.treefile import TreeFile
 
 _IDENTITIES = msgspec.json.Decoder(list[int])
+_MAX_IDENTITY = 100  # bytes
 
 
 def identity(folder: str) -> list[int]:
@@ -44,7 +45,7 @@ def note(places: Places) -> None:
 
 def _is_same(one: str, other: str) -> bool:
     try:
-        return os.path.samefile(one, other)
+        return os.path.samestat(safely.lstat(one), safely.lstat(other))
     except FileNotFoundError:
         return False
 
@@ -52,8 +53,7 @@ def _is_same(one: str, other: str) -> bool:
 def is_noted(places: Places) -> bool:
     """Whether the published folder is, as far as its own entry tells, the one that was noted."""
     try:
-        with open(places.standing, "rb") as stream:
-            return _IDENTITIES.decode(stream.read()) == identity(places.published)
+        return _IDENTITIES.decode(safely.read(places.standing, _MAX_IDENTITY)) == identity(places.published)
     except (OSError, ValueError):
         return False
 
@@ -65,8 +65,7 @@ def root(places: Places) -> tuple[TreeFile, RootfsFacts, str] | None:
     if published is None or published.rootfs is None or not is_noted(places):
         return None
     try:
-        with open(places.standing_tree, "rb") as stream:
-            content = stream.read()
+        content = safely.read(places.standing_tree, treefile.MAX_SIZE)
         if fingerprint.of_bytes(content) != published.rootfs.tree:
             return None
         return treefile.decode(content), published.rootfs, places.output(published.folder)

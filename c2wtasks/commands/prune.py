@@ -92,7 +92,7 @@ def _remove(found: list[Leftover], output: str) -> set[str]:
     for leftover in found:
         try:
             if leftover.places.published in leftover.paths:
-                publish.remove(leftover.places, output)
+                publish.remove(leftover.places, output, leftover.published)
             else:
                 publish.remove_private(leftover.places, output)
         except OutputError as error:

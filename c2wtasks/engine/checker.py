@@ -75,7 +75,12 @@ class Checker(FileChangedChecker):  # type: ignore[misc]
             return True
         if stat.S_ISDIR(found.st_mode):
             return state == [found.st_mtime_ns]
-        return stat.S_ISREG(found.st_mode) and not self.check_modified(file_path, found, state)
+        if _identity(found) == state[:4]:
+            return True
+        # Where it is a link by now, what it leads to is not what the task left, whatever it holds.
+        if not stat.S_ISREG(found.st_mode) or os.path.islink(file_path):
+            return False
+        return not self.check_modified(file_path, found, state)
 
     def info(self, file_path: str) -> os.stat_result:
         """The stat of a dependency, as it was when this run first looked.

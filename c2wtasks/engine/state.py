@@ -12,10 +12,11 @@ doit loads this for every dodo of the environment it is installed in, so what it
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ _APPLICATION = 0x63_32_77_74  # "c2wt", in the header of the file
 _BUSY_SECONDS = 60
 _BESIDE = ("-journal", "-wal", "-shm")  # what belongs to the file; the last two are of version 1
 _MAX_PATH = 503  # SQLite takes 511 bytes, with the name of the journal
+_MAX_SIZE = 4 << 30  # bytes
 _SEAL = 8  # bytes
 _MAGIC = b"SQLite format 3\0"
 _WAL = b"\x02\x02"  # at 18 in the header
@@ -192,9 +194,7 @@ class State:
 
     def _read(self) -> dict[bytes, bytes]:
         try:
-            found = os.stat(self.name)
-            if not stat.S_ISREG(found.st_mode):
-                raise self._in_the_way(found.st_mode)
+            self._check()
             with open(self.name, "rb") as stream:
                 header = stream.read(100)
         except FileNotFoundError:
@@ -223,8 +223,12 @@ class State:
         import sqlite3
         import tempfile
 
-        if header[:16] == _MAGIC and header[18] not in (1, 2):
+        if header[:16] != _MAGIC:
+            raise _Damaged("file is not a database")
+        if header[18] not in (1, 2):
             raise _Damaged("its header is damaged")  # SQLite would take it for one that is only to be read
+        if os.stat(self.name).st_size > _MAX_SIZE:
+            raise _Damaged(f"it is longer than {_MAX_SIZE} bytes")
         try:
             return self._select(f"{_address(self.name)}?mode=ro{'&immutable=1' * (header[18:20] == _WAL)}")
         except sqlite3.Error as error:
@@ -274,12 +278,11 @@ class State:
         """Raises sqlite3.Error, OutputError."""
         if self._database is not None:
             return self._database
-        import sqlite3
 
         self._rows()
         if self._damage:
             self._move_aside()
-        database = sqlite3.connect(self.name, timeout=_BUSY_SECONDS, check_same_thread=False)
+        database = self._connect()
         try:
             # After a power loss the file may be damaged, or some tasks run again; what is recorded is still true.
             database.execute("pragma synchronous = off")
@@ -296,6 +299,49 @@ class State:
         self._database = database
         return database
 
+    def _connect(self) -> sqlite3.Connection:
+        """Opens the file, which is made where it is not there. SQLite would follow links that others put in its place
+        meanwhile: it is held against what lay there before anything is written.
+
+        Raises sqlite3.Error, OutputError.
+        """
+        import sqlite3
+
+        from c2wtasks import safely
+
+        try:
+            self._check()
+            path = safely.followed(self.name)
+            made = safely.open_file(path, os.O_RDWR | os.O_CREAT)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM) and os.path.exists(self.name):
+                return sqlite3.connect(self.name, timeout=_BUSY_SECONDS, check_same_thread=False)  # it tells more
+            raise self._trouble("what was done cannot be recorded", error.strerror or str(error)) from error
+        wanted = os.fstat(made)
+        os.close(made)  # before SQLite has it: this would give back its locks
+        address = f"{_address(path)}?mode=rw"
+        database = sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS, check_same_thread=False)
+        if not _has_open(wanted):
+            database.close()
+            raise self._trouble("another file came in its place meanwhile", hint="run again")
+        return database
+
+    def _check(self) -> None:
+        """That files lie where SQLite will look: nothing that it would wait for, and no link of another user's.
+
+        Raises OSError, OutputError.
+        """
+        from c2wtasks import safely
+
+        path = safely.followed(self.name)
+        for suffix in ("", *_BESIDE):
+            try:
+                mode = os.lstat(path + suffix).st_mode
+            except FileNotFoundError:
+                continue
+            if not stat.S_ISREG(mode):
+                raise self._in_the_way(self.name + suffix, mode)
+
     def _close(self) -> None:
         if self._database is None:
             return
@@ -310,6 +356,7 @@ class State:
 
     def _move_aside(self) -> None:
         """Raises OutputError."""
+        from c2wtasks import safely
         from c2wtasks.errors import os_reason
 
         aside, number = f"{self.name}.unusable", 1
@@ -319,7 +366,7 @@ class State:
         try:
             for suffix in (*_BESIDE, ""):  # a journal must never be left to another file
                 if os.path.lexists(self.name + suffix):
-                    os.rename(self.name + suffix, aside + suffix)
+                    safely.rename(self.name + suffix, aside + suffix)
         except OSError as error:
             no_way = f"and cannot be moved to {aside}: {os_reason(error)}"
             raise self._trouble(f"cannot be used ({self._damage}), {no_way}") from error
@@ -339,11 +386,11 @@ class State:
 
         return self._trouble("cannot be read", os_reason(error))
 
-    def _in_the_way(self, mode: int) -> OutputError:
+    def _in_the_way(self, path: str, mode: int) -> OutputError:
         from c2wtasks.errors import OutputError
 
         kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
-        return OutputError(f"{self.name}: is {kind}, where the record of what was done must lie", hint="move it away")
+        return OutputError(f"{path}: is {kind}, where the record of what was done must lie", hint="move it away")
 
     def _trouble(self, what: str, cause: str = "", *, hint: str = "", full: bool = False) -> OutputError:
         from c2wtasks.errors import OutputError
@@ -389,6 +436,23 @@ def _address(path: str) -> str:
     from urllib.parse import quote
 
     return f"file://{quote(os.fsencode(os.path.join(os.getcwd(), path)))}"
+
+
+def _has_open(wanted: os.stat_result) -> bool:
+    """Whether this process has that file open, as far as the system tells."""
+    try:
+        return any(os.path.samestat(wanted, found) for found in _open_files())
+    except OSError:
+        return True
+
+
+def _open_files() -> Iterator[os.stat_result]:
+    """Raises OSError: the system does not tell."""
+    for descriptor in os.listdir("/proc/self/fd"):
+        try:
+            yield os.stat(f"/proc/self/fd/{descriptor}")
+        except FileNotFoundError:  # closed since
+            continue
 
 
 def _copy(name: str, to: str) -> None:

@@ -12,7 +12,7 @@ from typing import BinaryIO, Literal
 
 import msgspec
 
-from c2wtasks import files, fingerprint
+from c2wtasks import files, fingerprint, safely
 from c2wtasks.errors import os_reason
 from c2wtasks.finding import Finding, missing, shown
 from c2wtasks.layers import indexfile, mapped
@@ -90,9 +90,14 @@ def open_quietly(path: str | bytes, folder: int | None = None) -> FileIO:
 
     Raises OSError, also for what is not a regular file.
     """
+    if folder is None:
+        try:
+            return FileIO(safely.open_file(os.fsdecode(path), os.O_RDONLY | os.O_NOATIME), "rb")
+        except PermissionError:  # another user's file: the same, but for the trace
+            return FileIO(safely.open_file(os.fsdecode(path)), "rb")
     try:
         descriptor = os.open(path, _QUIET | os.O_NOATIME, dir_fd=folder)
-    except PermissionError:  # another user's file: the same, but for the trace
+    except PermissionError:
         descriptor = os.open(path, _QUIET, dir_fd=folder)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)

@@ -10,6 +10,7 @@ import shlex
 
 import msgspec
 
+from c2wtasks import safely
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.oci.digest import Digest
@@ -37,7 +38,7 @@ def write(tree: TreeFile, tars: Tars, folder: str, bundle: Bundle) -> None:
     imagelayout.write(folder, bundle.platform, config, tree, tars)
     path = f"{folder}/{SCRIPT}"
     try:
-        with open(path, "w", encoding="utf-8") as stream:
+        with open(safely.create(path), "w", encoding="utf-8") as stream:
             stream.write(script(bundle))
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {os_reason(error)}") from error

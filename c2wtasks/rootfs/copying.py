@@ -7,7 +7,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 
-from c2wtasks import files
+from c2wtasks import files, safely
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.layers.store import TOO_SHORT
 
@@ -40,7 +40,7 @@ class OpenTars:
         if found is None:
             path = self._tars(layer)
             try:
-                found = self._open[layer] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                found = self._open[layer] = safely.open_file(path)
             except OSError as error:
                 raise OutputError(f"{path}: cannot be read: {os_reason(error)}", hint="run again") from error
         return found
@@ -104,7 +104,7 @@ def link_file(source: str, target: str) -> None:
     Raises OSError.
     """
     try:
-        os.link(source, target)
+        safely.link(source, target)
     except OSError as error:
         if error.errno not in CANNOT_LINK:
             raise
@@ -112,10 +112,10 @@ def link_file(source: str, target: str) -> None:
 
 
 def _copy_file(source: str, target: str) -> None:
-    have = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    have = safely.open_file(source)
     try:
         found = os.fstat(have)
-        made = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        made = safely.create(target)
         try:
             os.ftruncate(made, found.st_size)
             for offset, length in _data(have, found.st_size):

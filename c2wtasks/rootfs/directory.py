@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from c2wtasks import safely
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.rootfs.copying import CANNOT_LINK, OpenTars, Tars, copy
 from c2wtasks.rootfs.rights import SET_IDS, LeftOut, builder, mode_and_owner, xattr_name
@@ -112,7 +113,7 @@ class _Writer:
         self.tars = OpenTars(tars)
         self.previous = previous
         self.kept = previous.kept if previous is not None else ()
-        self.old = [_opened(previous.folder)] if previous is not None else []  # as `open`, -1 where it has none
+        self.old = [_old_root(previous.folder)] if previous is not None else []  # as `open`, -1 where it has none
         self.root = -1
         self.open: list[tuple[int, int]] = []  # (index of the directory's node, its descriptor)
         self.locked: list[int] = []  # directories whose mode shuts out their owner: it is set last of all
@@ -138,8 +139,7 @@ class _Writer:
 
     def tree(self, tree: TreeFile, folder: str) -> None:
         nodes = tree.nodes
-        os.mkdir(folder, 0o700)
-        self.root = os.open(folder, _FOLDER)
+        self.root = _made(folder)
         self.own = _shed_inherited(self.root)
         self.gives = _may_give(self.root, self.own, {node.uid for node in nodes})
         self.open.append((ROOT, os.dup(self.root)))
@@ -153,9 +153,13 @@ class _Writer:
                 self.directory(index, node, parent)
             elif not (self.old and self.kept[index] and self.take(node, parent)):
                 self.leaf(node, parent)
-        while self.open:
+        while len(self.open) > 1:
             self.leave(nodes)
         for index in self.locked:  # in the order they were left: inner ones first
+            self.lock(nodes, index)
+        self.locked.clear()
+        self.leave(nodes)  # the root last: until now nobody else came into it, whatever the modes in it
+        for index in self.locked:
             self.lock(nodes, index)
 
     def directory(self, index: int, node: Node, parent: int) -> None:
@@ -429,10 +433,32 @@ def _umask() -> int:
         return 0o777
 
 
-def _opened(folder: str | bytes, inside: int | None = None) -> int:
+def _made(folder: str) -> int:
+    """A descriptor of the folder, which is made, 0700.
+
+    Raises OSError, also where another lies there at once.
+    """
+    with safely.entry(folder) as (here, name):
+        os.mkdir(name, 0o700, dir_fd=here)
+        descriptor = os.open(name, _FOLDER, dir_fd=here)
+    if os.fstat(descriptor).st_uid != os.geteuid() or os.listdir(descriptor):
+        os.close(descriptor)
+        raise OSError(errno.ESTALE, "somebody moves what is in this folder", folder)
+    return descriptor
+
+
+def _opened(folder: bytes, inside: int) -> int:
     """A descriptor of a directory, -1 where there is none that can be opened."""
     try:
         return os.open(folder, _FOLDER, dir_fd=inside)
+    except OSError:
+        return -1
+
+
+def _old_root(folder: str) -> int:
+    try:
+        with safely.folder(folder) as here:
+            return os.open(".", _FOLDER, dir_fd=here)
     except OSError:
         return -1
 

@@ -5,13 +5,13 @@ The writers are loaded when they are needed: most runs need none.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, cast
 
+from c2wtasks import safely
 from c2wtasks.bundlefile.model import Bundle, Form
 from c2wtasks.rootfs.copying import Tars
 from c2wtasks.rootfs.holding import EVERYTHING, XATTRS_BUT_ACLS, Limits
@@ -45,7 +45,7 @@ class Making:
         layers = len(self.tree.layers)
         files = sorted(self.json_files.items())
         added = [
-            AddedFile(f"{below}oci/{name}".encode(), os.stat(path).st_size, layers + number)
+            AddedFile(f"{below}oci/{name}".encode(), safely.lstat(path).st_size, layers + number)
             for number, (name, path) in enumerate(files)
         ]
         tree = grafted(
@@ -134,14 +134,14 @@ def _erofs(making: Making, _form: Form, folder: str) -> None:
 def _context(making: Making, _form: Form, folder: str) -> None:
     from c2wtasks.rootfs import context
 
-    os.mkdir(f"{folder}/context")
+    safely.make_folder(f"{folder}/context")
     context.write(*making.whole("out/"), f"{folder}/context", making.bundle)
 
 
 def _imagemounter(making: Making, form: Form, folder: str) -> None:
     from c2wtasks.rootfs import imagemounter
 
-    os.mkdir(f"{folder}/imagemounter")
+    safely.make_folder(f"{folder}/imagemounter")
     imagemounter.write(
         making.tree,
         making.tars,

@@ -8,13 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from c2wtasks import files
+from c2wtasks import files, safely
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.rootfs.copying import OpenTars, Tars
 from c2wtasks.rootfs.directory import shown_path
 from c2wtasks.tree.treefile import ROOT, Node
-
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 
 
 @dataclass(slots=True)
@@ -28,13 +26,13 @@ class ImageFile:
 
 @contextmanager
 def image_file(path: str, length: int, nodes: list[Node], tars: Tars) -> Iterator[ImageFile]:
-    """The file `path`, with `length` zeros, 0644 whatever the umask, to write an image of `nodes` into.
+    """The new file `path`, with `length` zeros, 0644 whatever the umask, to write an image of `nodes` into.
 
     Raises OutputError in place of an OSError, within or before.
     """
     made = ImageFile(OpenTars(tars))
     try:
-        made.descriptor = os.open(path, _CREATE, 0o644)
+        made.descriptor = safely.create(path)
         files.set_mode(made.descriptor, 0o644)
         os.ftruncate(made.descriptor, length)
         yield made

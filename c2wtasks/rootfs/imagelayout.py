@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
+from c2wtasks import files, safely
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.platform import Platform
@@ -41,12 +41,12 @@ def write(
     """
     blobs = f"{folder}/blobs/sha256"
     try:
-        os.makedirs(blobs)
+        files.make_folders(blobs)
         unfinished = f"{folder}/layer"
         diff_id, digest = tar.write_hashed(tree, tars, unfinished, compression=compression)
         media_type = f"{LAYER}+{compression}" if compression else LAYER
-        layer = {"mediaType": media_type, "digest": str(digest), "size": os.stat(unfinished).st_size}
-        os.rename(unfinished, f"{blobs}/{digest.hex}")
+        layer = {"mediaType": media_type, "digest": str(digest), "size": safely.lstat(unfinished).st_size}
+        safely.rename(unfinished, f"{blobs}/{digest.hex}")
         manifest = {
             "schemaVersion": 2,
             "mediaType": MANIFEST,
@@ -76,5 +76,5 @@ def _put(blobs: str, media_type: str, content: bytes) -> Fields:
 
 
 def _write(path: str, content: bytes) -> None:
-    with open(path, "wb") as stream:
+    with open(safely.create(path), "wb") as stream:
         stream.write(content)

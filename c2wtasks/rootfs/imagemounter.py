@@ -7,11 +7,14 @@ from typing import Any
 
 import msgspec
 
+from c2wtasks import safely
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.platform import Platform
 from c2wtasks.rootfs import imagelayout
 from c2wtasks.rootfs.copying import Tars
 from c2wtasks.tree.treefile import TreeFile
+
+_MAX_CONFIG = 64 << 20
 
 
 def write(tree: TreeFile, tars: Tars, folder: str, platform: Platform, image_json: str, *, gzip: bool) -> None:
@@ -22,8 +25,7 @@ def write(tree: TreeFile, tars: Tars, folder: str, platform: Platform, image_jso
     """
 
     def config(diff_id: Digest) -> bytes:
-        with open(image_json, "rb") as stream:
-            fields: dict[str, Any] = msgspec.json.decode(stream.read())
+        fields: dict[str, Any] = msgspec.json.decode(safely.read(image_json, _MAX_CONFIG))
         fields["rootfs"] = {"type": "layers", "diff_ids": [str(diff_id)]}
         fields.pop("history", None)
         return msgspec.json.encode(fields)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from c2wtasks import files
+from c2wtasks import files, safely
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.finding import MISSING, PRESENT, Finding, shown
 from c2wtasks.layers.audit import open_quietly
@@ -127,25 +127,32 @@ class _Walk:
 
     def run(self) -> None:
         try:
-            here = os.open(self.folder, _FOLDER)
+            with safely.folder(self.folder) as top:
+                here = os.open(".", _FOLDER, dir_fd=top)
         except OSError as error:
             self.find(ROOT, "folder", PRESENT, MISSING if error.errno == errno.ENOENT else os_reason(error))
             return
         try:
             self.compare(ROOT, self.nodes[ROOT], os.fstat(here), here, b".")
             levels = [self.names(ROOT, here)]
+            above: list[tuple[int, int]] = []  # what tells each folder that we came through from others
             while levels:
                 if not levels[-1]:
                     levels.pop()
                     if levels:
                         here = _moved(here, "..")
+                        if _identity(here) != above.pop():
+                            self.unread(ROOT, "somebody moves the folders in it")
+                            return
                     continue
                 index = levels[-1].pop()
+                inside = _identity(here)
                 try:
                     here = _moved(here, self.nodes[index].name)
                 except OSError as error:
                     self.unread(index, os_reason(error))
                     continue
+                above.append(inside)
                 levels.append(self.names(index, here))
         finally:
             os.close(here)
@@ -322,11 +329,12 @@ class _Sampler:
             xattrs=node.xattrs,
         )
         tree = TreeFile([], [Node(ROOT, b"", DIRECTORY, mode=0o700, uid=os.geteuid(), gid=os.getegid()), alike])
-        path = os.fsencode(f"{self.scratch}/sample")
         try:
             files.make_folders(os.path.dirname(self.scratch))
             directory.write(tree, [].__getitem__, self.scratch)
-            return os.lstat(path), _xattrs(path)
+            with safely.folder(self.scratch) as here:
+                found = os.stat("sample", dir_fd=here, follow_symlinks=False)
+                return found, _xattrs(f"/proc/self/fd/{here}/sample".encode())
         except (OSError, OutputError):  # one who may not write here gets to know what the tree says
             return None
         finally:
@@ -334,6 +342,11 @@ class _Sampler:
                 files.remove_tree(self.scratch)
             except OutputError:
                 pass
+
+
+def _identity(folder: int) -> tuple[int, int]:
+    found = os.fstat(folder)
+    return found.st_dev, found.st_ino
 
 
 def _moved(here: int, name: bytes | str) -> int:

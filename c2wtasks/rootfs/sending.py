@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 from typing import TYPE_CHECKING, Protocol
 
-from c2wtasks import files
+from c2wtasks import files, safely
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.oci.digest import Digest
 from c2wtasks.rootfs import copying
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 Pieces = Callable[[TreeFile], Iterator[Piece]]
 
-_CREATE = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 _CHUNK = 1 << 20
 _HASHED_AT_ONCE = 8 << 20
 
 
 def to_file(path: str, pieces: Pieces, tree: TreeFile, tars: Tars, compressor: Compressor | None = None) -> None:
-    """Makes the file `path`, 0644, hold the pieces of the tree. Where it is not compressed, zeros become holes.
+    """Makes the file `path`, 0644, which must not be there, hold the pieces of the tree. Where it is not compressed,
+    zeros become holes.
 
     Raises OutputError, and what `pieces` and `tars` raise.
     """
@@ -61,10 +61,10 @@ def to_hashed_file(
 def _sending(
     path: str, pieces: Pieces, tree: TreeFile, tars: Tars, compressor: Compressor | None
 ) -> Iterator[tuple[Callable[[_Sink], None], _Plain]]:
-    """A function that sends the pieces, and the file `path`, empty, where they are to end up."""
+    """A function that sends the pieces, and the new file `path`, empty, where they are to end up."""
     sender = _Sender(tars)
     try:
-        descriptor = os.open(path, _CREATE, 0o644)
+        descriptor = safely.create(path)
         try:
             files.set_mode(descriptor, 0o644)
             yield lambda sink: sender.send(pieces(tree), sink), _Plain(descriptor)

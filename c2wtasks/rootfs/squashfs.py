@@ -19,7 +19,7 @@ from typing import BinaryIO, Literal
 
 import msgspec
 
-from c2wtasks import files
+from c2wtasks import files, safely
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.rootfs import tar
 from c2wtasks.rootfs.copying import Tars
@@ -45,10 +45,11 @@ def write(tree: TreeFile, tars: Tars, path: str, *, compression: Compression = "
         )
     options = ["--quiet", "--force", "--no-skip", "--compressor", compression]
     # Not a pipe: it could fill while we fill the other one. Nor a file: there may be no folder, or no room for it.
-    with open(os.memfd_create("messages"), "rb") as messages:
+    with _new(path) as made, open(os.memfd_create("messages"), "rb") as messages:
         try:
             tool = subprocess.Popen(
-                [_TOOL, *options, "--", path],
+                [_TOOL, *options, "--", f"/proc/self/fd/{made.fileno()}"],
+                pass_fds=[made.fileno()],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=messages,
@@ -63,10 +64,16 @@ def write(tree: TreeFile, tars: Tars, path: str, *, compression: Compression = "
             ) from error
         if not _fed(tool, tree, tars):
             raise OutputError(f"{path}: {_TOOL} failed: {_why(messages, tool.returncode, tree)}")
+
+
+def _new(path: str) -> BinaryIO:
+    """The new file `path`, 0644. The tool gets it open: it would follow links."""
     try:
-        files.set_mode(path, 0o644)
+        descriptor = safely.create(path)
+        files.set_mode(descriptor, 0o644)
     except OSError as error:
-        raise OutputError(f"{path}: {os_reason(error)}") from error
+        raise OutputError(f"{path}: cannot be made: {os_reason(error)}") from error
+    return open(descriptor, "wb")
 
 
 def _fed(tool: subprocess.Popen[bytes], tree: TreeFile, tars: Tars) -> bool:

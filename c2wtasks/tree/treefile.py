@@ -8,6 +8,7 @@ from c2wtasks.oci.digest import Digest
 from c2wtasks.sealed import seal, unseal
 from c2wtasks.tree.model import DIRECTORY, FILE, Content, Inode
 
+MAX_SIZE = 1 << 30  # bytes: a longer one is none of ours
 MAGIC = b"c2wtree\x01"
 ROOT = 0
 

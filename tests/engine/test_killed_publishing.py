@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from c2wtasks import files
+from c2wtasks import files, safely
 from c2wtasks.catalog import publish
 from c2wtasks.catalog.places import Places
 from tests.support import mounts
@@ -50,7 +50,7 @@ def killed_at(step: int, places: Places, output: str, arm: Callable[[], None]) -
             left = [step]
             for module, name in [*((os, name) for name in STEPS), (files, "sync_file_system")]:
                 _count(module, name, left)
-            assert not publish.publish([places], output).failed
+            assert not publish.publish([places]).failed
         finally:
             os._exit(7)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -85,7 +85,7 @@ def _other_disk(lower: Path, at: Path, scratch: Path) -> Iterator[Path]:
 
 
 def _no_exchange() -> None:
-    publish._exchange = lambda one, other: False
+    safely.exchange = lambda one, other: False
 
 
 def _all_well() -> None:
@@ -116,13 +116,13 @@ def test_killed_at_each_step(tmp_path: Path, place: str, monkeypatch: pytest.Mon
         in_lower = Places(*(f"{folder}/lower/bundles/{part}web/linux-amd64" for part in ("", ".parts/")))
         if "disk" not in place:
             stage(in_lower, OLD)
-            publish.publish([in_lower], f"{folder}/lower/bundles")
+            publish.publish([in_lower])
         with placing(folder / "lower", folder / "m", folder / "scratch") as here:
             output = f"{here}/bundles"
             places = Places(f"{output}/web/linux-amd64", f"{output}/.parts/web/linux-amd64")
             if "disk" in place:
                 stage(places, OLD)
-                publish.publish([places], output)
+                publish.publish([places])
             assert standing(places) == OLD
             stage(places, NEW)
             ended = killed_at(step, places, output, arm)
@@ -133,7 +133,7 @@ def test_killed_at_each_step(tmp_path: Path, place: str, monkeypatch: pytest.Mon
             left = [path for path in Path(output).rglob(".*") if path.name != ".parts" or path.parent.name == "web"]
             assert left == [], step
             stage(places, "3")  # whatever was left is in nobody's way
-            assert publish.publish([places], output).failed == {}
+            assert publish.publish([places]).failed == {}
             assert standing(places) == "3"
             publish.remove(places, output)
             assert not os.path.exists(places.published)
@@ -152,14 +152,17 @@ def test_a_rename_to_a_taken_name_is_refused_in_any_way(
     """And an exchange is taken for such a rename."""
     places = Places(*(f"{tmp_path}/{part}web/linux-amd64" for part in ("", ".parts/")))
     stage(places, OLD)
-    publish.publish([places], str(tmp_path))
+    publish.publish([places])
     stage(places, NEW)
     real = os.rename
 
-    def rename(source: str, target: str) -> None:
-        if os.path.lexists(target):
+    def rename(source: str, target: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        try:
+            os.stat(target, dir_fd=dst_dir_fd, follow_symlinks=False)
+        except FileNotFoundError:
+            real(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+        else:
             raise OSError(error, os.strerror(error), target)
-        real(source, target)
 
     class Library:
         @staticmethod
@@ -170,8 +173,9 @@ def test_a_rename_to_a_taken_name_is_refused_in_any_way(
         syncfs = staticmethod(lambda _: 0)
 
     monkeypatch.setattr(os, "rename", rename)
-    monkeypatch.setattr(files, "libc", Library)
-    assert publish.publish([places], str(tmp_path)).failed == {}
+    monkeypatch.setattr(safely, "_libc", Library)
+    monkeypatch.setattr(safely, "_caller", lambda: None)
+    assert publish.publish([places]).failed == {}
     assert standing(places) == NEW
     assert not os.path.exists(places.part(".new"))
 
@@ -183,7 +187,7 @@ def test_what_could_not_be_replaced_is_replaced_by_the_next(tmp_path: Path, monk
     lower.mkdir()
     in_lower = Places(*(f"{lower}/bundles/{part}web/linux-amd64" for part in ("", ".parts/")))
     stage(in_lower, OLD)
-    publish.publish([in_lower], f"{lower}/bundles")
+    publish.publish([in_lower])
     with mounts.overlay(lower, tmp_path / "m", tmp_path) as here:
         output = f"{here}/bundles"
         places = Places(f"{output}/web/linux-amd64", f"{output}/.parts/web/linux-amd64")
@@ -197,12 +201,12 @@ def test_what_could_not_be_replaced_is_replaced_by_the_next(tmp_path: Path, monk
                 real(path, **more)
 
             patched.setattr(os, "unlink", full)
-            outcome = publish.publish([places], output)
+            outcome = publish.publish([places])
             assert "No space left" in str(outcome.failed[places])
             publish.recover(output)  # cannot do it either, and leaves it for later
             assert os.path.isdir(places.part(".ready"))
         stage(places, "3")
-        assert publish.publish([places], output).failed == {}
+        assert publish.publish([places]).failed == {}
         assert standing(places) == "3"
         assert not os.path.exists(places.part(".ready"))
         publish.recover(output)
@@ -215,7 +219,7 @@ def test_the_new_one_is_on_disk_before_the_old_one_goes(tmp_path: Path, monkeypa
     lower.mkdir()
     in_lower = Places(*(f"{lower}/bundles/{part}web/linux-amd64" for part in ("", ".parts/")))
     stage(in_lower, OLD)
-    publish.publish([in_lower], f"{lower}/bundles")
+    publish.publish([in_lower])
     calls: list[str] = []
 
     def noted(module: object, name: str) -> None:
@@ -232,10 +236,10 @@ def test_the_new_one_is_on_disk_before_the_old_one_goes(tmp_path: Path, monkeypa
         output = f"{here}/bundles"
         places = Places(f"{output}/web/linux-amd64", f"{output}/.parts/web/linux-amd64")
         stage(places, NEW)
-        noted(os, "rename")
+        noted(safely, "rename")
         for name in ("sync_file_system", "sync_folder", "remove_tree"):
             noted(files, name)
-        assert publish.publish([places], output).in_place == [places]
+        assert publish.publish([places]).in_place == [places]
     parts, published = ".parts/web/linux-amd64", "web/linux-amd64"
     assert calls == [
         "sync_file_system web",

@@ -29,16 +29,28 @@ def _after(module, name, *what):
     setattr(module, name, call)
 def _path(at):
     return lambda args: os.path.abspath(os.fsdecode(args[at]))
+def _at(name, folder):
+    return os.path.abspath(os.path.join("." if folder is None else os.readlink(f"/proc/self/fd/{folder}"), name))
+def _renamed(source, target, *, src_dir_fd=None, dst_dir_fd=None, rename=os.rename):
+    paths = _at(source, src_dir_fd), _at(target, dst_dir_fd)
+    rename(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+    _record("rename", *paths)
+os.rename = _renamed
+def _made(path, flags, mode=0o777, *, dir_fd=None, open=os.open):
+    descriptor = open(path, flags, mode, dir_fd=dir_fd)
+    if dir_fd is not None and flags & os.O_RDWR and flags & os.O_CREAT:  # all but what is in a root
+        _record("write", _at(path, dir_fd))
+    return descriptor
+os.open = _made
 def _opened(event, args):
-    if event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR):
-        name = os.fsdecode(args[0]) if isinstance(args[0], (str, bytes)) else ""
+    if event == "open" and isinstance(args[0], (str, bytes)) and args[2] & os.O_WRONLY:
+        name = os.fsdecode(args[0])
         _record("write", os.path.abspath(name) if "/" in name else name)
-import c2wtasks.files, c2wtasks.catalog.publish
+import c2wtasks.files, c2wtasks.safely
 _after(os, "fsync", "sync", lambda args: os.readlink(f"/proc/self/fd/{args[0]}"))
-_after(os, "rename", "rename", _path(0), _path(1))
 _after(c2wtasks.files, "sync_file_system", "sync all")
 _after(c2wtasks.files, "remove_tree", "remove", _path(0))
-_after(c2wtasks.catalog.publish, "_exchange", "exchange", _path(0), _path(1))
+_after(c2wtasks.safely, "exchange", "exchange", _path(0), _path(1))
 sys.addaudithook(_opened)
 """
 
@@ -188,7 +200,7 @@ def test_a_root_that_waits(tmp_path: Path, kept: bool) -> None:
 
 KILLED = """
 import os, signal, c2wtasks.catalog.publish as _publish
-_publish.publish = lambda staged, output: os.kill(os.getpid(), signal.SIGKILL)
+_publish.publish = lambda staged: os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
