@@ -10,7 +10,7 @@ import tempfile
 import traceback
 from types import FrameType
 
-from c2wtasks import files, fingerprint
+from c2wtasks import READING, files, fingerprint
 from c2wtasks.errors import OutputError, UserError, one_line, os_reason
 
 TRACES = ".doit.traces"  # beside bundle.yaml: the current folder of every command
@@ -73,11 +73,12 @@ def _kept(error: BaseException) -> str:
     text = "".join(traceback.format_exception(error))
     content = f"Python {sys.version}\n\n{text}".encode("utf-8", "backslashreplace")
     path = f"{TRACES}/{fingerprint.of_bytes(content)[:16]}.txt"
-    try:
-        files.write(path, content, mode=0o600)
-        return path
-    except OutputError:
-        pass
+    if not os.environ.get(READING):
+        try:
+            files.write(path, content, mode=0o600)
+            return path
+        except OutputError:
+            pass
     try:
         with tempfile.NamedTemporaryFile(prefix=f"{_PACKAGE}-", suffix=".txt", delete=False) as stream:
             stream.write(content)

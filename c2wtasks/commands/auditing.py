@@ -29,6 +29,7 @@ from c2wtasks.layers.store import Store
 from c2wtasks.oci.digest import Digest
 from c2wtasks.sources.model import Layer
 from c2wtasks.steps import Work
+from c2wtasks.unexpected import as_user_error
 from c2wtasks.upkeep import needs
 
 
@@ -116,7 +117,11 @@ class Auditor:
 
         def check(job: tuple[Bundle, Known]) -> tuple[Bundle, BundleAudit]:
             bundle, known = job
-            return bundle, check_bundle(bundle, self.places(bundle), known, self._tar)
+            places = self.places(bundle)
+            try:
+                return bundle, check_bundle(bundle, places, known, self._tar)
+            except Exception as error:
+                return bundle, BundleAudit([Finding(places.published, "check", "done", str(as_user_error(error)))])
 
         return each(check, jobs, self.workers)
 

@@ -22,6 +22,7 @@ from c2wtasks.layers import audit
 from c2wtasks.layers.tarindex import ArchiveError
 from c2wtasks.oci.digest import Digest
 from c2wtasks.sources.model import Layer
+from c2wtasks.unexpected import as_user_error
 
 _OPTIONS = {
     "always": False,
@@ -68,8 +69,8 @@ def mend_store(auditor: Auditor, found: StoreAudit) -> dict[str, str]:
         for blob in _by_blob(copies):
             try:
                 store.ensure(blob)
-            except UserError as error:
-                reason = reason or str(error)
+            except Exception as error:
+                reason = reason or str(as_user_error(error))
         return diff_id, reason
 
     for diff_id, reason in each(ensure, again.items(), auditor.workers):

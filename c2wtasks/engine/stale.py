@@ -11,6 +11,7 @@ from doit.control import TaskControl
 
 from c2wtasks.engine.deciding import Deciding
 from c2wtasks.engine.runner import watch_targets
+from c2wtasks.unexpected import as_user_error
 from c2wtasks.uptodate import Fails
 
 
@@ -34,7 +35,10 @@ def find_stale(dep_manager: Any, control: TaskControl, names: Iterable[str]) -> 
         task = control.tasks[name]
         if task.has_subtask or not task.actions:
             continue
-        reasons = _reasons(looking, task, control.tasks, found, remade)
+        try:
+            reasons = _reasons(looking, task, control.tasks, found, remade)
+        except Exception as error:  # a run would fail this task, and do the others
+            reasons = [str(as_user_error(error))]
         after = tuple(dep for dep in task.task_dep if dep in found)
         if reasons or after:
             found[name] = Stale(name, task.title(), tuple(reasons), after)
@@ -47,7 +51,15 @@ def surely_stale(dep_manager: Any, control: TaskControl, names: Iterable[str]) -
     looking = _aside(dep_manager, control)
     tasks = control.tasks
     # Not "error": a file that it needs is gone, which comes again as it was, for all that can be told.
-    return [name for name in names if looking.get_status(tasks[name], tasks).status == "run"]
+    return [name for name in names if _status(looking, tasks[name], tasks) == "run"]
+
+
+def _status(looking: Deciding, task: Any, tasks: Mapping[str, Any]) -> str:
+    try:
+        status: str = looking.get_status(task, tasks).status
+    except Exception:  # the task tells of it when it is its turn
+        return "error"
+    return status
 
 
 def _aside(dep_manager: Any, control: TaskControl) -> Deciding:

@@ -6,36 +6,21 @@ import os
 import pickle
 import signal
 import socket
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from io import BufferedRWPair
-from typing import Any, NoReturn
+from typing import Any
 
-from c2wtasks import files, locks
+from c2wtasks import locks
 from c2wtasks.errors import UserError
+from c2wtasks.forking import forked
 from c2wtasks.unexpected import as_user_error
-
-_PR_SET_PDEATHSIG = 1
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Worker:
     """The process, seen from the run. Made in the main thread, while there is no other."""
 
     def __init__(self) -> None:
-        self._socket, theirs = socket.socketpair()
-        parent = os.getpid()
-        sys.stdout.flush()  # what waits there would be printed by the worker, too, if that prints
-        sys.stderr.flush()
-        # It keeps these blocked: a terminal sends them to all, and the run sees to its workers.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        try:
-            self.pid = os.fork()
-            if self.pid == 0:
-                _serve(theirs, parent)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        theirs.close()
+        self.pid, self._socket = forked(_serve)
         self._stream = self._socket.makefile("rwb")
 
     def ask(
@@ -93,20 +78,15 @@ def _exactly(stream: BufferedRWPair, size: int) -> bytes:
     return content
 
 
-def _serve(calls: socket.socket, parent: int) -> NoReturn:
+def _serve(calls: socket.socket) -> None:
     """What a worker does until the run ends, or is gone."""
-    status = 1
+    locks.act_for(os.getppid())
+    stream = calls.makefile("rwb")
     try:
-        files.libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() == parent:  # else it has died before we could ask to die with it
-            locks.act_for(parent)
-            stream = calls.makefile("rwb")
-            while True:
-                _send(stream, _answer(_receive(stream)))
+        while True:
+            _send(stream, _answer(_receive(stream)))
     except (EOFError, OSError):
-        status = 0
-    finally:
-        os._exit(status)
+        pass
 
 
 def _answer(call: bytes) -> bytes:

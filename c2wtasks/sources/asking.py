@@ -8,23 +8,20 @@ import pickle
 import select
 import signal
 import socket
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from queue import SimpleQueue
 
-from c2wtasks import files
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.errors import UserError
+from c2wtasks.forking import forked
 from c2wtasks.sources.model import Image
 from c2wtasks.unexpected import as_user_error
 
 Answer = Image | UserError
 
 _AT_ONCE = 8  # look-ups in one registry
-_PR_SET_PDEATHSIG = 1
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Asking:
@@ -40,7 +37,10 @@ class Asking:
         self._pid = 0
         self._answers: socket.socket | None = None
         if bundles and threading.active_count() == 1:
-            self._fork()
+            try:
+                self._pid, self._answers = forked(self._serve)
+            except OSError:  # no process to be had
+                pass
 
     def answers(self, first: float | None = None, then: float | None = None) -> Iterator[tuple[Bundle, Answer]]:
         """The answers that are not given yet, as they come, until all are here, or none has come: for `first` seconds
@@ -74,32 +74,10 @@ class Asking:
         for name, answer in _ask_all(self._ask, list(self.left.values())):
             yield self.left.pop(name), answer
 
-    def _fork(self) -> None:
-        ours, theirs = socket.socketpair()
-        parent = os.getpid()
-        sys.stdout.flush()  # what waits there would be printed once more
-        sys.stderr.flush()
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        try:
-            self._pid = os.fork()
-            if self._pid == 0:
-                self._serve(theirs, parent)
-            self._answers = ours
-        except OSError:  # no process to be had
-            ours.close()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            theirs.close()
-
-    def _serve(self, to: socket.socket, parent: int) -> None:
-        try:
-            files.libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-            if os.getppid() == parent:  # else it has died before we could ask to die with it
-                for name, answer in _ask_all(self._ask, list(self.left.values())):
-                    content = _packed(name, answer)
-                    to.sendall(len(content).to_bytes(8, "big") + content)
-        finally:
-            os._exit(0)
+    def _serve(self, to: socket.socket) -> None:
+        for name, answer in _ask_all(self._ask, list(self.left.values())):
+            content = _packed(name, answer)
+            to.sendall(len(content).to_bytes(8, "big") + content)
 
 
 def _packed(name: str, answer: Answer) -> bytes:

@@ -9,9 +9,10 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import doit.cmd_run
 from doit.doit_cmd import DoitMain
@@ -21,27 +22,42 @@ for _name in ("engine.build", "commands.why", "commands.plan", "graph", "layers.
     importlib.import_module(f"c2wtasks.{_name}")
 
 
+class Ended(NamedTuple):
+    exit: int
+    stdout: str
+    stderr: str
+
+
 def run_forked(folder: Path, *args: str) -> tuple[int, str]:
     """`doit ARGS` in `folder`: exit status and what it wrote to stdout."""
-    with tempfile.TemporaryFile("w+") as out:
+    ended = doit_forked(folder, *args)
+    return ended.exit, ended.stdout
+
+
+def doit_forked(folder: Path, *args: str, env: Mapping[str, str] | None = None) -> Ended:
+    """`doit ARGS` in `folder`, with `env` on top of this process's environment."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         child = os.fork()
         if child == 0:
             status = 70
             try:
                 os.chdir(folder)
+                os.environ.update(env or {})
                 os.dup2(out.fileno(), 1)
-                os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+                os.dup2(err.fileno(), 2)
                 sys.stdout = os.fdopen(1, "w")
                 sys.stderr = os.fdopen(2, "w")
                 sys.dont_write_bytecode = True
                 doit.cmd_run.opt_outfile["default"] = sys.stdout  # it was set when doit was imported
                 status = DoitMain().run(list(args))
                 sys.stdout.flush()
+                sys.stderr.flush()
             finally:
                 os._exit(status)
         _, how = os.waitpid(child, 0)
         out.seek(0)
-        return os.waitstatus_to_exitcode(how), out.read()
+        err.seek(0)
+        return Ended(os.waitstatus_to_exitcode(how), out.read(), err.read())
 
 
 def executed_forked(folder: Path, *args: str) -> set[str]:
