@@ -188,7 +188,7 @@ def _ask_helper(file: str, helper: str, name: str) -> Credentials | None:
     """What the program `docker-credential-<helper>` knows of `name`; None if it knows nothing."""
     program = f"docker-credential-{helper}"
     where = f"{program}, which {file} names,"
-    if "/" in helper:
+    if "/" in helper or not helper.isprintable():
         raise NoLogin(f"{where} is no name of a program", hint=_MEND)
     try:
         done = subprocess.run(

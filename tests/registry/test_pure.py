@@ -324,7 +324,8 @@ def test_helpers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     environ = files(
         tmp_path,
         docker={
-            "credHelpers": {"t": "token", "b": "bad", "o": "odd", "n": "none", "p": "../x", "docker.io": "user"},
+            "credHelpers": {"t": "token", "b": "bad", "o": "odd", "n": "none", "docker.io": "user"}
+            | {"p": "../x", "q": "x\0", "r": "\ud800"},
             "credsStore": "some",
             "auths": {"f": {"auth": auth("u:p")}},
         },
@@ -336,8 +337,9 @@ def test_helpers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(RegistryError, match=message) as caught:
             credentials.find(host, "a", environ)
         assert "geheim" not in str(caught.value)
-    with pytest.raises(RegistryError, match="no name of a program"):
-        credentials.find("p", "a", environ)
+    for host in ("p", "q", "r"):
+        with pytest.raises(RegistryError, match="no name of a program"):
+            credentials.find(host, "a", environ)
 
 
 @pytest.mark.parametrize("text", ["{geheim", '"geheim"', '{"auths": {"h": {"auth": "geheim!"}}}'])
