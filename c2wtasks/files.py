@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from errno import EINVAL, ENOSYS, ENOTDIR, EOPNOTSUPP, EPERM
 from functools import cache
 from typing import Any, BinaryIO
@@ -24,24 +26,35 @@ _NO_SUCH_SYNC = (EINVAL, ENOSYS, EOPNOTSUPP)
 _NO_MODES = (EPERM, ENOSYS, EOPNOTSUPP)
 
 
+@dataclass(frozen=True, slots=True)
+class Temporary:
+    """A fresh file, named `name` in the folder that the descriptor `folder` stands for."""
+
+    stream: BinaryIO
+    folder: int
+    name: str
+
+
 @contextmanager
-def temporary(folder: str, *, mode: int = 0o644, shared: bool = False) -> Iterator[BinaryIO]:
-    """A fresh writable file in `folder` (made if need be, as `make_folders` does), removed at the end unless it was
-    renamed.
+def temporary(folder: str, *, mode: int = 0o644, shared: bool = False) -> Iterator[Temporary]:
+    """A fresh file in `folder` (made if need be, as `make_folders` does), removed at the end unless it was renamed.
+    What is written to it can be read through its descriptor, too.
 
     The mode is exact, whatever the umask.
     """
     make_folders(folder or ".", shared=shared)
-    path = os.path.join(folder, f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}")
-    try:
-        with open(path, "xb") as stream:
-            set_mode(stream.fileno(), mode)
-            yield stream
-    finally:
+    name = f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}"
+    with safely.folder(folder) as here:
+        descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=here)
         try:
-            os.unlink(path)
-        except FileNotFoundError:
-            pass
+            with open(descriptor, "wb") as stream:
+                set_mode(descriptor, mode)
+                yield Temporary(stream, here, name)
+        finally:
+            try:
+                os.unlink(name, dir_fd=here)
+            except FileNotFoundError:
+                pass
 
 
 def set_mode(file: int | str, mode: int) -> None:
@@ -57,16 +70,17 @@ def set_mode(file: int | str, mode: int) -> None:
             raise
 
 
-def publish(stream: BinaryIO, path: str, *, sync: bool) -> None:
+def publish(made: Temporary, path: str, *, sync: bool) -> None:
     """Gives a file from `temporary` its name, in one step.
 
     With `sync` its content is on disk before that: for files that other runs trust by their name. (The name itself
     may still be lost with the power, until `sync_folder`.)
     """
-    stream.flush()
+    made.stream.flush()
     if sync:
-        os.fsync(stream.fileno())
-    os.rename(stream.name, path)
+        os.fsync(made.stream.fileno())
+    with safely.entry(path) as (here, name):
+        os.rename(made.name, name, src_dir_fd=made.folder, dst_dir_fd=here)
 
 
 def write(
@@ -85,9 +99,9 @@ def write(
     """
     folder = os.path.dirname(path) if by_way_of is None else by_way_of
     try:
-        with temporary(folder, mode=mode, shared=shared) as stream:
-            stream.write(content)
-            publish(stream, path, sync=sync)
+        with temporary(folder, mode=mode, shared=shared) as made:
+            made.stream.write(content)
+            publish(made, path, sync=sync)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({len(content)} bytes): {os_reason(error)}") from error
 
@@ -108,9 +122,8 @@ def write_unpublished(path: str, content: bytes, mtime_ns: int) -> None:
 def write_if_changed(path: str, content: bytes, *, sync: bool = False, by_way_of: str | None = None) -> bool:
     """Like `write`, but leaves a file that already holds `content` alone. Says whether it wrote."""
     try:
-        with open(path, "rb") as stream:
-            if stream.read(len(content) + 1) == content:
-                return False
+        if safely.read(path, len(content)) == content:
+            return False
     except OSError:
         pass
     write(path, content, sync=sync, by_way_of=by_way_of)
@@ -123,7 +136,7 @@ def names(folder: str) -> list[str]:
     Raises OSError.
     """
     try:
-        return os.listdir(folder)
+        return safely.names(folder)
     except (FileNotFoundError, NotADirectoryError):
         return []
 
@@ -135,19 +148,28 @@ def make_folders(path: str, *, shared: bool = False) -> None:
 
     Raises OSError.
     """
-    if os.path.isdir(path):
-        return
+    try:
+        with safely.folder(path):
+            return
+    except (FileNotFoundError, NotADirectoryError):
+        pass
     if parent := os.path.dirname(path):
         make_folders(parent, shared=shared)
-    try:
-        os.mkdir(path)
-    except FileExistsError:
-        if not os.path.isdir(path):
-            what = "a link that leads to no folder" if os.path.islink(path) else "not a folder"
-            raise NotADirectoryError(ENOTDIR, f"{path} is {what}") from None
-        return
-    inherited = os.stat(parent or ".").st_mode & _INHERITED if shared else 0
-    set_mode(path, 0o755 | inherited)
+    with safely.entry(path) as (here, name):
+        try:
+            os.mkdir(name, 0o755, dir_fd=here)
+        except FileExistsError:
+            found = os.stat(name, dir_fd=here, follow_symlinks=False).st_mode
+            if not stat.S_ISDIR(found):
+                what = "a link that leads to no folder" if stat.S_ISLNK(found) else "not a folder"
+                raise NotADirectoryError(ENOTDIR, f"{path} is {what}") from None
+            return
+        made = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=here)
+        try:
+            if os.fstat(made).st_uid == os.geteuid():  # else it is no longer the one that we made
+                set_mode(made, 0o755 | (os.fstat(here).st_mode & _INHERITED if shared else 0))
+        finally:
+            os.close(made)
 
 
 def below(folder: str) -> Iterator[str]:
@@ -179,7 +201,7 @@ def ignores_case(folder: str) -> bool:
             if (other := name.swapcase()) != name:
                 return other not in present and os.path.lexists(f"{folder}/{other}")
         with temporary(folder) as probe:
-            return os.path.lexists(f"{folder}/{os.path.basename(probe.name).swapcase()}")
+            return os.path.lexists(f"{folder}/{probe.name.swapcase()}")
     except OSError:  # not to be written: then nothing will be
         return False
 
@@ -224,8 +246,11 @@ def libc() -> Any:
 
 
 def sync_file(path: str) -> None:
-    """Makes the content of a file survive a power loss."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    """Makes the content of a file survive a power loss.
+
+    Raises OSError.
+    """
+    descriptor = safely.open_file(path)
     try:
         os.fsync(descriptor)
     finally:
@@ -234,15 +259,16 @@ def sync_file(path: str) -> None:
 
 def sync_folder(folder: str) -> None:
     """Makes the names in `folder` survive a power loss; where the file system syncs no folders, they are as safe as
-    it makes them."""
-    descriptor = os.open(folder, _FOLDER)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in _NO_SUCH_SYNC:
-            raise
-    finally:
-        os.close(descriptor)
+    it makes them.
+
+    Raises OSError.
+    """
+    with safely.open_folder(folder) as descriptor:
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in _NO_SUCH_SYNC:
+                raise
 
 
 def sync_file_system(folder: str) -> None:
@@ -253,8 +279,7 @@ def sync_file_system(folder: str) -> None:
     """
     import ctypes
 
-    descriptor = os.open(folder, _FOLDER)
-    try:
+    with safely.open_folder(folder) as descriptor:
         syncfs = getattr(libc(), "syncfs", None)
         if syncfs is not None and syncfs(descriptor) == 0:
             return
@@ -262,8 +287,6 @@ def sync_file_system(folder: str) -> None:
         if number not in _NO_SUCH_SYNC:
             raise OSError(number, os.strerror(number), folder)
         os.sync()
-    finally:
-        os.close(descriptor)
 
 
 def begin_to_sync(folder: str) -> None:

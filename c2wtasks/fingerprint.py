@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -37,11 +40,14 @@ def of_chunks(chunks: Iterable[bytes]) -> str:
 
 
 def of_file(path: str) -> str:
-    """The fingerprint of a file's content.
+    """The fingerprint of the content of a regular file, or of one that a link leads to.
 
     Raises OSError.
     """
-    with open(path, "rb", buffering=0) as stream:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    with open(descriptor, "rb", buffering=0) as stream:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", path)
         return of_stream(stream)
 
 

@@ -10,20 +10,19 @@ from __future__ import annotations
 import os
 import time
 
-from c2wtasks import cachedir
+from c2wtasks import cachedir, safely
 
 SUFFIX = ".used"
 SECOND_NS = 10**9
 DAY_NS = 86_400 * SECOND_NS
 
 _LENGTH = 19  # digits, until the year 2286
-_READ_ONLY = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def noted(path: str, now_ns: int) -> int | None:
     """When `path` was last used; None where that is not known."""
     try:
-        descriptor = os.open(path + SUFFIX, _READ_ONLY)
+        descriptor = safely.open_file(path + SUFFIX)
     except OSError:
         return None
     try:
@@ -54,6 +53,6 @@ def note(cache: str, path: str, *, every_ns: int = SECOND_NS) -> None:
 def forget(path: str) -> None:
     """Removes what was noted of something that is gone."""
     try:
-        os.unlink(path + SUFFIX)
+        safely.unlink(path + SUFFIX)
     except OSError:  # nothing was noted, or the next who clears up may do it
         pass

@@ -6,6 +6,9 @@ ourselves can have put it there, as a user's own `cache` that is a link to anoth
 So whoever may write in a folder on the way can lead us nowhere else. What is changed is changed by way of the
 descriptor of its folder: what somebody does to the path meanwhile does not matter.
 
+What lies in the folder that we `keep_to` is reached by way of that very folder, wherever it is moved, and through no
+link at all.
+
 `openat2` looks at all parts of a path in one call. Where it finds a link, and where it is missing (before Linux 5.6,
 or kept away by seccomp), each part is opened by itself.
 """
@@ -28,6 +31,7 @@ _FILE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _FOLDER = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_DIRECTORY
 _SMALL = 1 << 16
 _MAX_LINKS = 40  # as in Linux
+_LINK = "a symbolic link lies there, which is not followed"
 _RENAME_EXCHANGE = 2
 # How file systems refuse an exchange. SFTP, CIFS and others have few words: some mean by the last ones that they know
 # none, and some know none and refuse it as a rename to a name that is taken.
@@ -54,17 +58,72 @@ class NotRegular(OSError):
         super().__init__(errno.EINVAL, f"it is {kinds.get(stat.S_IFMT(mode), 'no regular file')}", path)
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A folder that is held open. `prefix` is its path, with a slash, as seen from the folder `seen_from` (empty
+    where it is absolute). Of what lies in it, only files of `owners` count, where these are told."""
+
+    prefix: str
+    seen_from: str
+    descriptor: int
+    owners: frozenset[int] | None
+
+    def below(self, path: str) -> str | None:
+        """The path as seen from this folder; None where it does not lead into it."""
+        if not path.startswith(self.prefix) or (self.seen_from and os.getcwd() != self.seen_from):
+            return None
+        return path[len(self.prefix) :].lstrip("/") or "."
+
+
+_kept: _Kept | None = None
+
+
+def keep_to(path: str, owners: frozenset[int] | None = None) -> os.stat_result:
+    """From now on all paths that begin with `path` lead into the folder that this is now, and through no link. With
+    `owners`, files in it that belong to others cannot be opened. One folder can be kept to at a time.
+
+    Raises OSError.
+    """
+    global _kept
+    keep_to_none()
+    descriptor = _open(f"{path}/.", _FOLDER | os.O_PATH, 0)
+    _kept = _Kept(f"{path}/", "" if path.startswith("/") else os.getcwd(), descriptor, owners)
+    return os.fstat(descriptor)
+
+
+def keep_to_none() -> None:
+    """Ends what `keep_to` has begun."""
+    global _kept
+    if _kept is not None:
+        os.close(_kept.descriptor)
+        _kept = None
+
+
 def open_file(path: str, flags: int = os.O_RDONLY, mode: int = 0o644) -> int:
     """A descriptor of the regular file `path`.
 
-    Raises OSError: ELOOP for a link in the path, NotRegular for what is no file.
+    Raises OSError: ELOOP for a link in the path, NotRegular for what is no file, PermissionError for a file of
+    another user where `keep_to` forbids that.
     """
     descriptor = _open(path, flags | _FILE, mode)
-    found = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(found):
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
         os.close(descriptor)
-        raise NotRegular(found, path)
+        raise NotRegular(found.st_mode, path)
+    kept = _kept
+    if kept is not None and kept.owners is not None and found.st_uid not in kept.owners and kept.below(path):
+        os.close(descriptor)
+        raise PermissionError(errno.EACCES, f"it belongs to another user (uid {found.st_uid})", path)
     return descriptor
+
+
+def is_file(path: str) -> bool:
+    """Whether `path` is a regular file that can be opened."""
+    try:
+        os.close(open_file(path))
+    except OSError:
+        return False
+    return True
 
 
 def read(path: str, limit: int) -> bytes:
@@ -101,6 +160,19 @@ def folder(path: str) -> Iterator[int]:
 
 
 @contextmanager
+def open_folder(path: str) -> Iterator[int]:
+    """A descriptor of the folder `path`, to read or to sync it.
+
+    Raises OSError.
+    """
+    descriptor = _open(f"{path or '.'}/.", _FOLDER, 0)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
 def entry(path: str) -> Iterator[tuple[int, str]]:
     """The folder of `path`, as a descriptor, and the last part of it, which may be anything.
 
@@ -109,6 +181,30 @@ def entry(path: str) -> Iterator[tuple[int, str]]:
     above, _, name = path.rpartition("/")
     with folder(above or ("/" if path.startswith("/") else ".")) as descriptor:
         yield descriptor, name
+
+
+def scan(path: str) -> list[tuple[str, os.stat_result]]:
+    """What lies in the folder `path`, by name, with what `lstat` says of it.
+
+    Raises OSError.
+    """
+    found = []
+    with open_folder(path) as descriptor, os.scandir(descriptor) as entries:
+        for one in entries:
+            try:
+                found.append((one.name, one.stat(follow_symlinks=False)))
+            except FileNotFoundError:  # another run's temporary file
+                continue
+    return sorted(found, key=lambda one: one[0])
+
+
+def names(path: str) -> list[str]:
+    """What lies in the folder `path`.
+
+    Raises OSError.
+    """
+    with open_folder(path) as descriptor:
+        return os.listdir(descriptor)
 
 
 def lstat(path: str) -> os.stat_result:
@@ -278,7 +374,7 @@ def _was_empty(here: int, name: str) -> bool:
         os.rmdir(name, dir_fd=here)
     except OSError as error:
         if error.errno == errno.EBUSY:
-            raise
+            raise OSError(errno.EBUSY, "a file system is mounted there", name) from error
         return False
     return True
 
@@ -376,21 +472,26 @@ def _caller() -> Any:
 
 
 def _open(path: str, flags: int, mode: int) -> int:
+    kept = _kept
+    inside = kept.below(path) if kept is not None else None
+    at, way = (kept.descriptor, inside) if kept is not None and inside is not None else (_AT_FDCWD, path)
     call = _caller()
     if call is None:
-        return _open_by_parts(path, flags, mode)
-    while (descriptor := call(_AT_FDCWD, os.fsencode(path), flags, mode)) in (-errno.EINTR, -errno.EAGAIN):
+        return _open_by_parts(path, flags, mode, at, way)
+    while (descriptor := call(at, os.fsencode(way), flags, mode)) in (-errno.EINTR, -errno.EAGAIN):
         pass
-    if descriptor == -errno.ELOOP:  # a link, which may be one of our own
-        return _open_by_parts(path, flags, mode)
+    if descriptor == -errno.ELOOP and at == _AT_FDCWD:  # a link, which may be one of our own
+        return _open_by_parts(path, flags, mode, at, way)
     if descriptor < 0:
-        raise OSError(-descriptor, os.strerror(-descriptor), path)
+        raise OSError(-descriptor, _LINK if descriptor == -errno.ELOOP else os.strerror(-descriptor), path)
     return int(descriptor)
 
 
-def _open_by_parts(path: str, flags: int, mode: int) -> int:
-    parts = _parts(path)
-    here = os.open("/" if path.startswith("/") else ".", _FOLDER | os.O_PATH)
+def _open_by_parts(path: str, flags: int, mode: int, at: int, way: str) -> int:
+    """Opens `way`, as seen from the folder `at`; no link on it is followed but where that is the current folder."""
+    parts = _parts(way)
+    start = "/" if way.startswith("/") else "."
+    here = os.open(start, _FOLDER | os.O_PATH, dir_fd=None if at == _AT_FDCWD else at)
     links = 0
     try:
         while len(parts) > 1:
@@ -398,9 +499,11 @@ def _open_by_parts(path: str, flags: int, mode: int) -> int:
             try:
                 inner = os.open(part, _FOLDER | os.O_PATH, dir_fd=here)
             except NotADirectoryError:
-                target = _trusted_link(part, here)
-                if target is None or (links := links + 1) > _MAX_LINKS:
+                if not stat.S_ISLNK(os.stat(part, dir_fd=here, follow_symlinks=False).st_mode):
                     raise
+                target = _trusted_link(part, here) if at == _AT_FDCWD else None
+                if target is None or (links := links + 1) > _MAX_LINKS:
+                    raise OSError(errno.ELOOP, _LINK) from None
                 parts += _parts(target)
                 if not target.startswith("/"):
                     continue
@@ -409,8 +512,7 @@ def _open_by_parts(path: str, flags: int, mode: int) -> int:
             here = inner
         return os.open(parts[0], flags, mode, dir_fd=here)
     except OSError as error:
-        error.filename = path
-        raise
+        raise OSError(error.errno, _LINK if error.errno == errno.ELOOP else error.strerror, path) from error
     finally:
         os.close(here)
 

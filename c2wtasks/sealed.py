@@ -24,11 +24,14 @@ def seal(magic: bytes, value: object) -> bytes:
 def unseal(magic: bytes, content: bytes, decoder: msgspec.msgpack.Decoder[T]) -> T:
     """The value that `seal` put into `content`.
 
-    Raises ValueError: another kind or version, or damaged.
+    Raises ValueError: another kind or version, damaged, or none that `seal` has made.
     """
     if content[: len(magic)] != magic:
         raise ValueError("it is of another version")
     payload = memoryview(content)[len(magic) + 16 :]
     if xxhash.xxh3_128_digest(payload) != content[len(magic) : len(magic) + 16]:
         raise ValueError("it is damaged")
-    return decoder.decode(payload)
+    try:
+        return decoder.decode(payload)
+    except RecursionError:
+        raise ValueError("its values are nested too deep") from None

@@ -174,7 +174,7 @@ class Work:
         """
         layer = self.image.layers[number]
         path = self.store.tar(layer.diff_id)
-        if not os.path.exists(path):
+        if not self.store.has_tar(layer.diff_id):
             self.store.ensure([layer])
         self.store.use(layer.diff_id)
         return path
@@ -257,6 +257,6 @@ class Work:
         if receipt is not None:
             return receipt.tar_size
         try:
-            return os.stat(self.store.tar(layer.diff_id)).st_size
+            return self.store.tar_size(layer.diff_id)
         except OSError:
             return None

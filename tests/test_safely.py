@@ -241,6 +241,7 @@ def test_an_attacker_moves_what_is_being_removed(place: Path, way: None, monkeyp
     before = canary(place)
     for name in ("a/x", "b/x", "sub/x"):
         (place / "ours/deep" / name).mkdir(parents=True)
+        (place / "ours/deep" / name / "file").touch()
     inner = safely._unlink_files
 
     def moving(folder: int) -> list[str]:

@@ -3,7 +3,6 @@ mending."""
 
 from __future__ import annotations
 
-import os
 import tempfile
 import threading
 from collections import defaultdict
@@ -147,7 +146,7 @@ class Auditor:
             sizes = [None] * len(image.layers)
         for number, layer in enumerate(image.layers):
             if self._tars.get(layer.diff_id) == "good" and work.has_rootfs:
-                sizes[number] = os.stat(self.store.tar(layer.diff_id)).st_size
+                sizes[number] = self.store.tar_size(layer.diff_id)
         return msgspec.structs.replace(
             have,
             source=bundle.source.text,
@@ -165,7 +164,7 @@ class Auditor:
         with making:
             if self._tars.get(diff_id) == "bad":
                 return None
-            if os.path.exists(path):
+            if self.store.has_tar(diff_id):
                 return path
             for layer in self.by_diff_id.get(diff_id, ()):
                 try:

@@ -16,15 +16,14 @@ from c2wtasks import files, fingerprint, safely
 from c2wtasks.errors import os_reason
 from c2wtasks.finding import Finding, missing, shown
 from c2wtasks.layers import indexfile, mapped
-from c2wtasks.layers.store import Store, decode_receipt
+from c2wtasks.layers.store import MAX_RECEIPT, Store, decode_receipt
 from c2wtasks.layers.tarindex import ArchiveError, read_entries
 from c2wtasks.oci.digest import Digest
 from c2wtasks.sources.model import BlobPlace, Layer
 
 _CHUNK = 1 << 20
-_MAX_RECEIPT = 1 << 16
 _ALGORITHMS = ("sha256", "sha512")
-_QUIET = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_QUIET = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 
 TarState = Literal["good", "bad", "absent"]
 
@@ -128,7 +127,8 @@ def _check_index(path: str, tar: BinaryIO) -> Iterator[Finding]:
         yield Finding(shown(path), "content", fingerprint.of_bytes(want), os_reason(error))
         return
     if have != want:
-        yield Finding(shown(path), "content", fingerprint.of_bytes(want), _damage(path) or fingerprint.of_file(path))
+        found = fingerprint.of_bytes(have) if len(have) <= len(want) else "a longer one"
+        yield Finding(shown(path), "content", fingerprint.of_bytes(want), _damage(path) or found)
 
 
 def index_of(tar: BinaryIO) -> bytes:
@@ -177,7 +177,7 @@ def _check_receipt(
     name = shown(path)
     try:
         with open_quietly(path) as stream:
-            text = stream.read(_MAX_RECEIPT)
+            text = stream.read(MAX_RECEIPT)
         receipt = decode_receipt(text)
         diff_id = Digest.parse(receipt.diff_id)
     except OSError as error:
@@ -190,9 +190,9 @@ def _check_receipt(
         yield Finding(name, "content", "a receipt as we write it", "another text")
     if receipt.digest != str(digest):
         yield Finding(name, "digest", str(digest), shown(receipt.digest))
-    if not os.path.exists(store.index(diff_id)):
+    if not safely.is_file(store.index(diff_id)):
         yield missing(store.index(diff_id), f"index of the layer in receipt {digest.short}")
-    if tars.get(diff_id) == "good" and receipt.tar_size != (size := os.stat(store.tar(diff_id)).st_size):
+    if tars.get(diff_id) == "good" and receipt.tar_size != (size := store.tar_size(diff_id)):
         yield Finding(name, "tarSize", str(size), str(receipt.tar_size))
     sizes = {copy.place.size for copy in copies}
     if sizes and receipt.blob_size not in sizes:

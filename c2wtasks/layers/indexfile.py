@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 import msgspec
 
+from c2wtasks import safely
 from c2wtasks.layers.entry import Entry
 from c2wtasks.sealed import seal, unseal
 
 LAYER_MAGIC = b"c2wlayr\x01"
+MAX_INDEX = 1 << 30  # of some ten million entries
 _ENTRIES = msgspec.msgpack.Decoder(list[Entry])
 
 
@@ -21,14 +25,18 @@ def decode(path: str) -> list[Entry]:
 
     Raises OSError, ValueError.
     """
-    with open(path, "rb") as stream:
-        return unseal(LAYER_MAGIC, stream.read(), _ENTRIES)
+    return unseal(LAYER_MAGIC, safely.read(path, MAX_INDEX), _ENTRIES)
 
 
 def is_current(path: str) -> bool:
     """Whether an index of this version stands at `path` (its content is checked when it is read)."""
     try:
-        with open(path, "rb") as stream:
-            return stream.read(len(LAYER_MAGIC)) == LAYER_MAGIC
+        descriptor = safely.open_file(path)
     except OSError:
         return False
+    try:
+        return os.read(descriptor, len(LAYER_MAGIC)) == LAYER_MAGIC
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)

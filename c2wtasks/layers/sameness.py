@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from mmap import mmap
 
+from c2wtasks import safely
 from c2wtasks.layers.mapped import Unmapped, content_of
 
 _PIECE = 1 << 20
@@ -30,7 +31,7 @@ class Tars:
     def _map(self, path: str) -> mmap | Unmapped | None:
         if path not in self._mapped:
             try:
-                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                descriptor = safely.open_file(path)
                 try:
                     self._mapped[path] = content_of(descriptor)
                 finally:

@@ -30,7 +30,7 @@ from typing import BinaryIO
 import msgspec
 import xxhash
 
-from c2wtasks import files, lastuse, locks
+from c2wtasks import files, lastuse, locks, safely
 from c2wtasks.errors import LayerError, OutputError, SourceError, os_reason
 from c2wtasks.layers import indexfile, mapped
 from c2wtasks.layers.decompress import CorruptStream, LargeWindow, plain_chunks
@@ -59,11 +59,15 @@ class Receipt(msgspec.Struct, frozen=True, rename="camel"):
 
 
 _RECEIPTS = msgspec.json.Decoder(Receipt)
+MAX_RECEIPT = 1 << 16
 
 
 def decode_receipt(text: bytes) -> Receipt:
     """Raises ValueError."""
-    return _RECEIPTS.decode(text)
+    try:
+        return _RECEIPTS.decode(text)
+    except RecursionError:
+        raise ValueError("its values are nested too deep") from None
 
 
 class _BlobReader:
@@ -121,8 +125,7 @@ class Store:
     def receipt(self, digest: Digest) -> Receipt | None:
         """What reading the blob `digest` gave; None where it has not been read, or not by a version we know."""
         try:
-            with open(self.receipt_file(digest), "rb") as stream:
-                receipt = decode_receipt(stream.read())
+            receipt = decode_receipt(safely.read(self.receipt_file(digest), MAX_RECEIPT))
             Digest.parse(receipt.diff_id)
             return receipt if receipt.digest == str(digest) else None
         except (OSError, ValueError):
@@ -130,7 +133,14 @@ class Store:
 
     def holds(self, diff_id: Digest) -> bool:
         """Whether the layer's tar and a current index of it are here."""
-        return os.path.exists(self.tar(diff_id)) and indexfile.is_current(self.index(diff_id))
+        return self.has_tar(diff_id) and indexfile.is_current(self.index(diff_id))
+
+    def has_tar(self, diff_id: Digest) -> bool:
+        return safely.is_file(self.tar(diff_id))
+
+    def tar_size(self, diff_id: Digest) -> int:
+        """The bytes of the layer's tar. Raises OSError."""
+        return safely.lstat(self.tar(diff_id)).st_size
 
     def use(self, diff_id: Digest) -> None:
         """Notes that the layer's tar is used now: what was used last is evicted last."""
@@ -196,11 +206,23 @@ class Store:
 
         Raises OutputError.
         """
-        keys = {*_names(os.path.dirname(self._lock(""))), *_names(os.path.dirname(self._unfinished("")))}
-        for key in keys:
-            with locks.locked_if_free(self._lock(key), elsewhere=_ELSEWHERE) as held:
-                if held is not None:
-                    files.remove_tree(self._unfinished(key))
+        first_error: OutputError | None = None
+        for key in sorted({*self._names("locks"), *self._names("unfinished")}):
+            try:
+                with locks.locked_if_free(self._lock(key), elsewhere=_ELSEWHERE) as held:
+                    if held is not None:
+                        files.remove_tree(self._unfinished(key))
+            except OutputError as error:
+                first_error = first_error or error
+        if first_error is not None:
+            raise first_error
+
+    def _names(self, folder: str) -> list[str]:
+        path = f"{self.root}/{folder}"
+        try:
+            return files.names(path)
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be read: {os_reason(error)}") from error
 
     def _lock(self, key: str) -> str:
         return f"{self.root}/locks/{key}"
@@ -244,17 +266,18 @@ class Store:
 
     def _store(self, layer: Layer, claims: Set[Digest], unfinished: str) -> Receipt:
         """Writes the layer's tar and its index."""
-        with files.temporary(unfinished) as out:
+        with files.temporary(unfinished) as made:
+            out = made.stream
             receipt = _copy_checked(layer, out, self.max_layer_size)
             diff_id = Digest.parse(receipt.diff_id)
             if diff_id not in claims:
                 raise wrong_diff_id(layer, receipt)
             out.flush()
             try:
-                entries = _index(out.name)
+                entries = _index(out.fileno())
             except ArchiveError as error:
                 raise built_wrong(layer, str(error)) from error
-            files.publish(out, self.tar(diff_id), sync=True)
+            files.publish(made, self.tar(diff_id), sync=True)
         # One that is there may be read just now, by a task that takes note of any change.
         files.write_if_changed(self.index(diff_id), indexfile.encode(entries), sync=True, by_way_of=unfinished)
         files.sync_folder(os.path.dirname(self.tar(diff_id)))
@@ -281,7 +304,7 @@ def read_content(tar: str, offset: int, size: int, sparse: Sequence[tuple[int, i
     Raises OSError.
     """
     content = bytearray(size)
-    with open(tar, "rb") as stream:
+    with open(safely.open_file(tar), "rb") as stream:
         stream.seek(offset)
         for at, length in sparse if sparse is not None else ((0, size),):
             if stream.readinto(memoryview(content)[at : at + length]) != length:
@@ -289,19 +312,12 @@ def read_content(tar: str, offset: int, size: int, sparse: Sequence[tuple[int, i
     return bytes(content)
 
 
-def _names(folder: str) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except FileNotFoundError:
-        return []
-
-
 def _not_stored(root: str, layer: Layer, error: OSError) -> OutputError:
     return OutputError(f"{root}: layer {layer.short} cannot be stored: {os_reason(error)}")
 
 
-def _index(tar: str) -> list[Entry]:
-    with open(tar, "rb") as stream, mapped.content(stream.fileno()) as content:
+def _index(tar: int) -> list[Entry]:
+    with mapped.content(tar) as content:
         entries = []
         kept = 0
         for entry in read_entries(content):

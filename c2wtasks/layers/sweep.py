@@ -6,11 +6,12 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from c2wtasks import files, lastuse
+from c2wtasks import files, lastuse, safely
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.lastuse import DAY_NS
 from c2wtasks.layers.store import Store
@@ -106,7 +107,7 @@ def items(cache: str, now_ns: int) -> Iterator[Item]:
             if suffix in _SUFFIXES and (digest := _digest(algorithm, stem)) is not None:
                 used_ns = lastuse.noted(path, now_ns) if suffix == ".tar" else None
                 yield Item(path, _SUFFIXES[suffix], found.st_size, used_ns, digest)
-            elif suffix == lastuse.SUFFIX and not os.path.lexists(tar := path.removesuffix(suffix)):
+            elif suffix == lastuse.SUFFIX and not safely.exists(tar := path.removesuffix(suffix)):
                 if tar.endswith(".tar") and _digest(algorithm, stem.removesuffix(".tar")) is not None:
                     yield Item(path, "orphan", found.st_size)
             elif _PID.match(stem):
@@ -118,9 +119,9 @@ def items(cache: str, now_ns: int) -> Iterator[Item]:
                     yield Item(path, kind, found.st_size, digest=digest)
                 elif _PID.match(name):
                     yield Item(path, "temporary", found.st_size, found.st_mtime_ns)
-    for folder in _entries(f"{store.root}/unfinished"):
-        if not _is_locked(f"{store.root}/locks/{folder.name}"):
-            for path, found in _files(folder.path):
+    for name, found in _entries(f"{store.root}/unfinished"):
+        if stat.S_ISDIR(found.st_mode) and not _is_locked(f"{store.root}/locks/{name}"):
+            for path, found in _files(f"{store.root}/unfinished/{name}"):
                 yield Item(path, "abandoned", found.st_size)
     for path, found in _files(f"{cache}/memo"):
         name = os.path.basename(path)
@@ -132,18 +133,14 @@ def items(cache: str, now_ns: int) -> Iterator[Item]:
 
 
 def _files(folder: str) -> Iterator[tuple[str, os.stat_result]]:
-    for entry in _entries(folder):
-        try:
-            if entry.is_file(follow_symlinks=False):
-                yield entry.path, entry.stat(follow_symlinks=False)
-        except FileNotFoundError:  # another run's temporary file
-            continue
+    for name, found in _entries(folder):
+        if stat.S_ISREG(found.st_mode):
+            yield f"{folder}/{name}", found
 
 
-def _entries(folder: str) -> list[os.DirEntry[str]]:
+def _entries(folder: str) -> list[tuple[str, os.stat_result]]:
     try:
-        with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
+        return safely.scan(folder)
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
@@ -153,12 +150,17 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
 def _is_locked(path: str) -> bool:
     """Whether somebody holds the lock `path`."""
     try:
-        with open(path, "rb") as stream:
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        descriptor = safely.open_file(path)
     except FileNotFoundError:
         return False
     except OSError:
         return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
     return False
 
 
@@ -273,7 +275,7 @@ def remove(sweep: Sweep, cache: str, now_ns: int) -> tuple[int, dict[str, OSErro
         try:
             if item.kind in ("tar", "memo", "catalog") and lastuse.noted(_subject(item.path), now_ns) != item.used_ns:
                 continue
-            os.unlink(item.path)
+            safely.unlink(item.path)
             freed += item.size
             if item.kind == "tar":
                 lastuse.forget(item.path)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from c2wtasks import files
+from c2wtasks import files, safely
 from c2wtasks.errors import OutputError
 from c2wtasks.oci.digest import Digest
 
@@ -25,11 +25,10 @@ class Documents:
     def get(self, digest: Digest, limit: int) -> bytes | None:
         """The document, if it is here, whole, and of at most `limit` bytes."""
         try:
-            with open(self.path(digest), "rb") as stream:
-                content = stream.read(limit + 1)
+            content = safely.read(self.path(digest), limit)
         except OSError:
             return None
-        return content if len(content) <= limit and Digest.of(content, digest.algorithm) == digest else None
+        return content if Digest.of(content, digest.algorithm) == digest else None
 
     def put(self, digest: Digest, content: bytes) -> None:
         if not self.keeps:

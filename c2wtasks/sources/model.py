@@ -82,11 +82,11 @@ class BlobPlace(Place):
         return self.offset + stored
 
     def open(self) -> Blob:
-        return _FileBlob(self)
+        return FileBlob(self, _open(self.path))
 
     def chunks(self) -> Iterator[bytes]:
         """All the bytes, some at a time; fewer where the file is too short. Raises OSError."""
-        with closing(_FileBlob(self)) as blob:
+        with closing(self.open()) as blob:
             while content := blob.read(_CHUNK):
                 yield content
 
@@ -94,14 +94,21 @@ class BlobPlace(Place):
         return None
 
 
-class _FileBlob:
-    def __init__(self, place: BlobPlace) -> None:
+def _open(path: str) -> int:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(EINVAL, "not a regular file", path)
+    return descriptor
+
+
+class FileBlob:
+    """The bytes of `place`, through a descriptor of its file, which `close` closes."""
+
+    def __init__(self, place: BlobPlace, descriptor: int) -> None:
         self._at = 0
         self._size = place.size
-        self._descriptor = os.open(place.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-        if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
-            os.close(self._descriptor)
-            raise OSError(EINVAL, "not a regular file", place.path)
+        self._descriptor = descriptor
         stored = self._read_file
         if place.compression:
             stored = Unpacked(self._descriptor, place.compression).read_at

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import secrets
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import BinaryIO
 
-from c2wtasks import files
+from c2wtasks import files, safely
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.imagename import Repository
 from c2wtasks.registry.hosts import Access
-from c2wtasks.sources.model import Blob, BlobPlace, Place
+from c2wtasks.sources.model import Blob, BlobPlace, FileBlob, Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +30,11 @@ class RemotePlace(Place):
 
     def open(self) -> Blob:
         kept = f"{self.access.kept}/{self.digest.algorithm}/{self.digest.hex}" if self.access.kept else ""
-        if kept and not self.afresh and os.path.isfile(kept):
-            return BlobPlace(kept, 0, self.size).open()
+        if kept and not self.afresh:
+            try:
+                return FileBlob(BlobPlace(kept, 0, self.size), safely.open_file(kept))
+            except OSError:
+                pass
         # Most runs fetch nothing, and are spared the loading of these.
         from c2wtasks.registry.client import client
         from c2wtasks.registry.stream import BlobStream
@@ -53,11 +55,9 @@ class _Keeping:
         self._digest = digest
         self._path = path
         self._hash = digest.hasher()
-        folder = os.path.dirname(path)
-        self._unfinished = f"{folder}/{files.TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}"
+        self._open = ExitStack()
         try:
-            files.make_folders(folder, shared=True)
-            self._copy: BinaryIO = open(self._unfinished, "xb")  # noqa: SIM115 - closed by `close`
+            self._copy = self._open.enter_context(files.temporary(os.path.dirname(path), shared=True))
         except OSError as error:
             blob.close()
             raise self._not_kept(error) from error
@@ -66,7 +66,7 @@ class _Keeping:
         content = self._blob.read(size)
         self._hash.update(content)
         try:
-            self._copy.write(content)
+            self._copy.stream.write(content)
         except OSError as error:
             raise self._not_kept(error) from error
         return content
@@ -74,12 +74,9 @@ class _Keeping:
     def close(self) -> None:
         self._blob.close()
         try:
-            with self._copy:
+            with self._open:
                 if self._hash.hexdigest() == self._digest.hex:
-                    files.set_mode(self._copy.fileno(), 0o644)
                     files.publish(self._copy, self._path, sync=True)
-                else:
-                    os.unlink(self._unfinished)
         except OSError as error:
             raise self._not_kept(error) from error
 

@@ -405,11 +405,11 @@ def killed_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]
     def arm(number: int) -> None:
         left = [number]
 
-        def renaming(source: str, target: str) -> None:
+        def renaming(source: str, target: str, **folders: int) -> None:
             if left[0] == 0:
                 raise Killed
             left[0] -= 1
-            rename(source, target)
+            rename(source, target, **folders)
 
         monkeypatch.setattr("c2wtasks.files.os.rename", renaming)
 
