@@ -239,7 +239,7 @@ def test_clean_removes_exactly_that_bundle(catalog: tuple[Path, Images]) -> None
     assert all(path.startswith(("bundles/web", "bundles/.parts/web")) for path in gone)
     assert not (folder / "bundles/web").exists()
     ran = executed(folder)
-    assert {task.partition(":")[0] for task in ran} == {"tree", "rootfs", "spec", "boot", "bundle"}
+    assert {task.partition(":")[0] for task in ran} == {"tree", "rootfs", "spec", "boot", "bundle", "catalog"}
     assert everything() == before
 
 

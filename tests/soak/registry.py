@@ -140,7 +140,7 @@ class Soak:
         cache = self.folder / "cache"
         diff_ids = {f"sha256:{hashlib.sha256(content).hexdigest()}" for tars in self.tars for content in tars}
         for path in cache.rglob("*"):
-            if path.is_file() and path.parent.name == "sha256" and path.suffix != ".idx":
+            if path.is_file() and path.parent.name == "sha256" and path.suffix not in (".idx", ".used"):
                 if path.parent.parent.name == "receipts":
                     receipt = Store(str(cache / "layers")).receipt(Digest.parse(f"sha256:{path.name}"))
                     assert receipt is not None, path
