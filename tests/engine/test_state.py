@@ -197,7 +197,7 @@ def test_a_folder_that_may_only_be_read(tmp_path: Path) -> None:
     with mounted_over(toy, tmp_path / "seen", "ro") as seen:
         result = run_doit(seen)
         assert (result.exit, result.stdout) == (1, "")
-        way = "keep the state, and the lock beside it, elsewhere: --db-file PATH"
+        way = "--db-file FILE puts the record, and its lock beside it, elsewhere"
         assert result.stderr == f".doit.db.lock: cannot be locked: Read-only file system; {way}\n"
 
 
