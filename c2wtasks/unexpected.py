@@ -6,7 +6,6 @@ from __future__ import annotations
 import errno
 import os
 import sys
-import tempfile
 import traceback
 from types import FrameType
 
@@ -79,6 +78,8 @@ def _kept(error: BaseException) -> str:
             return path
         except OutputError:
             pass
+    import tempfile  # hardly ever needed
+
     try:
         with tempfile.NamedTemporaryFile(prefix=f"{_PACKAGE}-", suffix=".txt", delete=False) as stream:
             stream.write(content)

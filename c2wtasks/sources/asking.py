@@ -7,17 +7,19 @@ import os
 import pickle
 import select
 import signal
-import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from queue import SimpleQueue
+from typing import TYPE_CHECKING
 
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.errors import UserError
-from c2wtasks.forking import forked
 from c2wtasks.sources.model import Image
 from c2wtasks.unexpected import as_user_error
+
+if TYPE_CHECKING:
+    import socket
 
 Answer = Image | UserError
 
@@ -37,6 +39,8 @@ class Asking:
         self._pid = 0
         self._answers: socket.socket | None = None
         if bundles and threading.active_count() == 1:
+            from c2wtasks.forking import forked  # most runs ask for nothing, and are spared loading this
+
             try:
                 self._pid, self._answers = forked(self._serve)
             except OSError:  # no process to be had
