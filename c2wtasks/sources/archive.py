@@ -12,6 +12,19 @@ from c2wtasks.sources.reading import mistaken, open_regular, unreadable
 from c2wtasks.sources.tarmembers import Member, read_members
 
 _MAX_LINKS = 40  # as Linux follows
+_START = 512
+
+# Forms that are taken for a tar, by their first bytes: what each is, and what unpacks it.
+_NO_TARS = (
+    (b"PK\x03\x04", "a zip archive", "unzip"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "7z x"),
+    (b"\x04\x22\x4d\x18", "lz4 data", "lz4 -d"),
+    (b"\x1f\x9d", "compress data", "uncompress"),
+    (b"\x1f\x8b", "gzip data", "gunzip"),  # these four only where they are packed once more
+    (b"\x28\xb5\x2f\xfd", "zstd data", "unzstd"),
+    (b"\xfd7zXZ\0", "xz data", "unxz"),
+    (b"BZh", "bzip2 data", "bunzip2"),
+)
 
 
 class Archive:
@@ -24,16 +37,19 @@ class Archive:
         self.path = path
         descriptor = open_regular(path)
         try:
-            start = os.pread(descriptor, 512, 0)
+            start = os.pread(descriptor, _START, 0)
             self._compression = compression_of(start)
             if self._compression:
-                self._members = read_members(Unpacked(descriptor, self._compression).read_at)
+                packed = Unpacked(descriptor, self._compression)
+                start = packed.read_at(0, _START)
+                self._members = read_members(packed.read_at)
             else:
                 self._members = read_members(lambda offset, count: os.pread(descriptor, count, offset))
         except OSError as error:
             raise unreadable(path, error) from error
         except ValueError as error:
-            raise mistaken(path, start) or SourceError(f"{path} {error}") from error
+            wrong = mistaken(path, start) or _no_tar(path, self._compression, start)
+            raise wrong or SourceError(f"{path} {error}") from error
         finally:
             os.close(descriptor)
 
@@ -56,6 +72,16 @@ class Archive:
         """The one folder at the archive's top that holds `name`, as in a tar made one level too high."""
         folders = [member.removesuffix("/" + name) for member in self._members if member.endswith("/" + name)]
         return folders[0] if len(folders) == 1 and "/" not in folders[0] else None
+
+
+def _no_tar(path: str, compression: str, start: bytes) -> SourceError | None:
+    """The error for what begins with `start`, unpacked, where that is of another form that is known; else None."""
+    is_what = f"is {compression} data and holds" if compression else "is"
+    for sign, kind, program in _NO_TARS:
+        if start.startswith(sign):
+            hint = f"unpack it ({'both, ' if compression else ''}{program}), and name what is in it"
+            return SourceError(f"{path} {is_what} {kind}, not a tar archive", hint=hint)
+    return None
 
 
 def follow(members: Mapping[str, Member], name: str) -> Member | None:

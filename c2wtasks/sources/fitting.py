@@ -11,6 +11,7 @@ from c2wtasks.errors import SourceError
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.image import Descriptor, ImageConfig
 from c2wtasks.oci.platform import Platform
+from c2wtasks.oci.reference import Choice
 
 T = TypeVar("T")
 
@@ -211,9 +212,17 @@ def _called(names: tuple[str, ...]) -> str:
 
 
 def _way(one: Candidate[T], several: Sequence[Candidate[T]]) -> str:
-    """What names `one` and none of the others: a name, or else its digest."""
+    """What names `one` and none of the others: a name that bundle.yaml can hold, or else its digest."""
     taken = {name for other in several if other is not one for name in other.names}
-    return next((name for name in one.names if name not in taken), f"@{one.digest}")
+    return next((name for name in one.names if name not in taken and _can_be_chosen(name)), f"@{one.digest}")
+
+
+def _can_be_chosen(name: str) -> bool:
+    try:
+        Choice.parse(name)
+    except ValueError:
+        return False
+    return "\0" not in name
 
 
 def _day(created_ns: int) -> str:

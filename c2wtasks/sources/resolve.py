@@ -38,8 +38,14 @@ OPENERS: dict[str, Callable[[str], Images]] = {
     "dir": skopeo_dir.open_folder,
 }
 
-# What `docker save` writes can be read as both, which need not list the same images.
-_ALSO = {"docker-archive": ("oci-archive", "oci"), "oci-archive": ("docker-archive",), "oci": ("docker-archive",)}
+# What `docker save` writes can be read as both, which need not list the same images; and a folder that has a
+# manifest.json may be docker's or skopeo's.
+_ALSO = {
+    "docker-archive": ("oci-archive", "oci", "dir"),
+    "oci-archive": ("docker-archive",),
+    "oci": ("docker-archive",),
+    "dir": ("docker-archive",),
+}
 
 
 class Resolver:
@@ -103,14 +109,17 @@ class Resolver:
     def _read(self, reference: Reference, path: str, platform: Platform) -> Image:
         opened = self._open(reference.transport, path)
         if isinstance(opened, SourceError):
-            hint = _path_hint(reference, path) if isinstance(opened, NoSuchPath) else None
-            raise SourceError(opened.message, hint=hint or opened.hint) from opened
+            if isinstance(opened, NoSuchPath):
+                hint = _path_hint(reference, path)
+            else:
+                hint = opened.hint or self._other_hint(reference, path, platform)
+            raise SourceError(opened.message, hint=hint) from opened
         try:
             return opened.image(reference.tag, platform)
         except NotFound as error:
-            if (other := self._elsewhere(reference, path, platform)) is None:
+            if (hint := self._other_hint(reference, path, platform)) is None:
                 raise
-            raise NotFound(error.message, hint=f"use {other}, which has it") from error
+            raise NotFound(error.message, hint=hint) from error
 
     def _open(self, transport: str, path: str) -> Images | SourceError:
         key = (transport, path)
@@ -118,8 +127,8 @@ class Resolver:
             self._opened[key] = _open(transport, path)
         return self._opened[key]
 
-    def _elsewhere(self, reference: Reference, path: str, platform: Platform) -> str | None:
-        """The source that has what was asked for, where another transport finds it at the same path."""
+    def _other_hint(self, reference: Reference, path: str, platform: Platform) -> str | None:
+        """Names the source that has what was asked for, where another transport finds it at the same path."""
         for transport in _ALSO.get(reference.transport, ()):
             opened = self._open(transport, path)
             if isinstance(opened, SourceError):
@@ -128,7 +137,8 @@ class Resolver:
                 opened.image(reference.tag, platform)
             except SourceError:
                 continue
-            return f"{transport}:{path}" + (f":{reference.tag}" if reference.tag else "")
+            other = f"{transport}:{path}" + (f":{reference.tag}" if reference.tag else "")
+            return f"use {other}, which has it"
         return None
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -91,6 +94,40 @@ def test_misnamed_transports(tmp_path, layout, refusal):
         f"docker-archive:{__file__}": f"{__file__} is not a tar archive",
     }.items():
         assert refusal(source) == line
+
+
+@pytest.mark.skipif(shutil.which("skopeo") is None, reason="needs skopeo")
+def test_folders_that_both_have_a_manifest(tmp_path, layout, image, refusal):
+    """A hint names the other kind, and leads to the image."""
+    saved = DockerSave(tmp_path / "saved")
+    saved.image(TREE, tags=["web:1"])
+    layout.image(TREE)
+    written = tmp_path / "written"
+    copy = ["skopeo", "--insecure-policy", "copy", f"oci:{layout.folder}", f"dir:{written}"]
+    subprocess.run(copy, check=True, capture_output=True)
+    for wrong, right in (("dir", f"docker-archive:{saved.folder}"), ("docker-archive", f"dir:{written}")):
+        line = refusal(f"{wrong}:{right.partition(':')[2]}")
+        assert line.endswith(f"; use {right}, which has it"), line
+        image(right)
+
+
+PACKED_OTHERWISE = {
+    "zip": (b"PK\x03\x04", "is a zip archive"),
+    "7z": (b"7z\xbc\xaf\x27\x1c", "is a 7z archive"),
+    "lz4": (b"\x04\x22\x4d\x18", "is lz4 data"),
+    "compress": (b"\x1f\x9d\x90", "is compress data"),
+    "gzip in gzip": (gzip.compress(gzip.compress(b"x" * 2000)), "is gzip data and holds gzip data"),
+    "zip in gzip": (gzip.compress(b"PK\x03\x04"), "is gzip data and holds a zip archive"),
+}
+
+
+@pytest.mark.parametrize("size", [0, 4096])
+@pytest.mark.parametrize(("start", "kind"), PACKED_OTHERWISE.values(), ids=PACKED_OTHERWISE)
+def test_what_is_packed_otherwise_is_named(tmp_path, refusal, start, kind, size):
+    archive = tmp_path / "web.tar"
+    archive.write_bytes(start + b"\x9d" * (0 if "gzip" in kind else size))
+    line = refusal(f"oci-archive:{archive}")
+    assert line.startswith(f"{archive} {kind}, not a tar archive; unpack it ("), line
 
 
 @pytest.mark.parametrize("transport", ["oci", "oci-archive", "docker-archive"])

@@ -63,6 +63,13 @@ def short(descriptor: dict) -> str:
     return descriptor["digest"][:19]
 
 
+def test_names_that_a_source_cannot_hold_are_no_hint(layout, ambiguous):
+    layout.image(TREE, tag="@a", cmd=["first"])
+    layout.image(TREE, tag="b@sha256:12", cmd=["second"])
+    for source in sources(layout):
+        ambiguous(source)
+
+
 def test_one_name_twice(layout, image, ambiguous):
     first = layout.image(TREE, tag="a", cmd=["first"])
     second = layout.image(TREE, tag="a", cmd=["second"])
