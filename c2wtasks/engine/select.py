@@ -9,7 +9,9 @@ from typing import Any
 
 from doit.exceptions import InvalidCommand
 
-from c2wtasks.errors import printable
+from c2wtasks.errors import one_line
+
+_SHOWN = 200  # characters of a word
 
 
 def resolve(
@@ -43,12 +45,12 @@ def _meaning(
         found = found or [name for alias in fnmatch.filter(aliases, word) for name in aliases[alias]]
         if found:
             return found
-        raise InvalidCommand(f"'{printable(word)}' fits no task{_near(word, [*aliases, *tasks])}")
+        raise InvalidCommand(f"'{one_line(word, _SHOWN)}' fits no task{_near(word, [*aliases, *tasks])}")
     if any(task.loader for task in tasks.values()):
         return [word]  # may be the name of a task that doit creates later
-    raise InvalidCommand(f"'{printable(word)}' is no task, bundle or target{_near(word, [*aliases, *tasks])}")
+    raise InvalidCommand(f"'{one_line(word, _SHOWN)}' is no task, bundle or target{_near(word, [*aliases, *tasks])}")
 
 
 def _near(word: str, names: list[str]) -> str:
-    near = difflib.get_close_matches(word.replace("*", ""), names, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(word.replace("*", "")[:_SHOWN], names, n=3, cutoff=0.5)
     return f"; did you mean {' or '.join(near)}?" if near else "; 'doit list --all' shows all tasks"

@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable
 from functools import lru_cache
 
-from c2wtasks.errors import printable
+from c2wtasks.errors import one_line
 from c2wtasks.registry.errors import Broken, RegistryError
 from c2wtasks.registry.limits import Limits
 
 
 def tell(line: str) -> None:
-    print(printable(line), file=sys.stderr, flush=True)
+    print(one_line(line), file=sys.stderr, flush=True)
 
 
 tell_once = lru_cache(256)(tell)

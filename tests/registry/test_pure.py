@@ -20,6 +20,7 @@ from c2wtasks.registry.credentials import IdentityToken, NoLogin, Password, Secr
 from c2wtasks.registry.errors import RegistryError
 from c2wtasks.registry.hosts import Access, Host, names_of
 from c2wtasks.registry.limits import Limits, retry_after
+from c2wtasks.registry.patience import tell
 
 
 @pytest.mark.parametrize(
@@ -359,3 +360,11 @@ def test_secrets_stay_hidden() -> None:
     assert "geheim" not in repr(login) + str(login) + f"{login.basic()}" + repr(IdentityToken(Secret("geheim")))
     with pytest.raises(TypeError):
         pickle.dumps(login)
+
+
+def test_what_is_told_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    tell("a\n\x1b" + "x" * 10**5)
+    said = capsys.readouterr().err
+    assert said.startswith("a\\n\\x1bxx")
+    assert said.count("\n") == 1
+    assert len(said) <= 2001
