@@ -55,6 +55,8 @@ def write(tree: TreeFile, tars: Tars, path: str, *, compression: Compression = "
                 stderr=messages,
                 env={**os.environ, "LC_ALL": "C", "SOURCE_DATE_EPOCH": "0"},
             )
+        except BlockingIOError:  # no more processes, which whoever runs us tells
+            raise
         except OSError as error:
             raise OutputError(
                 f"{path}: {_TOOL}, which makes it, cannot be run: {os_reason(error)}",
@@ -111,6 +113,9 @@ def _why(messages: BinaryIO, code: int, tree: TreeFile) -> str:
     messages.seek(max(0, messages.seek(0, os.SEEK_END) - _LAST_WORDS))
     lines = messages.read().decode("utf-8", "backslashreplace").split("\n")
     last = next((line.strip() for line in reversed(lines) if line.strip()), f"it ended with {code}")
-    # All that it says of a full disk; and the disk is not full any more, since it has removed its output.
-    may_be_full = last.endswith("I/O error.")
-    return last + (f" (is there room? The root takes {tree.size} bytes before compression)" if may_be_full else "")
+    # All that it says of a full disk (which is not full any more, since it has removed its output), and of threads.
+    if last.endswith("I/O error."):
+        return f"{last} (is there room? The root takes {tree.size} bytes before compression)"
+    if last.endswith("block processor: internal error."):
+        return f"{last} (may it start threads? Their number is limited: ulimit -u, pids.max); run with -n 1"
+    return last

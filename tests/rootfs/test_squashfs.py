@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import resource
 import shutil
 import subprocess
 import tempfile
@@ -20,9 +21,11 @@ from c2wtasks.errors import OutputError
 from c2wtasks.layers.store import TOO_SHORT
 from c2wtasks.rootfs import squashfs
 from c2wtasks.rootfs.squashfs import Compression
+from c2wtasks.unexpected import as_user_error
 from tests.rootfs.random_trees import RandomTree, trees
 from tests.rootfs.small_trees import bytes_of, file, nested, of
 from tests.support import nasty, roots
+from tests.support.child import as_user
 from tests.support.disks import NEEDS_ROOT, small_disks
 
 needs_tool = pytest.mark.skipif(not shutil.which("tar2sqfs"), reason="apt-get install squashfs-tools-ng")
@@ -114,7 +117,7 @@ def test_no_folder_for_temporary_files(tmp_path: Path, monkeypatch: pytest.Monke
     """As in a container whose root is read-only; nor is there room beside the image for what the tool says."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "no"))
     squashfs.write(of({}), str, str(tmp_path / "out"))
-    with pytest.raises(OutputError, match=r"no/out: tar2sqfs failed: .*No such file or directory"):
+    with pytest.raises(OutputError, match=r"no/out: cannot be made: No such file or directory"):
         squashfs.write(of({}), str, str(tmp_path / "no" / "out"))
 
 
@@ -145,8 +148,31 @@ def test_a_tar_of_the_store_that_is_too_short(tmp_path: Path, size: int) -> None
 def test_the_tool_fails_at_once(tmp_path: Path) -> None:
     content = random.Random(1).randbytes(1 << 20)
     (tmp_path / "in").write_bytes(content)
-    with pytest.raises(OutputError, match=r"no/out: tar2sqfs failed: .*No such file or directory"):
+    with pytest.raises(OutputError, match=r"no/out: cannot be made: No such file or directory"):
         squashfs.write(of({b"f": file(len(content))}), lambda _: str(tmp_path / "in"), str(tmp_path / "no" / "out"))
+
+
+@needs_tool
+@NEEDS_ROOT
+def test_no_more_processes_or_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limited = tmp_path / "tar2sqfs"
+    limited.write_text(f'#!/bin/sh\nexec prlimit --nproc=0 {shutil.which("tar2sqfs")} "$@"\n')
+    limited.chmod(0o755)
+    monkeypatch.setenv("PATH", f".:{os.environ['PATH']}")  # what is above is closed to that user
+
+    def threads() -> str:
+        with pytest.raises(OutputError, match=r"\(may it start threads\? .*\); run with -n 1$"):
+            squashfs.write(of({}), str, "out")
+        return ""
+
+    def processes() -> str:
+        resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+        with pytest.raises(BlockingIOError) as raised:
+            squashfs.write(of({}), str, "other")
+        return str(as_user_error(raised.value))
+
+    as_user(threads, tmp_path)
+    assert as_user(processes, tmp_path).startswith("no more processes can be started: ")
 
 
 def test_more_owners_than_fit(tmp_path: Path) -> None:
