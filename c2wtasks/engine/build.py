@@ -23,6 +23,7 @@ from c2wtasks.engine.config import Hooks, heavy, urgency
 from c2wtasks.engine.deciding import Deciding
 from c2wtasks.engine.executor import Executor
 from c2wtasks.engine.growing import Growing
+from c2wtasks.engine.interrupt import signals
 from c2wtasks.engine.reporter import Console
 from c2wtasks.engine.runner import Runner, ThreadRunner, adopt
 from c2wtasks.engine.select import resolve
@@ -55,6 +56,7 @@ def told(work: Callable[[], Any]) -> Any:
     except (CmdParseError, InvalidCommand, InvalidDodoFile, InvalidTask):
         raise
     except Exception as error:
+        signals.check()
         _say([str(as_user_error(error))])
         return FAILED
 

@@ -49,9 +49,7 @@ class Command:
 
     def parse_execute(self, in_args: list[str]) -> Any:
         try:
-            signals.catch()
-            status = super().parse_execute(in_args)  # type: ignore[misc]
-            signals.ignore()  # it is done
+            status = self._caught(in_args)
         except KeyboardInterrupt as stop:
             if getattr(self.loader, "namespace", None) is not None and hooks_of(self) is None:  # a dodo of others
                 raise
@@ -63,6 +61,17 @@ class Command:
             sys.stderr.flush()
             os._exit(status)  # the threads that are left sit in system calls, and nobody waits for what they do
         return self.settled(status)
+
+    def _caught(self, in_args: list[str]) -> Any:
+        """Raises KeyboardInterrupt."""
+        signals.catch()
+        try:
+            status = super().parse_execute(in_args)  # type: ignore[misc]
+        except Exception:
+            signals.check()  # Python makes other errors of it where a class is made
+            raise
+        signals.ignore()  # it is done
+        return status
 
     def settled(self, status: Any) -> Any:
         """The exit status, now that all is written: what a command shows is what it is for."""

@@ -12,7 +12,7 @@ import pytest
 
 from tests.engine import toys
 from tests.soak.interrupts import prepared
-from tests.support.running import environment, executed
+from tests.support.running import environment, executed, run_doit
 
 LIMIT = 5  # seconds, for a busy machine; an idle one takes about half of one
 
@@ -152,3 +152,19 @@ def test_one_that_is_ignored_stays_ignored(toy: Path) -> None:
         process.send_signal(signal.SIGHUP)
         assert process.communicate(timeout=20)[1] == ""
     assert process.returncode == 0
+
+
+def test_one_that_python_takes_for_another_error(toy: Path) -> None:
+    """What is raised while a class is made comes out as a RuntimeError (until Python 3.12)."""
+    with (toy / "dodo.py").open("a") as dodo:
+        dodo.write(
+            "import signal\n"
+            "class Field:\n"
+            "    def __set_name__(self, owner, name):\n"
+            "        signal.raise_signal(signal.SIGTERM)\n"
+            "class Made:\n"
+            "    field = Field()\n"
+        )
+    done = run_doit(toy)
+    assert (done.exit, done.stdout) == (143, "")
+    assert done.stderr == "interrupted: no task done; the next run goes on from here\n"
