@@ -5,14 +5,20 @@ from __future__ import annotations
 
 import sys
 
-from c2wtasks.engine import early
+from c2wtasks.engine import early, streams
+
+_NO_COMMANDS = (["--version"], ["--help"])  # what doit answers by itself
 
 
 def main() -> None:
     early.catch()
+    streams.secure()
     from doit.doit_cmd import DoitMain
 
-    sys.exit(DoitMain().run(sys.argv[1:]))
+    status = DoitMain().run(sys.argv[1:])
+    if sys.argv[1:2] in _NO_COMMANDS:
+        status = streams.settled(status)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -75,10 +75,7 @@ class Command:
 
     def settled(self, status: Any) -> Any:
         """The exit status, now that all is written: what a command shows is what it is for."""
-        if why := streams.lost(sys.stdout):
-            print(f"stdout: cannot be written: {why}", file=sys.stderr)
-            return status or 1
-        return status
+        return streams.settled(status)
 
     def execute(self, params: Any, args: list[str]) -> Any:
         if self.only_looks(params):

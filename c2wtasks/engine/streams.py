@@ -82,3 +82,11 @@ def lost(stream: TextIO | None) -> str:
         stream.flush()
     error = stream.lost
     return "" if error is None or error.errno == errno.EPIPE else error.strerror or str(error)
+
+
+def settled(status: object) -> object:
+    """The exit status of what is there to be read, now that all is written: 1 where that is lost, which is said."""
+    if why := lost(sys.stdout):
+        print(f"stdout: cannot be written: {why}", file=sys.stderr)
+        return status or 1
+    return status

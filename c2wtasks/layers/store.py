@@ -37,7 +37,7 @@ from c2wtasks.layers.decompress import CorruptStream, LargeWindow, plain_chunks
 from c2wtasks.layers.entry import Entry
 from c2wtasks.layers.tarindex import ArchiveError, read_entries
 from c2wtasks.oci.digest import Digest
-from c2wtasks.sources.model import Layer
+from c2wtasks.sources.model import BlobPlace, Layer
 
 _WAITING = 4  # pieces, of a few MiB each, between decompressing and hashing
 _MAPPED = 32 << 20
@@ -342,8 +342,26 @@ def damaged(layer: Layer, found: str) -> DamagedBlob:
 def wrong_diff_id(layer: Layer, receipt: Receipt) -> LayerError:
     """The error for a layer whose blob turned out to be another one than its image's config says."""
     plain = layer.digest is not None and receipt.diff_id == receipt.digest
+    if plain and (known := _of_another_form(layer)):
+        return known
     have = "neither gzip nor zstd, so taken as it is, it is" if plain else "uncompressed it is"
     return built_wrong(layer, f"{have} {receipt.diff_id}, the image config says {layer.diff_id}")
+
+
+def _of_another_form(layer: Layer) -> LayerError | None:
+    """The error for a blob that by its first bytes is of a form which no layer has; None where that is not known."""
+    if not isinstance(layer.place, BlobPlace):
+        return None
+    from c2wtasks.sources import reading
+    from c2wtasks.sources.packed import compression_of
+
+    start = reading.start_of(layer.place)
+    if wrong := reading.mistaken(f"layer {layer.short}", start):
+        return LayerError(wrong.message, hint=wrong.hint)
+    if form := compression_of(start):
+        what = f"its blob is {form} data, and layers are gzip, zstd or not compressed"
+        return LayerError(f"layer {layer.short}: {what}", hint="build the image again with one of these")
+    return None
 
 
 def built_wrong(layer: Layer, wrong: str) -> LayerError:

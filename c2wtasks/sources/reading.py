@@ -108,7 +108,7 @@ _SIGN = 512
 def mistaken(what: str, found: bytes | BlobPlace) -> SourceError | None:
     """The error for a file in whose place another lies that is often met there, told by its first bytes; None where
     it looks like none of these. `what` begins the message."""
-    start = found if isinstance(found, bytes) else _start_of(found)
+    start = found if isinstance(found, bytes) else start_of(found)
     start = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     for sign, kind, remedy in _SIGNS:
         if start.startswith(sign):
@@ -116,7 +116,8 @@ def mistaken(what: str, found: bytes | BlobPlace) -> SourceError | None:
     return None
 
 
-def _start_of(place: BlobPlace) -> bytes:
+def start_of(place: BlobPlace) -> bytes:
+    """The first bytes at `place`; none where it cannot be read."""
     try:
         return read_place(replace(place, size=min(place.size, _SIGN)), place.path, _SIGN)
     except SourceError:

@@ -6,6 +6,7 @@ import fcntl
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -20,14 +21,17 @@ FULL = "stdout: cannot be written: No space left on device\n"
 HOW = ("closed", "full", "broken pipe")
 
 
-def run(folder: Path, streams: dict[int, str], *args: str) -> tuple[int, str, str]:
+DOIT = (sys.executable, "-m", "doit")
+
+
+def run(folder: Path, streams: dict[int, str], *args: str, program: Sequence[str] = DOIT) -> tuple[int, str, str]:
     """`doit ARGS` with some of its streams (by descriptor) failing; what came out of the others."""
     broken = os.pipe()
     os.close(broken[0])
     to = {"closed": "&-", "full": "/dev/full", "broken pipe": f"&{broken[1]}"}
     redirections = " ".join(f"{number}{'<' if number == 0 else '>'}{to[how]}" for number, how in streams.items())
     done = subprocess.run(
-        ["bash", "-c", f'exec "$@" {redirections}', "bash", sys.executable, "-m", "doit", *args],
+        ["bash", "-c", f'exec "$@" {redirections}', "bash", *program, *args],
         cwd=folder,
         env=environment(),
         stdin=subprocess.DEVNULL,
@@ -104,6 +108,14 @@ def test_other_commands_end_quietly(catalog: Path, command: tuple[str, ...]) -> 
         assert run(catalog, {1: how}, *command) == (usual.exit, "", usual.stderr)
         assert run(catalog, {1: how, 2: how}, *command)[0] == usual.exit
     assert run(catalog, {1: "full"}, *command) == (1, "", usual.stderr + FULL)
+
+
+@pytest.mark.parametrize("option", ["--version", "--help"])
+def test_what_no_command_answers(tmp_path: Path, option: str) -> None:
+    program = [sys.executable, "-c", "from c2wtasks.__main__ import main; main()"]
+    for how, want in (("closed", 0), ("broken pipe", 0), ("full", 1)):
+        told = FULL if how == "full" else ""
+        assert run(tmp_path, {1: how}, option, program=program) == (want, "", told)
 
 
 @pytest.fixture(scope="module")

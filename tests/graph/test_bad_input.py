@@ -158,8 +158,9 @@ ROWS = [
     Row("zstd-cut", "zstd data cut off", layer(file(b"a", b"4"), raw=lambda tar: zstd(tar)[:-5]), f"layer {{layer}}: the zstd data ends too early; {REBUILD}"),
     Row("zstd-flipped", "zstd data damaged", layer(file(b"a", BYTES), raw=lambda tar: flipped(ZstdCompressor(write_checksum=True).compress(tar), -1)), f"layer {{layer}}: the zstd data is damaged: Restored data doesn't match checksum; {REBUILD}"),
     Row("zstd-more", "zstd data, and then something else", layer(file(b"a", b"5"), raw=lambda tar: zstd(tar) + b"else"), f"layer {{layer}}: the zstd data is followed by something else; {REBUILD}"),
-    Row("bzip2", "another compression", layer(file(b"a", b"6"), raw=bz2.compress), f"layer {{layer}}: neither gzip nor zstd, so taken as it is, it is {{digest}}, the image config says {{diff_id}}; {REBUILD}"),
-    Row("xz", "another compression", layer(file(b"a", b"7"), raw=lzma.compress), f"layer {{layer}}: neither gzip nor zstd, so taken as it is, it is {{digest}}, the image config says {{diff_id}}; {REBUILD}"),
+    Row("bzip2", "another compression", layer(file(b"a", b"6"), raw=bz2.compress), "layer {layer}: its blob is bzip2 data, and layers are gzip, zstd or not compressed; build the image again with one of these"),
+    Row("page", "an HTML page that its digest names", layer(file(b"a", b"9"), raw=lambda _: b"<!DOCTYPE html><p>"), "layer {layer} is an HTML page, not the file itself; download it again"),
+    Row("xz", "another compression", layer(file(b"a", b"7"), raw=lzma.compress), "layer {layer}: its blob is xz data, and layers are gzip, zstd or not compressed; build the image again with one of these"),
     Row("diff-id", "a diffID that is another layer's", layout(lambda _: None, {"a": "8"}, config={"rootfs": {"type": "layers", "diff_ids": [Layer.of(BASE, "none").diff_id]}}), f"layer {{layer}}: uncompressed it is {Layer.of({'a': '8'}, 'none').diff_id}, the image config says {{diff_id}}; {REBUILD}"),
     Row("diff-id-of-good", "a wrong diffID for a blob that is good elsewhere", layout(config={"rootfs": {"type": "layers", "diff_ids": [digest_of(b"")]}}), f"layer {{layer}}: uncompressed it is {Layer.of(BASE, 'none').diff_id}, the image config says {{diff_id}}; {REBUILD}"),
     # -- tars in layers
