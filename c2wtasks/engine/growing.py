@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from doit.action import PythonAction
 from doit.control import TaskControl, TaskDispatcher
 
 _MORE = object()  # what is waited for while something is late
@@ -51,12 +52,21 @@ class Growing(TaskDispatcher):  # type: ignore[misc]
         self.targets.update(control.targets)
         new = {name: task for name, task in control.tasks.items() if name not in self.nodes}
         for task in new.values():
-            for name in task.task_dep:  # of a layer there may be another copy now
-                if name in self.nodes and self.nodes[name].run_status == "failure" and not task.has_subtask:
-                    del self.nodes[name]
+            for name in () if task.has_subtask else task.task_dep:
+                node = self.nodes.get(name)
+                if node and node.run_status == "failure" and _does_more(control.tasks[name], node.task):
+                    del self.nodes[name]  # it is tried once more
                     self.tasks[name] = control.tasks[name]
         self.tasks.update(new)
         selected = control.selected_tasks
         if not complete:
             selected = without_groups(selected, control.tasks)
         return [name for name in selected if name not in self.nodes]
+
+
+def _does_more(task: Any, than: Any) -> bool:
+    """Whether the task is done with something else: of a layer that was bad there may be another copy now."""
+    of_one, of_other = (
+        [action.args for action in one.actions if isinstance(action, PythonAction)] for one in (task, than)
+    )
+    return of_one != of_other
