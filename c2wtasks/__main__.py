@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import sys
 
-from c2wtasks.engine import early, streams
+from c2wtasks.engine import early
 
 _NO_COMMANDS = (["--version"], ["--help"])  # what doit answers by itself
 
 
 def main() -> None:
     early.catch()
+    from c2wtasks.engine import streams
+
     streams.secure()
     from doit.doit_cmd import DoitMain
 
