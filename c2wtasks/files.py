@@ -7,11 +7,12 @@ import re
 import secrets
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from errno import EINVAL, ENOSYS, ENOTDIR, EOPNOTSUPP, EPERM
 from functools import cache
+from io import FileIO
 from typing import Any, BinaryIO
 
 from c2wtasks import safely
@@ -20,6 +21,7 @@ from c2wtasks.errors import OutputError, os_reason
 TEMPORARY_PREFIX = ".tmp-"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _INHERITED = 0o2022
+_PIECE = 1 << 20
 _SYNC_FILE_RANGE_WRITE = 2
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 _NO_SUCH_SYNC = (EINVAL, ENOSYS, EOPNOTSUPP)
@@ -106,6 +108,19 @@ def write(
         raise OutputError(f"{path}: cannot be written ({len(content)} bytes): {os_reason(error)}") from error
 
 
+def write_pieces(path: str, pieces: Iterable[bytes], *, sync: bool = False) -> None:
+    """Like `write`, for what is not to be in memory as a whole.
+
+    Raises OutputError; and what `pieces` raises, but for OSError.
+    """
+    try:
+        with temporary(os.path.dirname(path)) as made:
+            made.stream.writelines(pieces)
+            publish(made, path, sync=sync)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {os_reason(error)}") from error
+
+
 def write_unpublished(path: str, content: bytes, mtime_ns: int) -> None:
     """Makes the file `path`, 0644, in a folder that nobody looks into before all in it is whole.
 
@@ -128,6 +143,26 @@ def write_if_changed(path: str, content: bytes, *, sync: bool = False, by_way_of
         pass
     write(path, content, sync=sync, by_way_of=by_way_of)
     return True
+
+
+def publish_if_changed(made: Temporary, path: str, *, sync: bool) -> None:
+    """Like `publish`, but leaves a file that already holds the same alone."""
+    made.stream.flush()
+    if not _holds(path, made.stream.fileno()):
+        publish(made, path, sync=sync)
+
+
+def _holds(path: str, file: int) -> bool:
+    """Whether there is a file whose content is that of an open one."""
+    try:
+        with FileIO(safely.open_file(path)) as have, FileIO(file, closefd=False) as want:
+            want.seek(0)
+            while (piece := want.read(_PIECE)) == have.read(_PIECE):
+                if not piece:
+                    return True
+    except OSError:
+        pass
+    return False
 
 
 def names(folder: str) -> list[str]:

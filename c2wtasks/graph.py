@@ -236,7 +236,7 @@ class Graph:
             "file_dep": [] if digest else sorted({copy.place.where for copy in copies}),
             "targets": [self.store.receipt_file(digest)] if digest else [],
             "uptodate": [
-                Inputs(claims=[str(diff_id) for diff_id in claims]),
+                Inputs(output_version=OUTPUT_VERSION, claims=[str(diff_id) for diff_id in claims]),
                 Exists(*(self.store.index(diff_id) for diff_id in claims)),
             ],
         }

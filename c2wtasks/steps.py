@@ -31,6 +31,7 @@ from c2wtasks.tree.apply import apply
 from c2wtasks.tree.lookup import lookup
 from c2wtasks.tree.model import FILE, Content, Inode
 from c2wtasks.tree.treefile import TreeFile
+from c2wtasks.tree.weight import Scales
 from c2wtasks.vm import users
 from c2wtasks.vm.bootconfig import boot_config
 from c2wtasks.vm.imageconfig import with_overrides
@@ -74,11 +75,14 @@ class Work:
     def make_tree(self) -> None:
         """Raises LayerError, TreeError, OutputError."""
         root = model.new_directory()
+        scales = Scales(root)
         for number, layer in enumerate(self.image.layers):
             self._check_claim(layer)
             try:
-                entries = self.store.entries(layer.diff_id)
-                apply(root, entries, number, same_owner=self.bundle.same_owner)
+                entries = scales.watch(self.store.entries(layer.diff_id))
+                scales.add(apply(root, entries, number, same_owner=self.bundle.same_owner))
+                if number == len(self.image.layers) - 1:
+                    scales.finish()
             except TreeError as error:
                 hint = error.hint or "build the image again"
                 raise TreeError(f"layer {layer.short}: {error.message}", hint=hint) from error

@@ -14,7 +14,7 @@ from c2wtasks.sources.model import Image
 
 T = TypeVar("T")
 
-OUTPUT_VERSION = 4
+OUTPUT_VERSION = 5
 """Raised when the same inputs give other outputs than before, so that all is made again."""
 
 MAX_SIZE = 64 << 20

@@ -7,6 +7,7 @@ forgotten, and run by doit itself. So the next run finds nothing to do.
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -18,7 +19,7 @@ from c2wtasks.engine.build import alone, build
 from c2wtasks.engine.interrupt import Stopped
 from c2wtasks.errors import UserError
 from c2wtasks.graph import Failed, Graph
-from c2wtasks.layers import audit
+from c2wtasks.layers import audit, indexfile
 from c2wtasks.layers.tarindex import ArchiveError
 from c2wtasks.oci.digest import Digest
 from c2wtasks.sources.model import Layer
@@ -81,14 +82,14 @@ def mend_store(auditor: Auditor, found: StoreAudit) -> dict[str, str]:
 
 def _index_again(auditor: Auditor, diff_id: Digest) -> bool:
     """Writes the index of a good tar; says whether the tar could be read."""
+    path = auditor.store.index(diff_id)
     try:
         with audit.open_quietly(auditor.store.tar(diff_id)) as tar:
-            content = audit.index_of(tar)
+            deque(indexfile.pieces_of(tar.fileno()), maxlen=0)
+            files.remove_tree(path)
+            files.write_pieces(path, indexfile.pieces_of(tar.fileno()), sync=True)
     except (OSError, ArchiveError):
         return False
-    path = auditor.store.index(diff_id)
-    files.remove_tree(path)
-    files.write(path, content, sync=True)
     return True
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import FileIO
 from typing import BinaryIO, Literal
@@ -15,9 +16,9 @@ import msgspec
 from c2wtasks import files, fingerprint, safely
 from c2wtasks.errors import os_reason
 from c2wtasks.finding import Finding, missing, shown
-from c2wtasks.layers import indexfile, mapped
+from c2wtasks.layers import indexfile
 from c2wtasks.layers.store import MAX_RECEIPT, Store, decode_receipt
-from c2wtasks.layers.tarindex import ArchiveError, read_entries
+from c2wtasks.layers.tarindex import ArchiveError
 from c2wtasks.oci.digest import Digest
 from c2wtasks.sources.model import BlobPlace, Layer
 
@@ -113,31 +114,37 @@ def _digest_of(stream: BinaryIO, like: Digest) -> Digest:
 
 def _check_index(path: str, tar: BinaryIO) -> Iterator[Finding]:
     """A tar without an index is what a killed run leaves: the next one reads the blob again."""
+    pieces = indexfile.pieces_of(tar.fileno())
     try:
-        want = index_of(tar)
+        try:
+            with open_quietly(path) as stream:
+                equal, want = _compared(stream, pieces)
+        except FileNotFoundError:
+            deque(pieces, maxlen=0)
+            return
+        except OSError as error:
+            want = fingerprint.of_chunks(indexfile.pieces_of(tar.fileno()))
+            yield Finding(shown(path), "content", want, os_reason(error))
+            return
     except ArchiveError as error:
         yield Finding(shown(path), "content", f"none, since the tar cannot be read: {error}", "an index")
         return
-    try:
-        with open_quietly(path) as stream:
-            have = stream.read(len(want) + 1)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        yield Finding(shown(path), "content", fingerprint.of_bytes(want), os_reason(error))
-        return
-    if have != want:
-        found = fingerprint.of_bytes(have) if len(have) <= len(want) else "a longer one"
-        yield Finding(shown(path), "content", fingerprint.of_bytes(want), _damage(path) or found)
+    if not equal:
+        yield Finding(shown(path), "content", want, _damage(path) or "another content")
 
 
-def index_of(tar: BinaryIO) -> bytes:
-    """The content of the index of an open tar.
+def _compared(stream: BinaryIO, pieces: Iterable[bytes]) -> tuple[bool, str]:
+    """Whether a file holds just the `pieces`, and their fingerprint."""
+    equal = True
 
-    Raises ArchiveError.
-    """
-    with mapped.content(tar.fileno()) as content:
-        return indexfile.encode(list(read_entries(content)))
+    def compared() -> Iterator[bytes]:
+        nonlocal equal
+        for piece in pieces:
+            equal = equal and stream.read(len(piece)) == piece
+            yield piece
+
+    want = fingerprint.of_chunks(compared())
+    return equal and not stream.read(1), want
 
 
 def _check_seal(path: str) -> Iterator[Finding]:
@@ -149,7 +156,7 @@ def _check_seal(path: str) -> Iterator[Finding]:
 def _damage(path: str) -> str | None:
     """What is wrong with an index, by its own checksum; None if nothing, or if there is none."""
     try:
-        indexfile.decode(path)
+        deque(indexfile.read(path), maxlen=0)
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from c2wtasks.layers.fragments import Fragments
+
 UNCHANGED_ID = 0xFFFF_FFFF
 
 
@@ -15,8 +17,7 @@ class Entry(msgspec.Struct, array_like=True, gc=False):
     Numbers are as a kernel takes them: ids 32 bits (UNCHANGED_ID is chown's "leave it"), mode 12 bits, device
     numbers 12 and 20 bits; `mtime_ns` is bounded as containerd's `boundTime` does. `size` is the file's
     logical size. `header` and `offset` count from the start of the tar: of the entry's own header, and of its
-    content. `sparse` lists the (offset in the file, length) of the fragments that lie there one after the
-    other; all else of the file is a hole.
+    content. `sparse` are the `fragments` that lie there one after the other; all else of the file is a hole.
     """
 
     kind: str
@@ -32,4 +33,4 @@ class Entry(msgspec.Struct, array_like=True, gc=False):
     major: int = 0
     minor: int = 0
     xattrs: dict[bytes, bytes] | None = None
-    sparse: list[tuple[int, int]] | None = None
+    sparse: Fragments | None = None

@@ -1,31 +1,118 @@
-"""The file of a layer's index: its entries, sealed."""
+"""The file of a layer's index: its entries, in batches that are sealed one by one, so that none has to be in memory
+but the one at hand.
+
+8 bytes   magic: kind and version
+...       batches: 4 bytes, the length of what follows (least first); msgpack of some entries, sealed
+4 bytes   zero
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
+from struct import Struct
+from typing import BinaryIO
 
 import msgspec
 
 from c2wtasks import safely
+from c2wtasks.layers import mapped
 from c2wtasks.layers.entry import Entry
+from c2wtasks.layers.tarindex import ArchiveError, read_entries
 from c2wtasks.sealed import seal, unseal
 
-LAYER_MAGIC = b"c2wlayr\x01"
-MAX_INDEX = 1 << 30  # of some ten million entries
+LAYER_MAGIC = b"c2wlayr\x02"
+MAX_ENTRIES = 1 << 20
+"""Of a layer."""
+
+_BATCH = 1024
+_LARGE = 1 << 20  # bytes of xattrs and fragments: a batch that has as many is full
+_MAX_BATCH = 64 << 20
+_MAPPED = 32 << 20
+_LENGTH = Struct("<I")
 _ENTRIES = msgspec.msgpack.Decoder(list[Entry])
 
 
-def encode(entries: list[Entry]) -> bytes:
-    """The content of a layer's index."""
-    return seal(LAYER_MAGIC, entries)
+def pieces(entries: Iterable[Entry]) -> Iterator[bytes]:
+    """The content of a layer's index, in order.
+
+    Raises ArchiveError: there are more entries than are read; and what `entries` raises.
+    """
+    yield LAYER_MAGIC
+    for batch in _batches(entries):
+        sealed = seal(b"", batch)
+        yield _LENGTH.pack(len(sealed)) + sealed
+    yield _LENGTH.pack(0)
 
 
-def decode(path: str) -> list[Entry]:
-    """The entries in the index at `path`.
+def _batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    batch: list[Entry] = []
+    large = count = 0
+    for entry in entries:
+        batch.append(entry)
+        if entry.xattrs is not None or entry.sparse is not None:
+            large += _size(entry)
+        if len(batch) == _BATCH or large >= _LARGE:
+            count += len(batch)
+            _check_count(count, batch)
+            yield batch
+            batch, large = [], 0
+    if batch:
+        _check_count(count + len(batch), batch)
+        yield batch
+
+
+def _check_count(count: int, batch: list[Entry]) -> None:
+    """Raises ArchiveError."""
+    if count > MAX_ENTRIES:
+        name = batch[0].name.decode("utf-8", "backslashreplace")
+        raise ArchiveError(f"more entries than are read ({MAX_ENTRIES}), near {name!r}")
+
+
+def _size(entry: Entry) -> int:
+    xattrs = entry.xattrs or {}
+    return len(entry.sparse or b"") + sum(map(len, xattrs)) + sum(map(len, xattrs.values()))
+
+
+def pieces_of(tar: int) -> Iterator[bytes]:
+    """The content of the index of the tar that is open as `tar`, in order.
+
+    Raises ArchiveError, OSError.
+    """
+    with mapped.content(tar) as content:
+        yield from pieces(_let_go(content))
+
+
+def _let_go(content: mapped.Content) -> Iterator[Entry]:
+    """The entries of the tar in `content`, of which what was read does not stay in memory."""
+    kept = 0
+    for entry in read_entries(content):
+        yield entry
+        if entry.header - kept >= _MAPPED:
+            kept = mapped.forget(content, kept, entry.header)
+
+
+def read(path: str) -> Iterator[Entry]:
+    """The entries in the index at `path`, in order. Each was checked; that none is missing shows at the end.
 
     Raises OSError, ValueError.
     """
-    return unseal(LAYER_MAGIC, safely.read(path, MAX_INDEX), _ENTRIES)
+    with open(safely.open_file(path), "rb") as stream:
+        if stream.read(len(LAYER_MAGIC)) != LAYER_MAGIC:
+            raise ValueError("it is of another version")
+        while length := _length(stream):
+            yield from unseal(b"", stream.read(length), _ENTRIES)
+        if stream.read(1):
+            raise ValueError("it is damaged")
+
+
+def _length(stream: BinaryIO) -> int:
+    """That of the next batch."""
+    field = stream.read(_LENGTH.size)
+    length: int = _LENGTH.unpack(field)[0] if len(field) == _LENGTH.size else -1
+    if not 0 <= length <= _MAX_BATCH:
+        raise ValueError("it is damaged")
+    return length
 
 
 def is_current(path: str) -> bool:

@@ -32,15 +32,15 @@ import xxhash
 
 from c2wtasks import files, lastuse, locks, safely
 from c2wtasks.errors import LayerError, OutputError, SourceError, os_reason
-from c2wtasks.layers import indexfile, mapped
+from c2wtasks.layers import fragments, indexfile
 from c2wtasks.layers.decompress import CorruptStream, LargeWindow, plain_chunks
 from c2wtasks.layers.entry import Entry
-from c2wtasks.layers.tarindex import ArchiveError, read_entries
+from c2wtasks.layers.fragments import Fragments
+from c2wtasks.layers.tarindex import ArchiveError
 from c2wtasks.oci.digest import Digest
 from c2wtasks.sources.model import BlobPlace, Layer
 
 _WAITING = 4  # pieces, of a few MiB each, between decompressing and hashing
-_MAPPED = 32 << 20
 _ELSEWHERE = "name a cache elsewhere: 'cache:' in bundle.yaml, or C2WTASKS_CACHE"
 TOO_SHORT = "the layer's tar in the cache is too short; delete it and run again"
 
@@ -266,7 +266,7 @@ class Store:
 
     def _store(self, layer: Layer, claims: Set[Digest], unfinished: str) -> Receipt:
         """Writes the layer's tar and its index."""
-        with files.temporary(unfinished) as made:
+        with files.temporary(unfinished) as made, files.temporary(unfinished) as index:
             out = made.stream
             receipt = _copy_checked(layer, out, self.max_layer_size)
             diff_id = Digest.parse(receipt.diff_id)
@@ -274,23 +274,23 @@ class Store:
                 raise wrong_diff_id(layer, receipt)
             out.flush()
             try:
-                entries = _index(out.fileno())
+                index.stream.writelines(indexfile.pieces_of(out.fileno()))
             except ArchiveError as error:
                 raise built_wrong(layer, str(error)) from error
             files.publish(made, self.tar(diff_id), sync=True)
-        # One that is there may be read just now, by a task that takes note of any change.
-        files.write_if_changed(self.index(diff_id), indexfile.encode(entries), sync=True, by_way_of=unfinished)
+            # One that is there may be read just now, by a task that takes note of any change.
+            files.publish_if_changed(index, self.index(diff_id), sync=True)
         files.sync_folder(os.path.dirname(self.tar(diff_id)))
         self.use(diff_id)
         return receipt
 
-    def entries(self, diff_id: Digest) -> list[Entry]:
-        """The entries of a layer that `ensure` has put here.
+    def entries(self, diff_id: Digest) -> Iterator[Entry]:
+        """The entries of a layer that `ensure` has put here, in order.
 
-        Raises LayerError.
+        Raises LayerError, at the latest when all were given.
         """
         try:
-            return indexfile.decode(self.index(diff_id))
+            yield from indexfile.read(self.index(diff_id))
         except (OSError, ValueError) as error:
             raise LayerError(
                 f"{self.index(diff_id)}: the index of layer {diff_id.short} cannot be used: {error}",
@@ -298,7 +298,7 @@ class Store:
             ) from error
 
 
-def read_content(tar: str, offset: int, size: int, sparse: Sequence[tuple[int, int]] | None) -> bytes:
+def read_content(tar: str, offset: int, size: int, sparse: Fragments | None) -> bytes:
     """The content of a file that an entry describes, from its layer's tar.
 
     Raises OSError.
@@ -306,7 +306,7 @@ def read_content(tar: str, offset: int, size: int, sparse: Sequence[tuple[int, i
     content = bytearray(size)
     with open(safely.open_file(tar), "rb") as stream:
         stream.seek(offset)
-        for at, length in sparse if sparse is not None else ((0, size),):
+        for at, length in ((0, size),) if sparse is None else fragments.unpack(sparse):
             if stream.readinto(memoryview(content)[at : at + length]) != length:
                 raise OSError(EIO, TOO_SHORT)
     return bytes(content)
@@ -314,17 +314,6 @@ def read_content(tar: str, offset: int, size: int, sparse: Sequence[tuple[int, i
 
 def _not_stored(root: str, layer: Layer, error: OSError) -> OutputError:
     return OutputError(f"{root}: layer {layer.short} cannot be stored: {os_reason(error)}")
-
-
-def _index(tar: int) -> list[Entry]:
-    with mapped.content(tar) as content:
-        entries = []
-        kept = 0
-        for entry in read_entries(content):
-            entries.append(entry)
-            if entry.header - kept >= _MAPPED:
-                kept = mapped.forget(content, kept, entry.header)
-        return entries
 
 
 class DamagedBlob(LayerError):

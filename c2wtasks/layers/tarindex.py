@@ -2,7 +2,11 @@
 layers with) takes them, so that what it reads we read and what it refuses we refuse.
 
 Known consequences: global PAX records change no later entry; the mode is never taken from PAX; old-GNU sparse
-files ("S") are left for the tree to refuse; whatever follows two zero blocks is not looked at.
+files ("S") are left for the tree to refuse; whatever follows two zero blocks is not looked at. What containerd makes
+nothing of is left out: xattrs in `trusted.`, long link targets of what is no link.
+
+What an entry may have is limited, so that a few bytes of a compressed layer cannot make much of our memory or time:
+by what a kernel takes, and where that says nothing by far more than any image has.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from zlib import adler32
 
+from c2wtasks.layers import fragments
 from c2wtasks.layers.entry import Entry
 from c2wtasks.layers.mapped import Content
 from c2wtasks.ticks import bound_time
@@ -20,12 +25,26 @@ from c2wtasks.ticks import bound_time
 BLOCK = 512
 _ZEROS = bytes(BLOCK)
 _MAX_SPECIAL = 1 << 20
+MAX_PATH = 4096
+"""Bytes of a name or of a link's target."""
+MAX_XATTR_NAME, MAX_XATTR = 255, 65536
+"""Bytes; a kernel takes no more."""
+MAX_XATTRS = 1024
+"""Of an entry."""
+MAX_FRAGMENTS = 1 << 18
+"""Of all sparse files in a layer."""
+MAX_RECORDS = 1_000_000
+"""Of PAX, in a layer, beyond _USUAL_RECORDS for each header."""
+_USUAL_RECORDS = 16
 _MAX_INT64 = 2**63 - 1
 _EXTENSION = struct.Struct("8s64x8s8s155s12s")
 _HEADER_ONLY = frozenset("123456")
+_LINKS = frozenset("12")
 _SPECIAL = frozenset("xgLK")
 _DECIMAL = re.compile(rb"[+-]?[0-9]+")
+_DECIMALS = re.compile(rb"[+-]?[0-9]+(?:,[+-]?[0-9]+)*")
 _XATTR = b"SCHILY.xattr."
+_TRUSTED = b"trusted."
 _USTAR, _GNU, _STAR_TRAILER = b"ustar\0", b"ustar  \0", b"tar\0"
 
 Buffer = Content | memoryview
@@ -35,11 +54,37 @@ class ArchiveError(ValueError):
     """The archive cannot be read. `str()` names the offset and, where it is known, the entry."""
 
 
+class _Budget:
+    """What a layer may still have of what makes much work or memory of few bytes."""
+
+    __slots__ = ("_fragments", "_records")
+
+    def __init__(self) -> None:
+        self._fragments, self._records = MAX_FRAGMENTS, MAX_RECORDS
+
+    def take_fragments(self, count: int, entry: Entry) -> None:
+        """Raises ArchiveError."""
+        self._fragments -= count
+        if self._fragments < 0:
+            raise _beyond("fragments of sparse files in one layer", MAX_FRAGMENTS, entry)
+
+    def take_records(self, count: int, entry: Entry) -> None:
+        """Raises ArchiveError."""
+        self._records -= max(0, count - _USUAL_RECORDS)
+        if self._records < 0:
+            raise _beyond("PAX records in one layer", MAX_RECORDS, entry)
+
+
+def _beyond(what: str, limit: int, entry: Entry) -> ArchiveError:
+    return ArchiveError(f"more {what} than are read ({limit}){_at(entry)}")
+
+
 def read_entries(tar: Buffer) -> Iterator[Entry]:
     """The entries of the tar in `tar`, in order.
 
     Raises ArchiveError.
     """
+    budget = _Budget()
     position, end = 0, len(tar)
     pax: dict[bytes, bytes] = {}
     long_name = long_target = b""
@@ -70,14 +115,15 @@ def read_entries(tar: Buffer) -> Iterator[Entry]:
         if kind in _SPECIAL:
             data, position = _special(tar, position, size, end, entry)
             if kind == "x":
-                pax = _read_pax(data, entry)
+                pax = _read_pax(data, entry, budget)
             elif kind == "L":
                 long_name = data.partition(b"\0")[0]
             elif kind == "K":
                 long_target = data.partition(b"\0")[0]
             else:
-                entry.name = _read_pax(data, entry).get(b"path") or entry.name
+                entry.name = _read_pax(data, entry, budget).get(b"path") or entry.name
                 entry.header = start
+                _check_lengths(entry)
                 yield entry
                 pax, long_name, long_target, fresh = {}, b"", b"", True
             continue
@@ -98,7 +144,8 @@ def read_entries(tar: Buffer) -> Iterator[Entry]:
             position = _after_old_gnu_map(tar, position)
         entry.header, entry.offset, entry.size = start, position, size
         if pax and kind != "S":
-            _merge_sparse(tar, entry, pax, end)
+            _merge_sparse(tar, entry, pax, end, budget)
+        _check_lengths(entry)
         position += size
         if position > end:
             raise ArchiveError(
@@ -120,6 +167,21 @@ def _after_old_gnu_map(tar: Buffer, position: int) -> int:
         more = tar[position + 504 : position + 505]
         position += BLOCK
     return position
+
+
+def _check_lengths(entry: Entry) -> None:
+    """Raises ArchiveError."""
+    if len(entry.name) > MAX_PATH:
+        raise ArchiveError(f"a name of {len(entry.name)} bytes ({MAX_PATH} at most){_at(entry)}")
+    if len(entry.target) > MAX_PATH:
+        if entry.kind not in _LINKS:
+            entry.target = b""
+            return
+        raise ArchiveError(f"a link target of {len(entry.target)} bytes ({MAX_PATH} at most){_at(entry)}")
+
+
+def _at(entry: Entry) -> str:
+    return f" at offset {entry.header}{_named(entry)}"
 
 
 def _named(entry: Entry) -> str:
@@ -238,13 +300,14 @@ def _special(tar: Buffer, position: int, size: int, end: int, entry: Entry) -> t
     return bytes(tar[position : position + size]), position + size + -size % BLOCK
 
 
-def _read_pax(data: bytes, entry: Entry) -> dict[bytes, bytes]:
+def _read_pax(data: bytes, entry: Entry, budget: _Budget) -> dict[bytes, bytes]:
     """PAX records ("%d %s=%s\\n"), those of sparse format 0.0 gathered into 0.1's `GNU.sparse.map`."""
     records: dict[bytes, bytes] = {}
     sparse: list[bytes] = []
-    at = 0
+    at = count = 0
     try:
         while at < len(data):
+            count += 1
             space = data.index(b" ", at)
             length = _decimal(data[at:space])
             record = data[space + 1 : at + length - 1]
@@ -266,6 +329,7 @@ def _read_pax(data: bytes, entry: Entry) -> dict[bytes, bytes]:
             at += length
     except ValueError:
         raise ArchiveError(f"malformed PAX record in the extended header at offset {entry.header}") from None
+    budget.take_records(count, entry)
     if sparse:
         records[b"GNU.sparse.map"] = b",".join(sparse)
     return records
@@ -296,9 +360,7 @@ def _merge_pax(entry: Entry, size: int, pax: dict[bytes, bytes]) -> int:
     try:
         for key, value in pax.items():
             if key.startswith(_XATTR):
-                if entry.xattrs is None:
-                    entry.xattrs = {}
-                entry.xattrs[key[len(_XATTR) :]] = value
+                _add_xattr(entry, key[len(_XATTR) :], value)
             elif not value:
                 continue
             elif key == b"path":
@@ -315,15 +377,32 @@ def _merge_pax(entry: Entry, size: int, pax: dict[bytes, bytes]) -> int:
                 _pax_time(value)
             elif key == b"size":
                 size = _decimal(value)
+    except ArchiveError:
+        raise
     except ValueError:
         raise ArchiveError(
-            f"PAX record {key.decode('utf-8', 'backslashreplace')} has the value {value[:40]!r} "
-            f"at offset {entry.header}{_named(entry)}"
+            f"PAX record {key.decode('utf-8', 'backslashreplace')} has the value {value[:40]!r} {_at(entry).lstrip()}"
         ) from None
     return size
 
 
-def _merge_sparse(tar: Buffer, entry: Entry, pax: dict[bytes, bytes], end: int) -> None:
+def _add_xattr(entry: Entry, name: bytes, value: bytes) -> None:
+    """Raises ArchiveError, where a kernel takes no such name or value."""
+    if name.startswith(_TRUSTED):
+        return
+    if not 0 < len(name) <= MAX_XATTR_NAME:
+        raise ArchiveError(f"an xattr with a name of {len(name)} bytes (1 to {MAX_XATTR_NAME}){_at(entry)}")
+    if len(value) > MAX_XATTR:
+        shown = repr(name.decode("utf-8", "backslashreplace"))
+        raise ArchiveError(f"xattr {shown} has a value of {len(value)} bytes ({MAX_XATTR} at most){_at(entry)}")
+    if entry.xattrs is None:
+        entry.xattrs = {}
+    elif len(entry.xattrs) == MAX_XATTRS:
+        raise _beyond("xattrs", MAX_XATTRS, entry)
+    entry.xattrs[name] = value
+
+
+def _merge_sparse(tar: Buffer, entry: Entry, pax: dict[bytes, bytes], end: int, budget: _Budget) -> None:
     """Makes `entry` sparse where PAX records say so (formats 0.0, 0.1, 1.0)."""
     major, minor = pax.get(b"GNU.sparse.major", b""), pax.get(b"GNU.sparse.minor", b"")
     if (major, minor) == (b"1", b"0"):
@@ -340,47 +419,59 @@ def _merge_sparse(tar: Buffer, entry: Entry, pax: dict[bytes, bytes], end: int) 
         if entry.size < 0 or b"\0" in entry.name:
             raise ValueError
         if one_zero:
-            numbers, used = _sparse_map_in_content(tar, entry.offset, min(stored, end - entry.offset))
+            numbers, used = _sparse_map_in_content(tar, entry, min(stored, end - entry.offset), budget)
         else:
-            numbers, used = _sparse_map_in_records(pax), 0
-        fragments = list(zip(numbers[::2], numbers[1::2], strict=True))
+            numbers, used = _sparse_map_in_records(pax, entry, budget), 0
         reached = 0
-        for at, length in fragments:
+        for at, length in zip(numbers[::2], numbers[1::2], strict=True):
             if at < reached or length < 0 or at + length > entry.size:
                 raise ValueError
             reached = at + length
         if entry.kind in _HEADER_ONLY or sum(numbers[1::2]) != stored - used:
             raise ValueError
+    except ArchiveError:
+        raise
     except ValueError:
-        raise ArchiveError(f"malformed sparse map at offset {entry.header}{_named(entry)}") from None
-    entry.sparse = fragments
+        raise ArchiveError(f"malformed sparse map{_at(entry)}") from None
+    entry.sparse = fragments.pack(zip(numbers[::2], numbers[1::2], strict=True))
     entry.offset += used
 
 
-def _sparse_map_in_records(pax: dict[bytes, bytes]) -> list[int]:
+def _sparse_map_in_records(pax: dict[bytes, bytes], entry: Entry, budget: _Budget) -> list[int]:
     count = _decimal(pax.get(b"GNU.sparse.numblocks", b""))
     text = pax.get(b"GNU.sparse.map", b"")
-    numbers = [_decimal(number) for number in text.split(b",")] if text else []
-    if len(numbers) != 2 * count:
+    if bool(text) + text.count(b",") != 2 * count:
         raise ValueError
-    return numbers
+    budget.take_fragments(count, entry)
+    return _decimals(text) if text else []
 
 
-def _sparse_map_in_content(tar: Buffer, offset: int, size: int) -> tuple[list[int], int]:
+def _sparse_map_in_content(tar: Buffer, entry: Entry, size: int, budget: _Budget) -> tuple[list[int], int]:
     """The numbers of a 1.0 map at the head of the content, and how many bytes it takes (whole blocks)."""
-    lines: list[bytes] = []
-    partial = b""
-    used = 0
-    wanted = 1
-    while len(lines) < wanted:
-        if used + BLOCK > min(size, _MAX_SPECIAL):
+    text = bytearray()
+    lines, wanted = 0, 1
+    while lines < wanted:
+        if len(text) + BLOCK > min(size, _MAX_SPECIAL):
             raise ValueError
-        *whole, partial = (partial + bytes(tar[offset + used : offset + used + BLOCK])).split(b"\n")
-        lines += whole
-        used += BLOCK
+        at = entry.offset + len(text)
+        block = bytes(tar[at : at + BLOCK])
+        text += block
+        lines += block.count(b"\n")
         if wanted == 1 and lines:
-            count = _decimal(lines[0])
+            count = _decimal(bytes(text.partition(b"\n")[0]))
             if count < 0:
                 raise ValueError
+            budget.take_fragments(count, entry)
             wanted = 1 + 2 * count
-    return [_decimal(line) for line in lines[1:wanted]], used
+    _, *numbers = bytes(text).split(b"\n", wanted)[:wanted]
+    return _decimals(b",".join(numbers)) if numbers else [], len(text)
+
+
+def _decimals(text: bytes) -> list[int]:
+    """Numbers with commas between them."""
+    if not _DECIMALS.fullmatch(text):
+        raise ValueError
+    numbers = [int(number) for number in text.split(b",")]
+    if not -(2**63) <= min(numbers) <= max(numbers) <= _MAX_INT64:
+        raise ValueError
+    return numbers

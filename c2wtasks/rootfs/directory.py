@@ -15,6 +15,7 @@ import msgspec
 
 from c2wtasks import safely
 from c2wtasks.errors import OutputError, os_reason
+from c2wtasks.layers.fragments import unpack
 from c2wtasks.rootfs.copying import CANNOT_LINK, OpenTars, Tars, copy
 from c2wtasks.rootfs.rights import SET_IDS, LeftOut, builder, mode_and_owner, xattr_name
 from c2wtasks.tree.model import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK, TYPE_BITS
@@ -341,7 +342,7 @@ class _Writer:
         tar = self.tars.descriptor(layer)
         if sparse is not None:
             os.ftruncate(descriptor, node.size)
-            for at, length in sparse:
+            for at, length in unpack(sparse):
                 os.lseek(descriptor, at, os.SEEK_SET)
                 copy(tar, offset, descriptor, length)
                 offset += length

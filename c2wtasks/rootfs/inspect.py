@@ -15,6 +15,7 @@ from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.finding import MISSING, PRESENT, Finding, shown
 from c2wtasks.layers.audit import open_quietly
 from c2wtasks.rootfs import directory
+from c2wtasks.rootfs.pieces import fragments
 from c2wtasks.rootfs.rights import SET_IDS, LeftOut, mode_and_owner, xattr_name
 from c2wtasks.tree.model import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK
 from c2wtasks.tree.treefile import ROOT, Node, TreeFile
@@ -397,7 +398,7 @@ def _pieces(node: Node) -> Iterator[tuple[int, int, int | None]]:
     """(offset in the file, length, offset in the tar or None for a hole) of all parts of a file."""
     assert node.content is not None
     offset, reached = node.content.offset, 0
-    for at, length in [(0, node.size)] if node.content.sparse is None else node.content.sparse:
+    for at, length in fragments(node):
         if at > reached:
             yield reached, at - reached, None
         yield at, length, offset

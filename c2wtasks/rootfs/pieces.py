@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from c2wtasks.layers.fragments import unpack
 from c2wtasks.tree.model import DIRECTORY
 from c2wtasks.tree.treefile import ROOT, Node
 
@@ -57,17 +58,11 @@ def paths(nodes: list[Node]) -> Iterator[bytes]:
             around.append((index, len(prefix)))
 
 
-def fragments(node: Node) -> list[tuple[int, int]]:
-    """Where a file has bytes of its own: (offset in the file, length), none empty, none adjacent to another."""
+def fragments(node: Node) -> Iterator[tuple[int, int]]:
+    """Where a file has bytes of its own: (offset in the file, length)."""
     assert node.content is not None
     sparse = node.content.sparse
-    joined: list[tuple[int, int]] = []
-    for at, length in [(0, node.size)] if sparse is None else sparse:
-        if joined and sum(joined[-1]) == at:
-            joined[-1] = joined[-1][0], joined[-1][1] + length
-        elif length:
-            joined.append((at, length))
-    return joined
+    return iter([(0, node.size)]) if sparse is None else unpack(sparse)
 
 
 def expanded(node: Node, index: int) -> Iterator[Piece]:

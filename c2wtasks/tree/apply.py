@@ -10,35 +10,61 @@ import os
 import posixpath
 import stat
 from collections.abc import Iterable
-from errno import E2BIG, EINVAL, ENAMETOOLONG, ENOENT, ENOTDIR, EPERM, ERANGE
+from errno import E2BIG, EINVAL, ENAMETOOLONG, ENOENT, ENOTDIR, EPERM
+from typing import NamedTuple
 
 from c2wtasks.errors import TreeError
 from c2wtasks.layers.entry import UNCHANGED_ID, Entry
 from c2wtasks.tree import acl, model
-from c2wtasks.tree.lookup import NAME_MAX, PATH_MAX, lookup, root_path
+from c2wtasks.tree.lookup import NAME_MAX, PATH_MAX, Steps, lookup, root_path
 from c2wtasks.tree.model import DIRECTORY, FILE, SYMLINK, Content, Inode
+from c2wtasks.tree.weight import Weight
 
 _WHITEOUT = b".wh."
 _AUFS = b".wh..wh."
 _OPAQUE = b".wh..wh..opq"
-_XATTR_MAX = 65536
 _CAPABILITY = b"security.capability"
 _CAPABILITY_REVISIONS = {20: 0x0200_0000, 24: 0x0300_0000}  # by size in bytes
 _DEVICES = {"3": model.CHARACTER, "4": model.BLOCK, "6": model.FIFO}
 
 
-def apply(root: Inode, entries: Iterable[Entry], layer: int, *, same_owner: bool = True) -> None:
-    """Changes the tree below `root` as the `entries` of layer number `layer` say.
+MAX_STEPS = 20_000_000
+"""To look up the paths of a layer that lead through links, and to clear folders of what lower layers left in them."""
+MAX_IMPLIED = 200_000
+"""Folders that no entry of a layer names, but that lie on the way to what it names."""
+MAX_PATHS = 64 << 20
+"""Bytes of the paths of all folders that a layer names, and of those that it puts something into."""
+MAX_INHERITED = 64 << 20
+"""Bytes of the ACLs that files of a layer inherit."""
+MAX_XATTRS = 1024
+"""Of a file, from all its entries."""
+
+
+def apply(root: Inode, entries: Iterable[Entry], layer: int, *, same_owner: bool = True) -> Weight:
+    """Changes the tree below `root` as the `entries` of layer number `layer` say. Gives the weight of what it made
+    that no entry states.
 
     Without `same_owner` everything new belongs to root (containerd's `WithNoSameOwner`).
 
     Raises TreeError, naming the entry; the tree is then half changed and of no use.
     """
-    _Application(root, layer, same_owner).run(entries)
+    application = _Application(root, layer, same_owner)
+    application.run(entries)
+    return Weight(application.implied, application.inherited)
 
 
 def _error(number: int) -> OSError:
     return OSError(number, os.strerror(number))
+
+
+class _Folder(NamedTuple):
+    """A folder that something is put into, with its resolved path."""
+
+    inode: Inode
+    path: bytes
+    names: dict[bytes, Inode]
+    unpacked: set[bytes]
+    """Those names that this layer wrote."""
 
 
 class _Application:
@@ -48,11 +74,14 @@ class _Application:
         self.root = root
         self.layer = layer
         self.same_owner = same_owner
-        self.unpacked: set[bytes] = set()  # resolved paths that this layer wrote: an opaque marker spares them
+        # What this layer wrote, which an opaque marker spares: by resolved path of a folder, names in it.
+        self.unpacked: dict[bytes, set[bytes]] = {}
         self.directories: list[tuple[bytes, int]] = []
         self.aufs: list[tuple[Inode, bytes]] = []  # where AUFS's own directories were made
-        # The directory of the latest entry, as the next is mostly in the same. None once any directory was removed.
-        self.latest: tuple[Inode, bytes] | None = None
+        # The folder of the latest entry, as the next is mostly in the same. None once any directory was removed.
+        self.latest: _Folder | None = None
+        self.steps = Steps(MAX_STEPS)
+        self.implied = self.paths = self.inherited = 0
 
     def run(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
@@ -63,7 +92,7 @@ class _Application:
         # As containerd does, at the end, by path: the directory may be another one by now, and must be there.
         for name, mtime_ns in self.directories:
             try:
-                inode = _directory(self.root, name) or lookup(self.root, root_path(self.root, name), follow=False)
+                inode = _directory(self.root, name) or self._lookup(self._root_path(name))
                 if inode is None:
                     raise _error(ENOENT)
             except OSError as error:
@@ -80,41 +109,59 @@ class _Application:
                 self.root.mtime_ns = entry.mtime_ns
             return
         parent_name, _, base = clean.rpartition(b"/")
-        parent, parent_path = self._parent(parent_name)
+        folder = self._parent(parent_name)
         if base.startswith(_WHITEOUT):
-            self._whiteout(parent, parent_path, base)
+            self._whiteout(folder, base)
             return
-        names = parent.names()
+        names = folder.names
         existing = names.get(base)
-        path = parent_path + b"/" + base if parent_path else base
         if existing is not None and not (existing.kind == DIRECTORY and entry.kind == "5"):
             if existing.kind == DIRECTORY:
                 self.latest = None
             del names[base]
             existing = None
         if entry.kind != "g":  # a global PAX header only removes what has its name
-            if len(base) > NAME_MAX or len(path) >= PATH_MAX:  # with a slash before it
+            if len(base) > NAME_MAX or len(folder.path) + 1 + len(base) >= PATH_MAX:  # with a slash before it
                 raise _error(ENAMETOOLONG)
-            inode = existing or self._new(entry, parent)
+            inode = existing or self._new(entry, folder.inode)
             names[base] = inode
             self._metadata(inode, entry)
             if entry.kind == "5":
+                self._take_path(clean)
                 self.directories.append((clean, entry.mtime_ns))
-        self.unpacked.add(path)
+        folder.unpacked.add(base)
 
-    def _parent(self, name: bytes) -> tuple[Inode, bytes]:
-        """The directory an entry lies in, with its resolved path; made if it is not there (`mkparent`)."""
-        if self.latest is not None and name == self.latest[1]:
+    def _parent(self, name: bytes) -> _Folder:
+        """The folder an entry lies in; made if it is not there (`mkparent`)."""
+        if self.latest is not None and name == self.latest.path:
             return self.latest
         here = _directory(self.root, name)
         if here is None:
             return self._slow_parent(name)
-        self.latest = (here, name)
+        self.latest = self._folder(here, name)
         return self.latest
 
-    def _slow_parent(self, name: bytes) -> tuple[Inode, bytes]:
+    def _folder(self, inode: Inode, path: bytes) -> _Folder:
+        unpacked = self.unpacked.get(path)
+        if unpacked is None:
+            self._take_path(path)
+            unpacked = self.unpacked[path] = set()
+        return _Folder(inode, path, inode.names(), unpacked)
+
+    def _take_path(self, path: bytes) -> None:
+        self.paths += len(path)
+        if self.paths > MAX_PATHS:
+            raise OSError(E2BIG, f"the paths of the layer's folders take more than {MAX_PATHS} bytes")
+
+    def _root_path(self, path: bytes) -> bytes:
+        return root_path(self.root, path, steps=self.steps)
+
+    def _lookup(self, path: bytes) -> Inode | None:
+        return lookup(self.root, path, follow=False, steps=self.steps)
+
+    def _slow_parent(self, name: bytes) -> _Folder:
         try:
-            path = root_path(self.root, name)
+            path = self._root_path(name)
         except OSError as error:
             raise OSError(error.errno, f"its parent {_shown(name)}: {error.strerror}") from error
         here = self.root
@@ -124,28 +171,31 @@ class _Application:
             if following is None:
                 if len(part) > NAME_MAX:
                     raise OSError(ENAMETOOLONG, f"its parent {_shown(name)}: {os.strerror(ENAMETOOLONG)}")
+                self.implied += 1
+                if self.implied > MAX_IMPLIED:
+                    raise OSError(E2BIG, f"the layer has more than {MAX_IMPLIED} folders that no entry names")
                 following = names[part] = model.new_directory()
                 following.gid = _inherited_gid(here)
-                _inherit_acl(following, here)
+                self._inherit_acl(following, here)
                 _settle_acl(following)
                 if part.startswith(_AUFS):
                     self.aufs.append((here, part))
             elif following.kind != DIRECTORY:
                 raise OSError(ENOTDIR, f"its parent {_shown(name)}: {os.strerror(ENOTDIR)}")
             here = following
-        return here, path
+        return self._folder(here, path)
 
-    def _whiteout(self, parent: Inode, parent_path: bytes, base: bytes) -> None:
+    def _whiteout(self, folder: _Folder, base: bytes) -> None:
         self.latest = None
         if base == _OPAQUE:
-            self._clear(parent, parent_path)
+            self._clear(folder.inode, folder.path)
             return
         hidden = base[len(_WHITEOUT) :]
         if hidden in (b"", b".", b".."):
             raise OSError(EINVAL, "invalid whiteout name")
         if len(hidden) > NAME_MAX:
             raise _error(ENAMETOOLONG)
-        parent.names().pop(hidden, None)
+        folder.names.pop(hidden, None)
 
     def _clear(self, directory: Inode, path: bytes) -> None:
         """Removes what lower layers left in `directory`, however deep, and spares what this layer wrote."""
@@ -153,20 +203,30 @@ class _Application:
         while todo:
             here, here_path = todo.pop()
             names = here.names()
+            unpacked = self.unpacked.get(here_path, ())
+            self.steps.take(len(names))
             for name in list(names):
-                child_path = here_path + b"/" + name if here_path else name
-                if child_path not in self.unpacked:
+                if name not in unpacked:
                     del names[name]
                 elif names[name].kind == DIRECTORY:
-                    todo.append((names[name], child_path))
+                    todo.append((names[name], here_path + b"/" + name if here_path else name))
 
     def _new(self, entry: Entry, parent: Inode) -> Inode:
         if entry.kind == "1":
             return self._link_target(entry)
         made = self._made(entry, _inherited_gid(parent))
         if parent.xattrs:
-            _inherit_acl(made, parent)
+            self._inherit_acl(made, parent)
         return made
+
+    def _inherit_acl(self, inode: Inode, parent: Inode) -> None:
+        """Gives a file that is made in a directory with a default ACL what a kernel gives it."""
+        inherited = (parent.xattrs or {}).get(acl.DEFAULT)
+        if inherited and inode.kind != SYMLINK:
+            inode.xattrs = {acl.ACCESS: inherited} | ({acl.DEFAULT: inherited} if inode.kind == DIRECTORY else {})
+            self.inherited += len(inherited) * len(inode.xattrs)
+            if self.inherited > MAX_INHERITED:
+                raise OSError(E2BIG, f"the ACLs that the layer's files inherit take more than {MAX_INHERITED} bytes")
 
     def _made(self, entry: Entry, gid: int) -> Inode:
         match entry.kind:
@@ -193,9 +253,8 @@ class _Application:
         """The inode that a hard link names (`hardlinkRootPath`): links in its parents are followed, itself not."""
         parent, _, base = entry.target.rpartition(b"/")
         try:
-            resolved = root_path(self.root, parent + b"/" if parent or entry.target.startswith(b"/") else b"")
-            joined = posixpath.normpath(b"/" + resolved + b"/" + base)
-            target = lookup(self.root, joined, follow=False)
+            resolved = self._root_path(parent + b"/" if parent or entry.target.startswith(b"/") else b"")
+            target = self._lookup(posixpath.normpath(b"/" + resolved + b"/" + base))
         except OSError as error:
             raise OSError(error.errno, f"its hard link target {_shown(entry.target)}: {error.strerror}") from error
         if target is None:
@@ -223,15 +282,9 @@ class _Application:
     @staticmethod
     def _xattrs(inode: Inode, xattrs: dict[bytes, bytes]) -> None:
         """containerd ignores what the kernel does not support: foreign name spaces, `user.` on what is neither
-        file nor directory; and never sets `trusted.`. Where the kernel finds a name or value malformed, it fails."""
+        file nor directory. Where the kernel finds a name or value malformed, it fails."""
         for name, value in xattrs.items():
             space, dot, rest = name.partition(b".")
-            if space == b"trusted" and dot:
-                continue
-            if not 0 < len(name) <= NAME_MAX:
-                raise OSError(ERANGE, f"an xattr with a name of {len(name)} bytes")
-            if len(value) > _XATTR_MAX:
-                raise OSError(E2BIG, f"xattr {_shown(name)} has a value of {len(value)} bytes")
             if name in (acl.ACCESS, acl.DEFAULT):
                 _set_acl(inode, name, value)
                 continue
@@ -241,7 +294,11 @@ class _Application:
                 continue
             if not rest or (name == _CAPABILITY and value and not _is_capability(value)):
                 raise OSError(EINVAL, f"xattr {_shown(name)} is malformed")
-            inode.xattrs = (inode.xattrs or {}) | {name: value}
+            if inode.xattrs is None:
+                inode.xattrs = {}
+            inode.xattrs[name] = value
+        if len(inode.xattrs or ()) > MAX_XATTRS:
+            raise OSError(E2BIG, f"more than {MAX_XATTRS} xattrs")
 
 
 def _clean(name: bytes) -> bytes:
@@ -285,13 +342,6 @@ def _set_acl(inode: Inode, name: bytes, value: bytes) -> None:
 def _put_acl(inode: Inode, name: bytes, value: bytes) -> None:
     xattrs = {key: kept for key, kept in (inode.xattrs or {}).items() if key != name}
     inode.xattrs = xattrs | {name: value} if value else xattrs
-
-
-def _inherit_acl(inode: Inode, parent: Inode) -> None:
-    """Gives a file that is made in a directory with a default ACL what a kernel gives it."""
-    inherited = (parent.xattrs or {}).get(acl.DEFAULT)
-    if inherited and inode.kind != SYMLINK:
-        inode.xattrs = {acl.ACCESS: inherited} | ({acl.DEFAULT: inherited} if inode.kind == DIRECTORY else {})
 
 
 def _settle_acl(inode: Inode) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
+from c2wtasks.layers import fragments
 from c2wtasks.tree.model import DIRECTORY, Content
 from c2wtasks.tree.treefile import ROOT, Node, TreeFile
 
@@ -76,4 +77,4 @@ def _stored(node: Node) -> int:
     """How many bytes of a file lie in its layer's tar."""
     assert node.content is not None
     sparse = node.content.sparse
-    return node.size if sparse is None else sum(length for _, length in sparse)
+    return node.size if sparse is None else fragments.stored(sparse)

@@ -14,21 +14,46 @@ PATH_MAX = 4095  # without the zero at its end
 _CONTAINERD_MAX_LINKS = 255
 
 
-def lookup(root: Inode, path: bytes, *, follow: bool = True) -> Inode | None:
+class Steps:
+    """How many steps may still be taken, each to one part of a path. Links in links make of a short path as long a
+    way as one likes."""
+
+    __slots__ = ("_left", "_limit")
+
+    def __init__(self, limit: int) -> None:
+        self._left = self._limit = limit
+
+    def take(self, count: int) -> None:
+        """Raises OSError."""
+        self._left -= count
+        if self._left < 0:
+            raise OSError(ELOOP, f"looking up its paths takes more than {self._limit} steps")
+
+
+def lookup(root: Inode, path: bytes, *, follow: bool = True, steps: Steps | None = None) -> Inode | None:
     """The inode at `path`, as a kernel would resolve it in a chroot; None where there is none.
 
     `follow` says whether a symlink in the last place is followed (stat) or not (lstat).
 
     Raises OSError: ENOTDIR, ELOOP, ENAMETOOLONG.
     """
+    return _walk(root, path.split(b"/"), follow, steps, [])
+
+
+def _walk(root: Inode, path: list[bytes], follow: bool, steps: Steps | None, met: list[Inode]) -> Inode | None:
+    """Like `lookup`. Puts into `met` what lies at each part of a path that has neither "." nor ".." nor empty parts,
+    as far as there is anything: links as links."""
     parents = [root]
-    todo = path.split(b"/")[::-1]
+    todo = path[::-1]
+    left = len(todo)  # of the path's own parts, below those of links
     links = 0
+    if steps is not None:
+        steps.take(left)
     while todo:
         part = todo.pop()
         here = parents[-1]
         if here.kind != DIRECTORY:
-            raise OSError(ENOTDIR, os.strerror(ENOTDIR))
+            raise _error(ENOTDIR)
         if part in (b"", b"."):
             continue
         if part == b"..":
@@ -36,62 +61,107 @@ def lookup(root: Inode, path: bytes, *, follow: bool = True) -> Inode | None:
                 parents.pop()
             continue
         if len(part) > NAME_MAX:
-            raise OSError(ENAMETOOLONG, os.strerror(ENAMETOOLONG))
+            raise _error(ENAMETOOLONG)
         inode = here.names().get(part)
         if inode is None:
             return None
+        if len(todo) < left:
+            left = len(todo)
+            met.append(inode)
         if inode.kind == SYMLINK and (todo or follow):
             links += 1
             if links > MAX_LINKS:
-                raise OSError(ELOOP, os.strerror(ELOOP))
+                raise _error(ELOOP)
             if inode.target.startswith(b"/"):
                 del parents[1:]
-            todo.extend(inode.target.split(b"/")[::-1])
+            parts = inode.target.split(b"/")
+            if steps is not None:
+                steps.take(len(parts))
+            todo.extend(parts[::-1])
             continue
         parents.append(inode)
     return parents[-1]
 
 
-def root_path(root: Inode, path: bytes) -> bytes:
+def root_path(root: Inode, path: bytes, *, steps: Steps | None = None) -> bytes:
     """`path` with all its links resolved inside `root`, without a leading slash; b"" is the root itself.
 
-    What does not exist counts as no link. A literal rendering of continuity's `fs.RootPath`, which containerd
-    resolves the parents of entries with: where links nest, it takes ".." of the path so far, not of the link's
-    own directory as a kernel would.
+    What does not exist counts as no link. As continuity's `fs.RootPath`, which containerd resolves the parents of
+    entries with: where links nest, it takes ".." of the path so far, not of the link's own directory as a kernel
+    would.
 
     Raises OSError: ENOTDIR, ELOOP, ENAMETOOLONG.
     """
     links = 0
     while path:
         before = links
-        here = b"/" if path.startswith(b"/") else b""
-        inode: Inode | None = root  # what lies at `here`, where that is known
-        known = True
-        for part in path.split(b"/"):
+        names: list[bytes] = []  # the path so far, clean, and what lies at each part of it
+        inodes: list[Inode | None] = []
+        size = 0  # of the names, each with a slash before it
+        link: bytes | None = None  # what the path so far is, instead, where that was a link
+        is_first = not path.startswith(b"/")
+        parts = path.split(b"/")
+        if steps is not None:
+            steps.take(len(parts))
+        for part in parts:
             if not part:
                 continue
             if links > _CONTAINERD_MAX_LINKS:
-                raise OSError(ELOOP, os.strerror(ELOOP))
-            at = _join(b"/", here, part)
-            if len(at) > PATH_MAX:
-                raise OSError(ENAMETOOLONG, os.strerror(ENAMETOOLONG))
-            if known and part not in (b".", b".."):
-                inode = None if inode is None else lookup(inode, part, follow=False)
-            else:
-                inode = lookup(root, at, follow=False)
-            if inode is None or inode.kind != SYMLINK:
-                here, known = at, True
-                continue
-            known = False
-            links += 1
-            here = inode.target if inode.target.startswith(b"/") or not here else _join(here, inode.target)
+                raise _error(ELOOP)
+            around, link = link, None
+            left: list[bytes] = []
+            if around is not None:
+                names = [name for name in _join(b"/", around, part).split(b"/") if name]
+                size = sum(map(len, names)) + len(names)
+                _check_size(size)
+                met: list[Inode] = []
+                _walk(root, names, False, steps, met)
+                inodes = [*met, *[None] * (len(names) - len(met))]
+            elif part == b"..":
+                left = names[-1:]
+                if names:
+                    size -= len(names.pop()) + 1
+                    inodes.pop()
+            elif part != b".":
+                names.append(part)
+                size += len(part) + 1
+                _check_size(size)
+                inodes.append(_child(inodes[-1] if inodes else root, part))
+            inode = inodes[-1] if inodes else root
+            if inode is not None and inode.kind == SYMLINK:
+                links += 1
+                if around is None:  # the path before this part, whatever that does to it
+                    around = b"/" + b"/".join(names + left if part in (b".", b"..") else names[:-1])
+                link = inode.target if is_first or inode.target.startswith(b"/") else _join(around, inode.target)
+            is_first = False
         if links == before:
-            return here[1:]
-        path = here
+            return b"/".join(names)
+        path = b"/" + b"/".join(names) if link is None else link
     return b""
+
+
+def _child(directory: Inode | None, name: bytes) -> Inode | None:
+    """What has a name in a directory, as it is. In none there is nothing."""
+    if directory is None:
+        return None
+    if directory.kind != DIRECTORY:
+        raise _error(ENOTDIR)
+    if len(name) > NAME_MAX:
+        raise _error(ENAMETOOLONG)
+    return directory.names().get(name)
 
 
 def _join(*parts: bytes) -> bytes:
     """Go's `path.Join`: joined with slashes, then made as short as it can be without looking at the file system."""
-    joined = posixpath.normpath(b"/".join(part for part in parts if part))
+    joined = posixpath.normpath(b"/".join(parts))
     return joined[1:] if joined.startswith(b"//") else joined
+
+
+def _check_size(size: int) -> None:
+    """Raises OSError."""
+    if size > PATH_MAX:
+        raise _error(ENAMETOOLONG)
+
+
+def _error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))

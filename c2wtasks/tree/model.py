@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from c2wtasks.layers.fragments import Fragments
+
 DIRECTORY, FILE, SYMLINK, CHARACTER, BLOCK, FIFO = "d", "f", "l", "c", "b", "p"
 
 TYPE_BITS = {
@@ -33,7 +35,7 @@ class Content(NamedTuple):
 
     layer: int
     offset: int
-    sparse: list[tuple[int, int]] | None
+    sparse: Fragments | None
 
 
 @dataclass(slots=True, eq=False)

@@ -9,7 +9,7 @@ from c2wtasks.sealed import seal, unseal
 from c2wtasks.tree.model import DIRECTORY, FILE, Content, Inode
 
 MAX_SIZE = 1 << 30  # bytes: a longer one is none of ours
-MAGIC = b"c2wtree\x01"
+MAGIC = b"c2wtree\x02"
 ROOT = 0
 
 

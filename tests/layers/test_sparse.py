@@ -11,6 +11,7 @@ import pytest
 
 from c2wtasks.errors import TreeError
 from c2wtasks.layers.entry import Entry
+from c2wtasks.layers.fragments import unpack
 from c2wtasks.layers.tarindex import read_entries
 from c2wtasks.tree import model
 from c2wtasks.tree.apply import apply
@@ -80,7 +81,7 @@ def test_reads_back(command: list[str], folder: Path) -> None:
         assert read_back(entry, tar) == (folder / name).read_bytes(), name
     if command[0] == "tar":
         assert {name for name, entry in entries.items() if entry.sparse is not None} == set(FILES)
-        assert len(entries["many"].sparse or []) >= 200
+        assert len(list(unpack(entries["many"].sparse or b""))) >= 200
 
 
 def test_old_gnu_is_refused_by_name(folder: Path) -> None:

@@ -16,8 +16,10 @@ import pytest
 from c2wtasks import files
 from c2wtasks.errors import LayerError, OutputError
 from c2wtasks.layers import indexfile
+from c2wtasks.layers.fragments import pack
 from c2wtasks.layers.store import Store, read_content
 from c2wtasks.oci.digest import Digest
+from c2wtasks.sealed import seal
 from c2wtasks.sources.model import BlobPlace, Layer
 from tests.support import headers
 from tests.support.images import digest_of
@@ -132,7 +134,7 @@ def test_keeps_the_tar_its_index_and_a_receipt(
 def test_empty_blob_is_an_empty_layer(store: Store, blobs: Blobs) -> None:
     layer = blobs.layer(b"", "none")
     assert store.ensure([layer]).tar_size == 0
-    assert store.entries(layer.diff_id) == []
+    assert list(store.entries(layer.diff_id)) == []
 
 
 def test_blob_within_an_archive(store: Store, blobs: Blobs) -> None:
@@ -358,7 +360,7 @@ def test_index_of_another_version_is_made_again(store: Store, blobs: Blobs) -> N
     before = path.read_bytes()
     path.write_bytes(before[: len(indexfile.LAYER_MAGIC) - 1] + b"\0" + before[len(indexfile.LAYER_MAGIC) :])
     with pytest.raises(LayerError, match="it is of another version"):
-        store.entries(layer.diff_id)
+        list(store.entries(layer.diff_id))
     store.ensure([layer])
     assert path.read_bytes() == before
 
@@ -368,10 +370,13 @@ def test_index_of_another_version_is_made_again(store: Store, blobs: Blobs) -> N
     [
         (lambda good: good[:-1], "it is damaged"),
         (lambda good: good[:9], "it is damaged"),
+        (lambda good: good[:-4], "it is damaged"),
         (lambda good: good[:40] + b"\xc1" + good[41:], "it is damaged"),
-        (lambda good: indexfile.seal(indexfile.LAYER_MAGIC, "not entries"), "Expected `array`, got `str`"),
+        (lambda good: good + b"\0", "it is damaged"),
+        (lambda good: good[:8] + b"\xff\xff\xff\xff" + good[12:], "it is damaged"),
+        (lambda good: good[:8] + b"\x1c\0\0\0" + seal(b"", "not entries"), "Expected `array`, got `str`"),
     ],
-    ids=["cut", "all but gone", "changed", "of another shape"],
+    ids=["cut", "all but gone", "without an end", "changed", "longer", "of a vast batch", "of another shape"],
 )
 def test_damaged_index(store: Store, blobs: Blobs, content: Callable[[bytes], bytes], reason: str) -> None:
     layer = blobs.layer()
@@ -379,7 +384,7 @@ def test_damaged_index(store: Store, blobs: Blobs, content: Callable[[bytes], by
     path = Path(store.index(layer.diff_id))
     path.write_bytes(content(path.read_bytes()))
     with pytest.raises(LayerError) as caught:
-        store.entries(layer.diff_id)
+        list(store.entries(layer.diff_id))
     assert str(caught.value) == (
         f"{path}: the index of layer {layer.diff_id.short} cannot be used: {reason}; delete it and run again"
     )
@@ -464,8 +469,8 @@ def test_read(store: Store, blobs: Blobs) -> None:
     store.ensure([layer])
     (entry,) = store.entries(layer.diff_id)
     assert read_content(store.tar(layer.diff_id), entry.offset, 10, None) == b"0123456789"
-    assert read_content(store.tar(layer.diff_id), entry.offset, 8, [(1, 2), (5, 3)]) == b"\x0001\0\x00234"
-    assert read_content(store.tar(layer.diff_id), entry.offset, 3, []) == bytes(3)
+    assert read_content(store.tar(layer.diff_id), entry.offset, 8, pack([(1, 2), (5, 3)])) == b"\x0001\0\x00234"
+    assert read_content(store.tar(layer.diff_id), entry.offset, 3, b"") == bytes(3)
     os.truncate(store.tar(layer.diff_id), entry.offset + 9)
     with pytest.raises(OSError, match="the layer's tar in the cache is too short"):
         read_content(store.tar(layer.diff_id), entry.offset, 10, None)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -23,6 +26,10 @@ ONE_ZERO = [(b"GNU.sparse.major", b"1"), (b"GNU.sparse.minor", b"0"), (b"GNU.spa
 def sparse(records: list[tuple[bytes, bytes]], content: bytes = b"", kind: bytes = b"0") -> bytes:
     return pax(records) + header(b"f", kind, size=len(content)) + padded(content)
 
+
+LONG = b"n" * 256
+VAST = b"v" * 65537
+ONE_BY_ONE = (headers.record(b"GNU.sparse.offset", b"0") + headers.record(b"GNU.sparse.numbytes", b"0")) * 10_000
 
 CASES = [
     ("half a header", GOOD + header(b"f")[:511], "the tar ends inside the header at offset 1024"),
@@ -163,10 +170,85 @@ CASES = [
             ("1.0 of letters", sparse(ONE_ZERO, padded(b"x\n"))),
             ("1.0 with a negative count", sparse(ONE_ZERO, padded(b"-1\n"))),
             ("1.0 that goes on and on", sparse(ONE_ZERO, padded(b"99\n0\n0\n"))),
-            ("1.0 of more than a MiB", sparse(ONE_ZERO, padded(b"300000\n" + b"0\n" * 600_000))),
+            ("1.0 of more than a MiB", sparse(ONE_ZERO, padded(b"200000\n" + b"000\n" * 400_000))),
             ("1.0 with content left over", sparse(ONE_ZERO, padded(b"1\n0\n1\n") + b"xx")),
         ]
     ),
+    *(
+        (f"xattr: {case}", GOOD + pax([(b"SCHILY.xattr." + key, value)]) + header(b"f"), error)
+        for case, key, value, error in [
+            (
+                "long name",
+                b"user." + LONG,
+                b"",
+                "an xattr with a name of 261 bytes (1 to 255) at offset 2048 (entry 'f')",
+            ),
+            ("no name", b"", b"v", "an xattr with a name of 0 bytes (1 to 255) at offset 2048 (entry 'f')"),
+            (
+                "large",
+                b"user.a",
+                VAST,
+                "xattr 'user.a' has a value of 65537 bytes (65536 at most) at offset ",
+            ),
+            (
+                "large, of no use",
+                b"x.y",
+                VAST,
+                "xattr 'x.y' has a value of 65537 bytes (65536 at most) at off",
+            ),
+        ]
+    ),
+    (
+        "many xattrs",
+        pax([(b"SCHILY.xattr.user.%d" % number, b"") for number in range(1025)]) + header(b"f"),
+        "more xattrs than are read (1024) at offset ",
+    ),
+    (
+        "long path",
+        pax([(b"path", b"a/" * 2048 + b"f")]) + header(b"f"),
+        "a name of 4097 bytes (4096 at most) at offset 0",
+    ),
+    (
+        "long GNU name",
+        gnu_long(b"n" * 4097) + header(b"f"),
+        "a name of 4097 bytes (4096 at most) at offset 0 (entry 'n",
+    ),
+    (
+        "long name of a global header",
+        pax([(b"path", VAST[:4097])], b"g"),
+        "a name of 4097 bytes (4096 at most) at of",
+    ),
+    (
+        "long name of a sparse file",
+        sparse([*ONE_ZERO[:2], (b"GNU.sparse.name", VAST[:4097])], padded(b"0\n")),
+        "a name of 4097",
+    ),
+    (
+        "long target",
+        pax([(b"linkpath", VAST[:4097])]) + header(b"l", b"2"),
+        "a link target of 4097 bytes (4096 at most) at",
+    ),
+    (
+        "long hard link",
+        gnu_long(LONG * 20, b"K") + header(b"l", b"1"),
+        "a link target of 5120 bytes (4096 at most) at of",
+    ),
+    (
+        "fragments of one file",
+        sparse(ONE_ZERO, padded(b"262145\n")),
+        "more fragments of sparse files in one layer than are read (262144) at offset ",
+    ),
+    (
+        "fragments of many files",
+        sparse([(MAP, b",".join([b"0"] * 60_000)), (BLOCKS, b"30000")]) * 9,
+        "more fragments of sparse files in one layer than are read (262144) at offset ",
+    ),
+    (
+        "empty fragments, written one by one",
+        (pax(ONE_BY_ONE + headers.record(BLOCKS, b"10000")) + header(b"f")) * 27,
+        "more fragments of sparse files in one layer than are read (262144) at offset ",
+    ),
+    ("records", pax(b"6 a=b\n" * 170_000) * 6, "more PAX records in one layer than are read (1000000) at offset "),
 ]
 
 
@@ -263,6 +345,42 @@ def test_random_bytes(content: bytes) -> None:
 
 
 def test_headers_are_a_mebibyte_at_most() -> None:
-    name = b"n" * ((1 << 20) - len(b"1048576 path=\n"))
-    assert headers.record(b"path", name).startswith(b"1048576 ")
-    assert next(read_entries(archive(pax([(b"path", name)]), header()))).name == name
+    text = b"n" * ((1 << 20) - len(b"1048576 comment=\n"))
+    assert headers.record(b"comment", text).startswith(b"1048576 ")
+    assert next(read_entries(archive(pax([(b"comment", text)]), header(b"n")))).name == b"n"
+
+
+def test_what_is_not_looked_at_may_be_long() -> None:
+    """containerd never sets `trusted.` xattrs, nor links what is no link."""
+    records = [(b"SCHILY.xattr.trusted." + LONG, b""), (b"SCHILY.xattr.trusted.a", VAST), (b"linkpath", b"t" * 5000)]
+    (entry,) = read_entries(archive(pax(records), header(b"f")))
+    assert (entry.xattrs, entry.target) == (None, b"")
+
+
+def test_largest_that_is_read() -> None:
+    xattrs = [(b"SCHILY.xattr.user.%d" % number, b"") for number in range(1023)]
+    largest = (b"SCHILY.xattr.user." + b"n" * 250, VAST[:65536])
+    entries = read_entries(
+        archive(
+            pax([*xattrs, largest, (b"path", b"n/" * 2048), (b"linkpath", b"t" * 4096)]),
+            header(b"l", b"2"),
+            sparse([(MAP, b",".join([b"0"] * 60_000)), (BLOCKS, b"30000")]) * 8,
+        )
+    )
+    first, *others = entries
+    assert (len(first.name), len(first.target), len(first.xattrs or ())) == (4096, 4096, 1024)
+    assert [entry.sparse for entry in others] == [b""] * 8
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [(b"", b"", errno.ERANGE), (b"user." + LONG, b"", errno.ERANGE), (b"x.y", VAST, errno.E2BIG)],
+    ids=["no name", "long name", "large value"],
+)
+def test_xattrs_that_no_kernel_takes(tmp_path: Path, name: bytes, value: bytes, error: int) -> None:
+    """Nor does containerd then unpack the layer: it ignores only what is not supported."""
+    with pytest.raises(OSError) as caught:
+        os.setxattr(tmp_path, name, value)
+    assert caught.value.errno == error
+    with pytest.raises(ArchiveError):
+        list(read_entries(archive(pax([(b"SCHILY.xattr." + name, value)]), header(b"f"))))

@@ -7,6 +7,7 @@ import random
 
 from hypothesis import strategies as st
 
+from c2wtasks.layers.fragments import pack
 from c2wtasks.tree.model import SYMLINK, Content, Inode
 from tests.rootfs.making import TIME, empty, flat, subfolder
 from tests.rootfs.random_trees import RandomTree
@@ -73,7 +74,7 @@ def bordering(draw: st.DrawFn) -> RandomTree:
     def content(size: int, sparse: list[tuple[int, int]] | None = None) -> Content:
         offset = len(tar)
         tar.extend(random.Random(offset).randbytes(size))
-        return Content(0, offset, sparse)
+        return Content(0, offset, None if sparse is None else pack(sparse))
 
     def leaf() -> Inode:
         match draw(st.sampled_from(["file", "file", "sparse", "symlink"])):

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from hypothesis import strategies as st
 
+from c2wtasks.layers.fragments import pack
 from c2wtasks.tree import treefile
 from c2wtasks.tree.model import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK, Content, Inode
 from c2wtasks.tree.treefile import TreeFile
@@ -56,7 +57,8 @@ def trees(draw: st.DrawFn) -> RandomTree:
             size += length
         if sparse is not None:
             size += draw(chunks)
-        return Inode(FILE, draw(modes), size=size, content=Content(0, offset, sparse), **metadata())  # type: ignore[arg-type]
+        content = Content(0, offset, None if sparse is None else pack(sparse))
+        return Inode(FILE, draw(modes), size=size, content=content, **metadata())  # type: ignore[arg-type]
 
     def leaf() -> Inode:
         match draw(st.sampled_from([FILE, FILE, FILE, SYMLINK, CHARACTER, BLOCK, FIFO])):

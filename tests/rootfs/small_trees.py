@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from c2wtasks.layers.fragments import pack
 from c2wtasks.rootfs.copying import Tars
 from c2wtasks.tree import treefile
 from c2wtasks.tree.model import DIRECTORY, FILE, Content, Inode
@@ -46,7 +47,8 @@ def of(children: dict[bytes, Inode]) -> TreeFile:
 
 
 def file(size: int = 0, sparse: list[tuple[int, int]] | None = None, **fields: object) -> Inode:
-    return Inode(FILE, 0o644, size=size, content=Content(0, 0, sparse), **{"mtime_ns": 0, **fields})  # type: ignore[arg-type]
+    content = Content(0, 0, None if sparse is None else pack(sparse))
+    return Inode(FILE, 0o644, size=size, content=content, **{"mtime_ns": 0, **fields})  # type: ignore[arg-type]
 
 
 def nested(path: bytes, inode: Inode) -> dict[bytes, Inode]:

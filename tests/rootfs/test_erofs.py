@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c2wtasks import files
+from c2wtasks.layers.fragments import pack
 from c2wtasks.rootfs.erofs import chunks, dirents, plan, records
 from c2wtasks.rootfs.erofs.records import BLOCK, INODE, SLOTS
 from c2wtasks.tree.model import BLOCK as BLOCK_DEVICE
@@ -218,7 +219,7 @@ def test_hole_of_5_gib(tmp_path: Path) -> None:
     size = (5 << 30) + 12_345
     (tmp_path / "tar").write_bytes(b"startmiddleend")
     sparse = [(0, 5), (3 << 30, 6), (4 << 30, 0), (size - 3, 3)]
-    tree = flat({b"f": empty(size=size, content=Content(0, 0, sparse))})
+    tree = flat({b"f": empty(size=size, content=Content(0, 0, pack(sparse)))})
     image = written(tree, [str(tmp_path / "tar")], tmp_path / "image")
     assert image.stat().st_size < MIB
     with mounted(image) as place, (place / "f").open("rb") as stream:
@@ -233,7 +234,7 @@ def test_hole_of_5_gib(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [1 << 40, (1 << 44) - 1, 1 << 50])
 def test_largest_sizes(tmp_path: Path, size: int) -> None:
     (tmp_path / "tar").write_bytes(b"startend")
-    tree = flat({b"f": empty(size=size, content=Content(0, 0, [(0, 5), (size - 3, 3)]))})
+    tree = flat({b"f": empty(size=size, content=Content(0, 0, pack([(0, 5), (size - 3, 3)])))})
     image = tmp_path / "image"
     EROFS.write(tree, [str(tmp_path / "tar")].__getitem__, str(image), key=KEY)
     assert image.stat().st_blocks * 512 < 64 * MIB
@@ -248,9 +249,9 @@ def test_small_holes_take_no_chunks(tmp_path: Path) -> None:
     size = 100 * BLOCK
     (tmp_path / "tar").write_bytes(random.Random(5).randbytes(size))
     children = {
-        b"a hole": empty(size=size, content=Content(0, 0, [(0, 60 * BLOCK), (70 * BLOCK, 5)])),
-        b"none": empty(size=size, content=Content(0, 0, [(0, size)])),
-        b"odd end": empty(size=size - 5, content=Content(0, 0, [(0, size - 7)])),
+        b"a hole": empty(size=size, content=Content(0, 0, pack([(0, 60 * BLOCK), (70 * BLOCK, 5)]))),
+        b"none": empty(size=size, content=Content(0, 0, pack([(0, size)]))),
+        b"odd end": empty(size=size - 5, content=Content(0, 0, pack([(0, size - 7)]))),
     }
     check(flat(children), [str(tmp_path / "tar")], tmp_path / "image")
     assert "chunked" not in tool("dump.erofs", "-s", tmp_path / "image")
@@ -296,7 +297,7 @@ REFUSED: dict[str, tuple[Inode, str]] = {
         f"d/x: {records.MAX_BLOCKS * BLOCK + 1} bytes are more than a file in EROFS can have",
     ),
     "large sparse file": (
-        empty(size=2**63 - 1, content=Content(0, 0, [(0, 1), (2**63 - 2, 1)])),
+        empty(size=2**63 - 1, content=Content(0, 0, pack([(0, 1), (2**63 - 2, 1)]))),
         f"d/x: {2**63 - 1} bytes are more than a file in EROFS can have",
     ),
     "large image": (

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c2wtasks.errors import OutputError
+from c2wtasks.layers.fragments import pack
 from c2wtasks.rootfs.ext4 import folders, geometry, inodes, superblock
 from c2wtasks.rootfs.ext4.geometry import BLOCK, Geometry, Space, TooLarge, TooSmall
 from c2wtasks.rootfs.ext4.hashing import name_hashes
@@ -211,7 +212,7 @@ def test_files_of_many_extents(tmp_path: Path) -> None:
     children, parts = {}, []
     for count in (4, 5, 340, 341, 1360, 1361, 3000):
         sparse = [(number * 3 * BLOCK + number % 5000, 100 + number) for number in range(count)]
-        content = Content(0, sum(map(len, parts)), sparse)
+        content = Content(0, sum(map(len, parts)), pack(sparse))
         children[b"%d" % count] = empty(size=count * 3 * BLOCK + 7, content=content)
         parts.append(random.Random(count).randbytes(sum(length for _, length in sparse)))
     tar = tmp_path / "tar"
@@ -244,7 +245,7 @@ def test_file_over_many_groups(tmp_path: Path) -> None:
 def test_largest_file(tmp_path: Path) -> None:
     size = inodes.MAX_SIZE
     (tmp_path / "tar").write_bytes(b"startend")
-    tree = flat({b"f": empty(size=size, content=Content(0, 0, [(0, 5), (5 << 30, 0), (size - 3, 3)]))})
+    tree = flat({b"f": empty(size=size, content=Content(0, 0, pack([(0, 5), (5 << 30, 0), (size - 3, 3)])))})
     image = written(tree, [str(tmp_path / "tar")], tmp_path / "image")
     with mounted(image) as place, (place / "f").open("rb") as stream:
         assert (place / "f").stat().st_size == size

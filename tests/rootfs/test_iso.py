@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from c2wtasks.errors import OutputError
+from c2wtasks.layers.fragments import pack
 from c2wtasks.rootfs import iso
 from c2wtasks.rootfs.iso import layout, names
 from c2wtasks.rootfs.pieces import paths
@@ -306,7 +307,9 @@ def small() -> TreeFile:
 
 
 def a_file(size: int, offset: int = 0, sparse: list[tuple[int, int]] | None = None) -> Inode:
-    return Inode(FILE, 0o644, mtime_ns=SECOND, size=size, content=Content(0, offset, sparse))
+    return Inode(
+        FILE, 0o644, mtime_ns=SECOND, size=size, content=Content(0, offset, None if sparse is None else pack(sparse))
+    )
 
 
 def tree_of(children: dict[bytes, Any]) -> TreeFile:
@@ -397,7 +400,7 @@ def test_layers_do_not_matter(small: TreeFile, tar: str, tmp_path: Path) -> None
     for node in small.nodes:
         if node.content is not None:
             _, offset, _ = node.content
-            node = msgspec.structs.replace(node, content=Content(1, len(content), [(0, node.size)]))
+            node = msgspec.structs.replace(node, content=Content(1, len(content), pack([(0, node.size)])))
             content += Path(tar).read_bytes()[offset : offset + node.size]
         moved.append(node)
     other = tmp_path / "1.tar"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from c2wtasks.errors import OutputError
+from c2wtasks.layers.fragments import pack
 from c2wtasks.layers.store import TOO_SHORT
 from c2wtasks.rootfs import cpio, erofs, ext4, iso, tar
 from tests.rootfs.making import Made, Making
@@ -53,7 +54,7 @@ def test_tar_is_too_short(make: Making, write: Write, tmp_path: Path, size: int,
     if sparse:
         node = made.tree.nodes[-1]
         assert node.content is not None
-        node.content = node.content._replace(sparse=[(0, size)])
+        node.content = node.content._replace(sparse=pack([(0, size)]))
     assert error_of(write, made, tmp_path / "image") == f"{tmp_path}/image: d/f\\n: {TOO_SHORT}"
 
 

@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 from typing import BinaryIO
 
+from c2wtasks.layers.fragments import pack
 from c2wtasks.tree import treefile
 from c2wtasks.tree.model import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK, Content, Inode
 from c2wtasks.tree.treefile import TreeFile
@@ -190,7 +191,7 @@ class _Nasty:
         """A file with its content put in one of the tars, by turns."""
         self.made += 1
         layer = self.made % len(self.tars)
-        where = Content(layer, self.tars[layer].tell(), sparse)
+        where = Content(layer, self.tars[layer].tell(), None if sparse is None else pack(sparse))
         self.tars[layer].write(content)
         fields = {"mtime_ns": YEAR_2023, **fields}
         return Inode(FILE, mode, size=size, content=where, **fields)  # type: ignore[arg-type]

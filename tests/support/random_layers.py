@@ -62,10 +62,10 @@ xattrs = st.dictionaries(
     st.sampled_from(
         [
             *[b"user.a", b"user.b", b"security.capability", b"security.x", b"trusted.x", b"foreign.x", b"nodot"],
-            *[b"user.\xff", b"user.", b"", b"n" * 256, b"system.", b"system.x", ACL_NAMES[0] + b"x"],
+            *[b"user.\xff", b"user.", b"n" * 255, b"system.", b"system.x", ACL_NAMES[0] + b"x"],
         ]
     ),
-    st.sampled_from([CAPABILITY, CAPABILITY, CAPABILITY, b"", b"short", b"v" * 65537]),
+    st.sampled_from([CAPABILITY, CAPABILITY, CAPABILITY, b"", b"short", b"v" * 2000]),
     max_size=2,
 ) | st.dictionaries(st.sampled_from(ACL_NAMES), st.sampled_from([*ACLS * 4, *ODD_ACLS]), max_size=2)
 metadata = st.fixed_dictionaries(

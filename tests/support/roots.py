@@ -10,6 +10,7 @@ import resource
 import stat
 from collections.abc import Sequence
 
+from c2wtasks.layers.fragments import unpack
 from c2wtasks.tree import treefile
 from c2wtasks.tree.model import FILE
 from c2wtasks.tree.treefile import Node, TreeFile
@@ -37,7 +38,7 @@ def content_of(node: Node, tars: Sequence[bytes]) -> bytes:
     content = bytearray(node.size)
     if node.content is not None:
         layer, offset, sparse = node.content
-        for at, length in sparse if sparse is not None else [(0, node.size)]:
+        for at, length in [(0, node.size)] if sparse is None else unpack(sparse):
             content[at : at + length] = tars[layer][offset : offset + length]
             offset += length
     return bytes(content)

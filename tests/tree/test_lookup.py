@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import errno
+import posixpath
+from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from c2wtasks.layers.tarindex import read_entries
 from c2wtasks.tree import model
 from c2wtasks.tree.apply import apply
-from c2wtasks.tree.lookup import lookup, root_path
+from c2wtasks.tree.lookup import Steps, lookup, root_path
 from c2wtasks.tree.model import Inode
 from tests.support.tars import Symlink, tar
 
@@ -159,3 +163,89 @@ def test_root_path_fails(root: Inode, path: str, error: int) -> None:
     with pytest.raises(OSError) as caught:
         root_path(root, path.encode())
     assert caught.value.errno == error
+
+
+# Against a literal rendering of continuity's `RootPath` and `walkLinks`.
+
+
+def literally(root: Inode, path: bytes) -> bytes:
+    links = 0
+    while path:
+        before = links
+        here = b"/" if path.startswith(b"/") else b""
+        for part in filter(None, path.split(b"/")):
+            if links > 255:
+                raise OSError(errno.ELOOP, "")
+            at = join(b"/", here, part)
+            if len(at) > 4095:
+                raise OSError(errno.ENAMETOOLONG, "")
+            inode = lookup(root, at, follow=False)
+            if inode is None or inode.kind != model.SYMLINK:
+                here = at
+                continue
+            links += 1
+            here = inode.target if inode.target.startswith(b"/") or not here else join(here, inode.target)
+        if links == before:
+            return here[1:]
+        path = here
+    return b""
+
+
+def join(*parts: bytes) -> bytes:
+    joined = posixpath.normpath(b"/".join(filter(None, parts)))
+    return joined[1:] if joined.startswith(b"//") else joined
+
+
+NAMES = [b"a", b"b", b"c"]
+paths = st.builds(
+    lambda before, parts, after: (before + b"/".join(parts) + after) or b"/",
+    st.sampled_from([b"", b"", b"/"]),
+    st.lists(st.sampled_from([*NAMES, *NAMES, b"..", b".", b"", b"n" * 255, b"n" * 256]), min_size=1, max_size=6),
+    st.sampled_from([b"", b"", b"/"]),
+)
+links = st.builds(lambda target: Inode(model.SYMLINK, target=target), paths)
+trees = st.recursive(
+    links | st.builds(lambda: Inode(model.FILE)),
+    lambda inner: st.builds(
+        lambda children: Inode(model.DIRECTORY, children=children),
+        st.dictionaries(st.sampled_from(NAMES), inner | links, max_size=3),
+    ),
+    max_leaves=20,
+).filter(lambda tree: tree.kind == model.DIRECTORY)
+
+
+def told(find: Callable[[Inode, bytes], bytes], root: Inode, path: bytes) -> bytes | int | None:
+    try:
+        return find(root, path)
+    except OSError as error:
+        return error.errno
+
+
+@given(trees, st.lists(paths, min_size=1, max_size=5))
+def test_root_path_as_it_is_written(root: Inode, wanted: list[bytes]) -> None:
+    for path in wanted:
+        assert told(root_path, root, path) == told(literally, root, path)
+
+
+DEEP = [b"d"] * 2000
+
+
+@pytest.mark.parametrize(
+    ("link", "path"),
+    [
+        (b"/" + b"/".join(DEEP), b"l/" + b"../" * 1300),
+        (b"/" + b"/".join(DEEP[:1000]) + b"/." * 900, b"l/x"),
+        (b"/" + b"d/.." * 900, b"l/l/l/x"),
+        (b"/" + b"/".join([*DEEP[:100], *[b".."] * 100]), b"l/" * 200 + b"x"),
+    ],
+)
+def test_steps_are_counted(link: bytes, path: bytes) -> None:
+    """Each step costs the same, however deep it is; and there is an end to them."""
+    root = model.new_directory()
+    inside = root
+    for part in DEEP:
+        inside.names()[part] = inside = model.new_directory()
+    root.names()[b"l"] = Inode(model.SYMLINK, target=link)
+    assert told(root_path, root, path) == told(literally, root, path)
+    with pytest.raises(OSError, match="looking up its paths takes more than 100 steps"):
+        root_path(root, path, steps=Steps(100))

@@ -6,7 +6,7 @@ kernel's Documentation/filesystems/erofs.rst). Large chunks make this list short
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from struct import pack
 from typing import NamedTuple
 
@@ -52,7 +52,7 @@ class Chunks(NamedTuple):
         parts.append(_HOLE * (self.list_size // _ENTRY_SIZE - reached))
         return b"".join(parts)
 
-    def placed(self, fragments: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    def placed(self, fragments: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
         """Where the (offset, length) in bytes of the file lie behind the file's first block in the image, in the
         same order. No fragment is in two runs."""
         following = iter(self.runs)
@@ -66,7 +66,7 @@ class Chunks(NamedTuple):
                 yield at - (first - start << self.bits) * BLOCK, size
 
 
-def cut(size: int, fragments: list[tuple[int, int]]) -> Chunks | None:
+def cut(size: int, fragments: Iterable[tuple[int, int]]) -> Chunks | None:
     """The chunks that a file takes least with, list and all; None if it takes more than half of what it would without
     holes: older kernels know no chunks. `fragments` are its (offset, length) in bytes, in ascending order."""
     blocks = -(-size // BLOCK)

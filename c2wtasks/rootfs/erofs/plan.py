@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from dataclasses import dataclass, field
 
+from c2wtasks.layers.fragments import unpack
 from c2wtasks.rootfs.diskplan import check_names, children_of, refusal
 from c2wtasks.rootfs.erofs import chunks, dirents, xattrs
 from c2wtasks.rootfs.erofs.chunks import Chunks
@@ -139,7 +140,7 @@ def _laid_out(made: Plan, index: int, node: Node) -> tuple[int, int, int]:
 def _file(made: Plan, index: int, node: Node, before: int) -> tuple[int, int, int]:
     assert node.content is not None
     sparse = node.content.sparse
-    if sparse is not None and (cut := chunks.cut(node.size, sparse)) is not None:
+    if sparse is not None and (cut := chunks.cut(node.size, unpack(sparse))) is not None:
         made.chunks[index] = cut
         return CHUNKED, before + cut.list_size, _allowed(node.size, cut.taken)
     if sparse is not None or node.size > SMALL:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import insort
 
 from c2wtasks.errors import OutputError
+from c2wtasks.layers.fragments import unpack
 from c2wtasks.rootfs.attributes import device_number
 from c2wtasks.rootfs.copying import Tars, copy, read
 from c2wtasks.rootfs.erofs import dirents, records, xattrs
@@ -132,6 +133,7 @@ class _Writer:
             else:
                 copy(tar, offset, self.target.descriptor, whole, position)
             return
-        for at, length in self.plan.chunks[index].placed(sparse) if layout == CHUNKED else sparse:
+        own = unpack(sparse)
+        for at, length in self.plan.chunks[index].placed(own) if layout == CHUNKED else own:
             copy(tar, offset, self.target.descriptor, length, position + at)
             offset += length

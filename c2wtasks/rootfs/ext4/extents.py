@@ -7,7 +7,7 @@ Algorithms", "Extent Tree".)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from struct import Struct
 from typing import NamedTuple
 
@@ -75,7 +75,7 @@ def _node(entries: list[bytes], most: int, depth: int) -> bytes:
     return _HEADER.pack(_MAGIC, len(entries), most, depth, 0) + b"".join(entries)
 
 
-def placed(extents: list[Extent], fragments: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+def placed(extents: list[Extent], fragments: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """Where in the image the (offset, length) in bytes of a file lie, in the same order: (offset, length), more of
     them where a fragment lies in several extents."""
     following = iter(extents)

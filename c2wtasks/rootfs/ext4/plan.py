@@ -12,6 +12,7 @@ from c2wtasks.rootfs.diskplan import block_runs, check_names, children_of, refus
 from c2wtasks.rootfs.ext4 import folders, inodes, xattrs
 from c2wtasks.rootfs.ext4.extents import node_count
 from c2wtasks.rootfs.ext4.geometry import BLOCK
+from c2wtasks.rootfs.pieces import fragments
 from c2wtasks.tree.model import DIRECTORY, FILE, SYMLINK
 from c2wtasks.tree.treefile import ROOT, Node, TreeFile
 
@@ -138,7 +139,4 @@ def _inode(made: Plan, origin: int, holder: int) -> int:
 
 def file_runs(node: Node) -> list[tuple[int, int]]:
     """The (first block, length) of the parts of a file that are no holes."""
-    if node.content is None:
-        return []
-    sparse = node.content.sparse
-    return block_runs([(0, node.size)] if sparse is None else sparse, BLOCK)
+    return block_runs(fragments(node), BLOCK) if node.content is not None else []

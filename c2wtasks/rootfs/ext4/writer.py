@@ -38,6 +38,7 @@ from c2wtasks.rootfs.ext4.superblock import (
 )
 from c2wtasks.rootfs.gathering import Gathered
 from c2wtasks.rootfs.imagefile import ImageFile, image_file
+from c2wtasks.rootfs.pieces import fragments
 from c2wtasks.tree.model import DIRECTORY, DIRENT_TYPES, FIFO, FILE, SYMLINK
 from c2wtasks.tree.treefile import ROOT, Node, TreeFile
 
@@ -199,7 +200,7 @@ class _Writer:
             if sparse is None and node.size <= SMALL and len(extents) == 1:
                 self.data.put(extents[0].start * BLOCK, read(tar, offset, node.size))
             else:
-                for position, length in placed(extents, [(0, node.size)] if sparse is None else sparse):
+                for position, length in placed(extents, fragments(node)):
                     copy(tar, offset, self.target.descriptor, length, position)
                     offset += length
         return self.mapped(extents, node.size)

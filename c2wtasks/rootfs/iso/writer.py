@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from c2wtasks.errors import OutputError
+from c2wtasks.layers.fragments import unpack
 from c2wtasks.rootfs import copying
 from c2wtasks.rootfs.copying import SMALL, Tars
 from c2wtasks.rootfs.gathering import Gathered
@@ -48,7 +49,7 @@ def _write(tree: TreeFile, made: Layout, target: ImageFile) -> None:
         layer, offset, sparse = node.content
         tar, to = target.layers.descriptor(layer), made.offset(index)
         if sparse is not None:
-            for start, length in sparse:
+            for start, length in unpack(sparse):
                 copying.copy(tar, offset, target.descriptor, length, to + start)
                 offset += length
         elif node.size > SMALL:
