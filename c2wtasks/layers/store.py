@@ -463,7 +463,8 @@ def _copy_checked(layer: Layer, out: BinaryIO | None, limit: int | None) -> Rece
         raise LayerError(f"layer {layer.short}: {layer.place.where} ends {blob.missing} bytes too early")
     found = Digest(algorithm, blob.hash.hexdigest())
     if layer.digest is not None and found != layer.digest:
-        raise damaged(layer, f"its digest is {found}, not {layer.digest}")
+        is_now = found if layer.place.may_be_told else "another"
+        raise damaged(layer, f"its digest is {is_now}, not {layer.digest}")
     if isinstance(unreadable, LargeWindow):
         hint = "build the image again with a smaller one, as zstd has it without --long and --ultra"
         raise LayerError(f"layer {layer.short}: {unreadable}", hint=hint) from unreadable

@@ -175,7 +175,8 @@ class ContentImages:
             have = Digest.of(content, descriptor.digest.algorithm)
             if have != descriptor.digest:
                 hint = "the blob is damaged; copy the image again"
-                raise SourceError(f"{name} has another digest: its content is {have.short}", hint=hint)
+                found = f"its content is {have.short}" if place.may_be_told else reading.UNTOLD
+                raise SourceError(f"{name} has another digest: {found}", hint=hint)
             known = _Known(reading.parse(name, document.parser, content), place)
             self._read[descriptor.digest, document.what] = known
         _check_size(name, known.place, descriptor)

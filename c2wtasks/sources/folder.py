@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 
-from c2wtasks.errors import SourceError
+from c2wtasks import safely
+from c2wtasks.errors import SourceError, os_reason
 from c2wtasks.sources.model import BlobPlace
 from c2wtasks.sources.reading import NoSuchPath, not_regular, unreadable
 
@@ -13,8 +15,9 @@ from c2wtasks.sources.reading import NoSuchPath, not_regular, unreadable
 class Folder:
     """A `Files` over the folder `path`.
 
-    Links are followed. Where the names come from the source itself, give `contained`: what lies outside of the
-    folder is then refused, and a file that several links lead to has one place.
+    Links are followed as long as they stay in the folder; those that lead out only where nobody but root and
+    ourselves can have put them there (see `safely`). Where the names come from the source itself, give `contained`:
+    what lies outside of the folder is then refused, and a file that several links lead to has one place.
     """
 
     is_folder = True
@@ -39,14 +42,19 @@ class Folder:
         try:
             if self._root is not None:
                 full = self._inside(self._root, name)
-            found = os.stat(full)
+            found, led_out = safely.stat_below(self.path, full[len(self.path) :].lstrip("/"))
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except safely.LeadsOut as error:
+            raise SourceError(
+                f"{full}: {os_reason(error)}",
+                hint=f"copy it with what its links lead to, and name the copy: cp -RL {shlex.quote(self.path)} COPY",
+            ) from error
         except (OSError, ValueError) as error:
             raise unreadable(full, error) from error
         if not stat.S_ISREG(found.st_mode):
             raise not_regular(full, found.st_mode)
-        return BlobPlace(full, 0, found.st_size)
+        return BlobPlace(full, 0, found.st_size, folder=self.path, led_out=led_out)
 
     def _inside(self, root: str, name: str) -> str:
         """The path of `name` without links in it. Raises OSError, ValueError, SourceError."""

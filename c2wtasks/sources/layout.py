@@ -11,7 +11,7 @@ from c2wtasks.oci.image import Descriptor, Index
 from c2wtasks.sources.content import ContentImages
 from c2wtasks.sources.model import BlobPlace
 from c2wtasks.sources.opening import open_files
-from c2wtasks.sources.reading import MAX_INDEX_FILE, Files, parse, read_place
+from c2wtasks.sources.reading import MAX_INDEX_FILE, Files, parse_at, read_place
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ class Layout:
             return None
         self.index_files += (place.path,)
         what = f"{self.path}: {name}"
-        return parse(what, parser, read_place(place, what, MAX_INDEX_FILE))
+        return parse_at(place, what, parser, read_place(place, what, MAX_INDEX_FILE))
 
 
 def _version(content: bytes) -> str:

@@ -24,7 +24,7 @@ from c2wtasks.sources.model import BlobPlace, Image, Place
 from c2wtasks.sources.remote import RemotePlace
 from c2wtasks.ticks import tick_ns
 
-_MAGIC = b"c2wmemo\x02"
+_MAGIC = b"c2wmemo\x03"
 
 State = tuple[int, int, int, int]
 

@@ -14,6 +14,7 @@ from errno import EINVAL
 from itertools import accumulate
 from typing import Protocol
 
+from c2wtasks import safely
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.image import ImageConfig
 from c2wtasks.sources.packed import Unpacked
@@ -43,6 +44,11 @@ class Place(ABC):
     @abstractmethod
     def where(self) -> str: ...
 
+    @property
+    def may_be_told(self) -> bool:
+        """Whether messages may say what lies there: its digest, say, where it is not what it should be."""
+        return True
+
     @abstractmethod
     def open(self) -> Blob:
         """Raises OSError, SourceError."""
@@ -59,6 +65,9 @@ Fragments = tuple[tuple[int, int], ...]
 class BlobPlace(Place):
     """`size` bytes at `offset` of the file `path`: a blob of an image layout, or a member of an archive.
 
+    `folder` is that of the source, "" where it is an archive: links in it are followed, but out of it only where they
+    `led_out` when the image was looked up. Of a file that lies anywhere else nothing is told.
+
     Where there is a `compression`, `offset` is one of what the file unpacks to. `fragments`, of a sparse member, are
     (where in the blob, how many bytes): these alone are stored, one after another; the rest is zeros.
     """
@@ -68,10 +77,16 @@ class BlobPlace(Place):
     size: int
     compression: str = field(default="", repr=False)
     fragments: Fragments | None = field(default=None, repr=False)
+    folder: str = field(default="", repr=False)
+    led_out: bool = field(default=False, repr=False)
 
     @property
     def where(self) -> str:
         return self.path
+
+    @property
+    def may_be_told(self) -> bool:
+        return not self.led_out
 
     @property
     def end(self) -> int:
@@ -82,7 +97,7 @@ class BlobPlace(Place):
         return self.offset + stored
 
     def open(self) -> Blob:
-        return FileBlob(self, _open(self.path))
+        return FileBlob(self, _open(self))
 
     def chunks(self) -> Iterator[bytes]:
         """All the bytes, some at a time; fewer where the file is too short. Raises OSError."""
@@ -94,11 +109,13 @@ class BlobPlace(Place):
         return None
 
 
-def _open(path: str) -> int:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+def _open(place: BlobPlace) -> int:
+    if place.folder:
+        return safely.open_below(place.folder, place.path[len(place.folder) :].lstrip("/"), leave=place.led_out)[0]
+    descriptor = os.open(place.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(EINVAL, "not a regular file", path)
+        raise OSError(EINVAL, "not a regular file", place.path)
     return descriptor
 
 

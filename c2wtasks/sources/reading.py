@@ -17,6 +17,7 @@ from c2wtasks.sources.model import BlobPlace
 
 T = TypeVar("T")
 
+UNTOLD = "what it holds is not told, since a link leads to it, out of the image's folder"
 MIB = 1 << 20
 MAX_INDEX_FILE = 32 * MIB  # index.json and manifest.json: one line for each of an archive's many images
 MAX_MANIFEST = 4 * MIB  # what registries accept
@@ -86,7 +87,8 @@ def read_place(place: BlobPlace, what: str, limit: int) -> bytes:
     """
     if place.size > limit:
         raise SourceError(f"{what} is {place.size} bytes, more than the {limit} that are read of such a file")
-    os.close(open_regular(place.path))  # which tells better what is wrong
+    if not place.folder:
+        os.close(open_regular(place.path))  # which tells better what is wrong
     try:
         content = b"".join(place.chunks())
     except OSError as error:
@@ -117,11 +119,26 @@ def mistaken(what: str, found: bytes | BlobPlace) -> SourceError | None:
 
 
 def start_of(place: BlobPlace) -> bytes:
-    """The first bytes at `place`; none where it cannot be read."""
+    """The first bytes at `place`; none where it cannot be read, or nothing may be told of it."""
+    if not place.may_be_told:
+        return b""
     try:
         return read_place(replace(place, size=min(place.size, _SIGN)), place.path, _SIGN)
     except SourceError:
         return b""
+
+
+def parse_at(place: BlobPlace, what: str, parser: Callable[[bytes], T], content: bytes) -> T:
+    """As `parse`, for the content of `place`, of which errors tell nothing that may not be told.
+
+    Raises SourceError.
+    """
+    try:
+        return parse(what, parser, content)
+    except SourceError:
+        if place.may_be_told:
+            raise
+        raise SourceError(f"{what} is not what it should be; {UNTOLD}") from None
 
 
 def parse(what: str, parser: Callable[[bytes], T], content: bytes) -> T:

@@ -12,7 +12,7 @@ from c2wtasks.oci.mediatype import media_type_of
 from c2wtasks.sources.content import ContentImages
 from c2wtasks.sources.model import BlobPlace
 from c2wtasks.sources.opening import open_files
-from c2wtasks.sources.reading import MAX_MANIFEST, Files, parse, read_place
+from c2wtasks.sources.reading import MAX_MANIFEST, Files, parse_at, read_place
 
 _TOP = "manifest.json"
 
@@ -37,7 +37,7 @@ class SkopeoFolder:
         self.index_files = (place.path,)
         digest = Digest.of(content)
         self._top = digest, place
-        return Index((Descriptor(parse(what, media_type_of, content), digest, len(content)),))
+        return Index((Descriptor(parse_at(place, what, media_type_of, content), digest, len(content)),))
 
     def place(self, descriptor: Descriptor) -> BlobPlace | None:
         if self._top is not None and descriptor.digest == self._top[0]:

@@ -7,6 +7,7 @@ import tarfile
 
 import pytest
 
+from c2wtasks import safely
 from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import Reference
 from c2wtasks.registry.hosts import Access
@@ -231,6 +232,13 @@ def test_a_thousand_images_read_index_json_once(layout, tmp_path, monkeypatch):
         archive_module,
         "open_regular",
         lambda name, real=archive_module.open_regular: opened.append("scan") or real(name),
+    )
+    monkeypatch.setattr(
+        safely,
+        "open_below",
+        lambda top, name, leave, real=safely.open_below: (
+            opened.append(f"{top}/{name}") or real(top, name, leave=leave)
+        ),
     )
     resolver = Resolver(Access(offline=True), Documents(""))
     for _ in range(2):
