@@ -16,7 +16,7 @@ import msgspec
 from c2wtasks import files, fingerprint, safely
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.catalog import record
-from c2wtasks.catalog.places import IMAGE, RECORD, Places
+from c2wtasks.catalog.places import COPIES, IMAGE, INITCONFIG, RECORD, SPEC, Places
 from c2wtasks.catalog.publish import folders_of
 from c2wtasks.catalog.record import Record, RootfsFacts
 from c2wtasks.errors import os_reason
@@ -33,6 +33,7 @@ T = TypeVar("T")
 _MODE = 0o644
 _FOLDER_MODE = 0o755
 _TRIES = 3
+_SMALL = frozenset((IMAGE, SPEC, INITCONFIG, *COPIES))
 
 Tars = Callable[[Digest], str | None]
 
@@ -124,6 +125,13 @@ class _Audit:
             self.root(have, have.rootfs, found)
         return self.result
 
+    def fingerprint(self, name: str) -> str | None:
+        """That of a file's content. Files of forms are read whole, however long they are."""
+        if name not in _SMALL:
+            return self.taken(name, fingerprint.of_stream)
+        text = self.content(name)
+        return None if text is None else fingerprint.of_bytes(text)
+
     def content(self, name: str) -> bytes | None:
         return self.taken(name, lambda stream: _whole(stream, record.MAX_SIZE))
 
@@ -184,7 +192,7 @@ class _Audit:
 
     def outputs(self, have: Record) -> None:
         for name, want in sorted(have.outputs.items()):
-            found = self.taken(name, fingerprint.of_stream)
+            found = self.fingerprint(name)
             if found is None:
                 continue
             if found != want:

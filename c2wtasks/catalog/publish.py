@@ -306,12 +306,22 @@ def recover(output: str) -> None:
 
     Raises OutputError.
     """
-    for name in files.names(output):
+    for name in _names(output):
         if name.startswith(files.TEMPORARY_PREFIX):
             files.remove_tree(f"{output}/{name}")
-    for name in files.names(f"{output}/{PARTS}"):
-        for platform in files.names(f"{output}/{PARTS}/{name}"):
-            _recover_bundle(Places(f"{output}/{name}/{platform}", f"{output}/{PARTS}/{name}/{platform}"))
+    for name in _names(f"{output}/{PARTS}"):
+        for platform in _names(f"{output}/{PARTS}/{name}"):
+            try:
+                _recover_bundle(Places(f"{output}/{name}/{platform}", f"{output}/{PARTS}/{name}/{platform}"))
+            except (OSError, OutputError):  # told when that bundle is built: others have nothing to do with it
+                continue
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return files.names(folder)
+    except OSError:
+        return []
 
 
 def _recover_bundle(places: Places) -> None:
@@ -332,7 +342,7 @@ def _finish_publishing(private: str, published: str) -> bool:
     try:
         if safely.is_folder(old) and not safely.exists(published):
             safely.rename(old, published)
-        if safely.is_folder(ready):
+        if safely.exists(f"{ready}/{RECORD}"):
             _replace(ready, published)
     except (OSError, OutputError):
         return False

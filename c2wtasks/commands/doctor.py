@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -15,6 +16,12 @@ from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.rootfs.forms import MAKERS
 from c2wtasks.rootfs.rights import FILE_CAPABILITY, LeftOut, builder
 from c2wtasks.rootfs.trying import try_at
+
+
+_HARM = (
+    "whoever can reach the folder of a root there can run its set-user-id programs and use its devices; see "
+    "docs/security.md"
+)
 
 
 class Health(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -41,17 +48,32 @@ class Doctor(OurCommand):
     def _execute(self, as_json: bool) -> int:
         self.no_words()
         used = {form.kind for bundle in self.graph.file.bundles for form in bundle.forms}
-        note = _of_folders(self.graph.file.output)
+        output = self.graph.file.output
+        note, harm = _of_folders(output), _harm(output)
         forms = [
             *(Health(kind, True, kind in used, note=note) for kind in FOLDERS),
             *(_health(kind, kind in used) for kind in MAKERS),
         ]
         works = all(one.works for one in forms if one.used)
         if as_json:
-            self.show_json({"works": works, "forms": forms})
+            self.show_json({"works": works, "forms": forms, "mountLacks": harm})
         else:
             self.show(map(_line, forms))
+            if harm and any(one.used and one.form in FOLDERS for one in forms):
+                self.show([f"note: {output} is on a file system without {' and '.join(harm)}: {_HARM}"])
         return FINE if works else NOT_FINE
+
+
+def _harm(output: str) -> list[str]:
+    """The options of a mount that are not set where the output is, and without which what images hold may harm this
+    machine: none where no root would write them."""
+    if os.geteuid() != 0:
+        return []
+    folder = output
+    while not os.path.isdir(folder or "."):
+        folder = os.path.dirname(folder)
+    flags = os.statvfs(folder or ".").f_flag
+    return [name for name, flag in (("nosuid", os.ST_NOSUID), ("nodev", os.ST_NODEV)) if not flags & flag]
 
 
 def _of_folders(output: str) -> str:

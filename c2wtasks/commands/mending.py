@@ -17,7 +17,7 @@ from c2wtasks.commands.auditing import Auditor, StoreAudit
 from c2wtasks.commands.threads import each
 from c2wtasks.engine.build import alone, build
 from c2wtasks.engine.interrupt import Stopped
-from c2wtasks.errors import UserError
+from c2wtasks.errors import OutputError, UserError
 from c2wtasks.graph import Failed, Graph
 from c2wtasks.layers import audit, indexfile
 from c2wtasks.layers.tarindex import ArchiveError
@@ -171,8 +171,14 @@ def mend_bundles(command: Any, auditor: Auditor, bundles: Iterable[Bundle]) -> d
     with alone(command, hooks):
         for key in again:
             _forget(command, key)
-            files.remove_tree(auditor.works[key].places.parts)
+            try:
+                files.remove_tree(auditor.works[key].places.parts)
+            except OutputError as error:
+                reasons[key] = str(error)
         command.dep_manager.backend.commit()
+    again = [key for key in again if key not in reasons]
+    if not again:
+        return reasons
     _fresh_memory(command)
     command.sel_tasks = [f"bundle:{key}" for key in again]
     status = build(command, hooks, _OPTIONS | {"outfile": sys.stderr, "num_process": auditor.workers})

@@ -57,17 +57,19 @@ def test_a_mount_in_a_bundle(catalog: Path, tmp_path: Path, of: str) -> None:
     at = catalog / f"{WEB}/rootfs/srv"
     with memory(at) if of == "another disk" else mounted_over(theirs, at) as mounted:
         (mounted / "theirs").write_text("keep")
-        done = run_doit(catalog, "clean", "--forget", "web", "db")
-        assert done.exit == 1
-        (line,) = done.stderr.splitlines()
-        assert "Traceback" not in done.stdout
-        assert "cannot be removed" in line
-        assert "mounted" in line
-        assert statuses(catalog) == {"db": "missing", "other": "built", "web": "missing"}
         left = catalog / "bundles/.parts/web/linux-amd64/.new"
-        assert (left / "rootfs/srv/theirs").read_text() == "keep"
-        (catalog / WEB).parent.mkdir(exist_ok=True)
-        left.rename(catalog / WEB)  # with the mount, for whoever unmounts it there
+        try:
+            done = run_doit(catalog, "clean", "--forget", "web", "db")
+            assert done.exit == 1
+            (line,) = done.stderr.splitlines()
+            assert "Traceback" not in done.stdout
+            assert "cannot be removed" in line
+            assert "mounted" in line
+            assert statuses(catalog) == {"db": "missing", "other": "built", "web": "missing"}
+            assert (left / "rootfs/srv/theirs").read_text() == "keep"
+        finally:
+            (catalog / WEB).parent.mkdir(exist_ok=True)
+            left.rename(catalog / WEB)  # with the mount, for whoever unmounts it there
     assert run_doit(catalog).exit == 0
     assert set(statuses(catalog).values()) == {"built"}
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.graph.catalogs import small_catalog, write_catalog
+from tests.support import mounts
 from tests.support.headers import archive, file, pax
 from tests.support.images import Layout
 from tests.support.random_layers import ACL_NAMES, ACLS
@@ -455,6 +456,17 @@ def test_doctor(tmp_path: Path) -> None:
     said = json.loads(run_doit(tmp_path, "doctor", "--json").stdout)
     assert said["works"] is True
     assert {one["form"] for one in said["forms"] if one["used"]} == {"dir", "ext4"}
+
+
+@mounts.NEEDS_ROOT
+def test_doctor_of_what_may_harm(tmp_path: Path) -> None:
+    catalog(tmp_path, ["dir"])
+    with mounts.memory(tmp_path / "bundles") as output:
+        for options, lacking in (("suid,dev", "nosuid and nodev"), ("nosuid,dev", "nodev"), ("nosuid,nodev", "")):
+            subprocess.run(["mount", "-o", f"remount,{options}", output], check=True)
+            said = run_doit(tmp_path, "doctor").stdout
+            assert (f"on a file system without {lacking}: " in said) == bool(lacking)
+            assert ("set-user-id programs" in said) == bool(lacking)
 
 
 def test_a_tar_without_sparse_files(tmp_path: Path) -> None:
