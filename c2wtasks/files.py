@@ -106,7 +106,9 @@ def write(
             publish(made, path, sync=sync)
     except OSError as error:
         hint = "move away the folder that lies there" if isinstance(error, IsADirectoryError) else None
-        raise OutputError(f"{path}: cannot be written ({len(content)} bytes): {os_reason(error)}", hint=hint) from error
+        raise OutputError(
+            f"{path}: cannot be written ({len(content)} bytes): {os_reason(error)}", hint=hint
+        ) from error
 
 
 def write_pieces(path: str, pieces: Iterable[bytes], *, sync: bool = False) -> None:

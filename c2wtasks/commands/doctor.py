@@ -17,7 +17,6 @@ from c2wtasks.rootfs.forms import MAKERS
 from c2wtasks.rootfs.rights import FILE_CAPABILITY, LeftOut, builder
 from c2wtasks.rootfs.trying import try_at
 
-
 _HARM = (
     "whoever can reach the folder of a root there can run its set-user-id programs and use its devices; see "
     "docs/security.md"

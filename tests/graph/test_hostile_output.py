@@ -108,7 +108,8 @@ def test_whatever_lies_in_the_place_of_ours(tmp_path: Path, canary: Canary, kind
     else:  # one may hold what somebody wants: it is told of, and left
         bad = [line for line in told.splitlines() if line.partition("@")[0] in mended and "move away" not in line]
         assert bad == []
-    assert all(catalog.is_good(name) for name in {*mended, "good"} - failed)
+        failed.add(next(name for name, place in IN_PLACES.items() if place == f"{PARTS}/rootfs"))  # taken for ours
+    assert [name for name in {*mended, "good"} - failed if not catalog.is_good(name)] == []
 
     catalog.plant(kind)
     for command in (["gc"], ["lock"], ["status"], ["plan"], ["forget", "bundle:p0@linux/amd64"], ["doctor"]):
