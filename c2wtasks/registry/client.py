@@ -22,7 +22,7 @@ from c2wtasks.registry.errors import Broken, NotThere, RegistryError
 from c2wtasks.registry.hosts import Access, Endpoint, registry_of
 from c2wtasks.registry.limits import Limits, retry_after
 from c2wtasks.registry.patience import Patience, tell
-from c2wtasks.registry.wire import MAX_REDIRECTS, Body, Response, Wire, next_hop, split
+from c2wtasks.registry.wire import MAX_REDIRECTS, Body, Response, Wire, end, next_hop, split
 
 T = TypeVar("T")
 
@@ -138,7 +138,7 @@ class Client:
             else:
                 _skip(body, start)  # the registry knows no ranges
         except (Broken, RegistryError):
-            response.close()
+            end(response)
             raise
         return body
 

@@ -9,7 +9,7 @@ from c2wtasks.registry.client import Client
 from c2wtasks.registry.errors import Broken, RegistryError
 from c2wtasks.registry.hosts import Endpoint
 from c2wtasks.registry.patience import Patience, tell
-from c2wtasks.registry.wire import Body
+from c2wtasks.registry.wire import Body, end
 
 _CHUNK = 1 << 20
 
@@ -54,12 +54,12 @@ class BlobStream:
             if self._at == self._size:
                 self._client.discard(self._body.response)
             else:
-                self._body.response.close()
+                end(self._body.response)
             self._body = None
 
     def _failed(self, error: Broken | RegistryError) -> None:
         if self._body is not None:
-            self._body.response.close()
+            end(self._body.response)
             self._body = None
         try:
             if isinstance(error, RegistryError):

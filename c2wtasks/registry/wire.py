@@ -132,7 +132,7 @@ class Wire:
                 return
         except _FAILURES:
             pass
-        response.close()
+        end(response)
 
     def _manager(self, scheme: str, address: str) -> urllib3.PoolManager:
         with self._lock:
@@ -151,6 +151,13 @@ class Wire:
             name: _in_time(pool, self._limits.answer) for name, pool in manager.pool_classes_by_scheme.items()
         }
         return manager
+
+
+def end(response: Response) -> None:
+    """Ends an answer's connection, whatever is left of it. Closed alone, it would keep its place among those that a
+    host may have."""
+    response.close()
+    response.release_conn()
 
 
 def _explained(address: str, error: Exception, waited: float, may_be_plain: bool) -> Broken | RegistryError:

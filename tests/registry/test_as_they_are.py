@@ -557,3 +557,20 @@ def test_many_bundles_wait_for_few_connections_and_their_tokens(
     for thread in threads:
         thread.join(30)
     assert len(found) == 20
+
+
+@pytest.mark.parametrize("status", [404, 503])
+def test_answers_that_are_not_read_keep_no_connections(shop: Shop, pulling: Pulling, status: int) -> None:
+    """Error pages too long to be read to their end: more than the connections that a host may have."""
+    shop.odd = lambda asked: Reply(status, b"x" * 100_000) if "/bad/" in asked.path else None
+    pulled: list[list[bytes]] = []
+
+    def pull() -> None:
+        for number in range(8):
+            refusal(pulling, f"docker://{shop.address}/bad/b{number}:1")
+        pulled.append(pulling.pull(f"docker://{shop.address}/a/b:1"))
+
+    thread = threading.Thread(target=pull, daemon=True)  # which would wait for a connection for good
+    thread.start()
+    thread.join(30)
+    assert pulled == [ONE]
