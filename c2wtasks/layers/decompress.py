@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any, Protocol
 
 CHUNK = 1 << 20
+_SMALL = CHUNK // 4
+_FIRST_WINDOW, _LAST_WINDOW = 512, CHUNK // 4
 _HEAD = 10
 _GZIP = b"\x1f\x8b\x08"
 _ZSTD = b"\x28\xb5\x2f\xfd"
@@ -17,6 +19,8 @@ _GZIP_FIXED = 10  # bytes of a member's header that are always there; flags at 3
 _FHCRC, _FEXTRA, _FNAME, _FCOMMENT = 2, 4, 8, 16
 _GZIP_ENDS = "the gzip data ends too early"
 _BARE = _GZIP + bytes(_GZIP_FIXED - len(_GZIP))
+_EMPTY_MEMBER = re.compile(rb"\x1f\x8b\x08\0.{6}(?:\x03\0|\x01\0\0\xff\xff)\0{8}", re.DOTALL)
+_LONGEST_HEADER = 18  # of a zstd frame, magic number and all
 
 MAX_WINDOW = 512 << 20
 """Of a zstd frame, in bytes: what containerd reads."""
@@ -44,7 +48,8 @@ def compression(head: bytes) -> str:
 
 
 def plain_chunks(blob: Readable) -> Iterator[bytes]:
-    """The uncompressed content of `blob`, a few MiB at a time at most, however much a chunk expands to.
+    """The uncompressed content of `blob`, a few MiB at a time at most, however much a chunk expands to, and no tiny
+    bits, however many it is made of.
 
     Raises CorruptStream, LargeWindow.
     """
@@ -53,78 +58,126 @@ def plain_chunks(blob: Readable) -> Iterator[bytes]:
         head += more
     match compression(head):
         case "gzip":
-            yield from _gunzip(blob, head)
+            yield from _gathered(_gunzip(_Feed(head, blob)))
         case "zstd":
-            yield from _unzstd(blob, head)
+            yield from _gathered(_unzstd(blob, head))
         case _:
             while head:
                 yield head
                 head = blob.read(CHUNK)
 
 
-def _gunzip(blob: Readable, data: bytes) -> Iterator[bytes]:
+def _gathered(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    small: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        if not small and len(piece) >= _SMALL:
+            yield piece
+            continue
+        small.append(piece)
+        size += len(piece)
+        if size >= CHUNK:
+            yield b"".join(small)
+            small, size = [], 0
+    if small:
+        yield b"".join(small)
+
+
+class _Feed:
+    """What a blob has, some at a time, of which may be given back what was not used."""
+
+    def __init__(self, head: bytes, blob: Readable) -> None:
+        self._data, self._at = head, 0
+        self._blob = blob
+
+    def take(self, most: int) -> bytes:
+        """Some bytes; none at the end."""
+        if self._at == len(self._data):
+            self._data, self._at = self._blob.read(CHUNK), 0
+        taken = self._data[self._at : self._at + most]
+        self._at += len(taken)
+        return taken
+
+    def give_back(self, data: bytes) -> None:
+        """The end of what was taken."""
+        if len(data) <= self._at:
+            self._at -= len(data)
+        else:  # a decompressor looks a few bytes ahead, so some may be of what was taken before the last
+            self._data, self._at = data + self._data[self._at :], 0
+
+    def ahead(self, count: int) -> bytes:
+        """The next bytes, which are still to be taken; fewer at the end."""
+        while len(self._data) - self._at < count and (more := self._blob.read(CHUNK)):
+            self._data, self._at = self._data[self._at :] + more, 0
+        return self._data[self._at : self._at + count]
+
+    def skip(self, pattern: re.Pattern[bytes]) -> None:
+        """Passes over all that matches here, as far as it is at hand."""
+        while match := pattern.match(self._data, self._at):
+            self._at = match.end()
+
+
+def _gunzip(feed: _Feed) -> Iterator[bytes]:
+    """Members may be tiny, and many: each is given little at first, as what follows it is copied."""
     from isal import isal_zlib
 
     gzip_format = 31
     while True:
         member = isal_zlib.decompressobj(gzip_format)
-        data = _with_bare_header(blob, data)
+        _skip_header(feed)
+        member.decompress(_BARE)
+        window = _FIRST_WINDOW
         try:
             while not member.eof:
-                data = data or blob.read(CHUNK)
+                data = feed.take(window)
                 if not data:
                     raise CorruptStream(_GZIP_ENDS)
                 plain = member.decompress(data, 4 * CHUNK)
-                data = member.unconsumed_tail
+                feed.give_back(member.unused_data if member.eof else member.unconsumed_tail)
                 if plain:
                     yield plain
+                window = min(4 * window, _LAST_WINDOW)
         except isal_zlib.error as error:  # type: ignore[misc]
             raise CorruptStream(f"the gzip data is damaged: {_reason(error)}") from error
-        data = member.unused_data
-        while len(data) < len(_GZIP) and (more := blob.read(CHUNK)):
-            data += more
-        if not data.startswith(_GZIP):
-            while data:
+        feed.skip(_EMPTY_MEMBER)
+        if feed.ahead(len(_GZIP)) != _GZIP:
+            while data := feed.take(CHUNK):
                 if data.strip(b"\0"):  # zeros are padding, as tape drives and some builders leave it
                     raise CorruptStream("the gzip data is followed by something else")
-                data = blob.read(CHUNK)
             return
 
 
-def _with_bare_header(blob: Readable, data: bytes) -> bytes:
-    """`data`, the beginning of a gzip member (RFC 1952, 2.3), its header without all that may be left out: ISA-L
-    forgets what it is at where such a field is cut, and takes no sum of a header for the right one."""
-    at = _GZIP_FIXED
-
-    def read_to(end: int) -> None:
-        nonlocal data
-        while len(data) < end:
-            more = blob.read(CHUNK)
-            if not more:
-                raise CorruptStream(_GZIP_ENDS)
-            data += more
-
-    read_to(at)
-    flags = data[3]
+def _skip_header(feed: _Feed) -> None:
+    """Takes the header of a gzip member (RFC 1952, 2.3), with all that may be left out: ISA-L forgets what it is at
+    where such a field is cut, and takes no sum of a header for the right one."""
+    head = _ahead(feed, _GZIP_FIXED)
+    flags, at = head[3], _GZIP_FIXED
     if flags & _FEXTRA:
-        read_to(at + 2)
-        at += 2 + int.from_bytes(data[at : at + 2], "little")
-        read_to(at)
+        at += 2 + int.from_bytes(_ahead(feed, at + 2)[at:], "little")
     for flag in (_FNAME, _FCOMMENT):
         if flags & flag:
-            searched = at
-            while (end := data.find(b"\0", searched)) < 0:
-                searched = len(data)
-                if searched - at > CHUNK:
+            size = _FIRST_WINDOW
+            while (end := feed.ahead(at + size).find(b"\0", at)) < 0:
+                if size > CHUNK:
                     raise CorruptStream("the gzip data is damaged: a name or comment in its header has no end")
-                read_to(searched + 1)
+                _ahead(feed, at + size)
+                size *= 4
             at = end + 1
     if flags & _FHCRC:
-        read_to(at + 2)
-        if zlib.crc32(data[:at]) & 0xFFFF != int.from_bytes(data[at : at + 2], "little"):
+        head = _ahead(feed, at + 2)
+        if zlib.crc32(head[:at]) & 0xFFFF != int.from_bytes(head[at:], "little"):
             raise CorruptStream("the gzip data is damaged: the checksum of its header is wrong")
         at += 2
-    return data if at == _GZIP_FIXED and not flags else _BARE + data[at:]
+    _ahead(feed, at)
+    while at:
+        at -= len(feed.take(at))
+
+
+def _ahead(feed: _Feed, count: int) -> bytes:
+    found = feed.ahead(count)
+    if len(found) < count:
+        raise CorruptStream(_GZIP_ENDS)
+    return found
 
 
 def _reason(error: Exception) -> str:
@@ -132,23 +185,10 @@ def _reason(error: Exception) -> str:
     return re.sub(r"^(Error -?\d+|zstd decompress error:) ", "", str(error))
 
 
-class _Joined:
-    """`head` and then the rest of `blob`."""
-
-    def __init__(self, head: bytes, blob: Readable) -> None:
-        self._head, self._blob = head, blob
-
-    def read(self, size: int, /) -> bytes:
-        if not self._head:
-            return self._blob.read(size)
-        part, self._head = self._head[:size], self._head[size:]
-        return part
-
-
 def _unzstd(blob: Readable, head: bytes) -> Iterator[bytes]:
     import zstandard
 
-    source: Any = _ZstdParts(_Joined(head, blob))
+    source: Any = _CheckedZstd(head, blob)
     decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_SINGLE)
     stream = decompressor.stream_reader(source, CHUNK, read_across_frames=True)
     try:
@@ -158,62 +198,90 @@ def _unzstd(blob: Readable, head: bytes) -> Iterator[bytes]:
         raise CorruptStream(f"the zstd data is damaged: {_reason(error)}") from error
 
 
-class _ZstdParts:
-    """Passes zstd data on block by block, following RFC 8878 just far enough to see whether it ends where a frame
-    ends: the decompressor does not tell."""
+class _CheckedZstd:
+    """Passes zstd data on as it is, following RFC 8878 just far enough to see whether it ends where a frame ends: the
+    decompressor does not tell. Frames and blocks may be tiny, and many."""
 
-    def __init__(self, blob: Readable) -> None:
-        self._blob = blob
-        self._parts = self._frames()
+    def __init__(self, head: bytes, blob: Readable) -> None:
+        self._head, self._blob = head, blob
+        self._between_frames = True
+        self._frames = self._follow()
+        next(self._frames)
 
     def read(self, _size: int, /) -> bytes:
-        return next(self._parts, b"")
-
-    def _take(self, count: int) -> bytes:
-        data = b""
-        while len(data) < count:
-            more = self._blob.read(count - len(data))
-            if not more:
-                raise CorruptStream("the zstd data ends too early")
-            data += more
+        data, self._head = self._head or self._blob.read(CHUNK), b""
+        if data:
+            self._frames.send(data)
+        elif not self._between_frames:
+            raise CorruptStream("the zstd data ends too early")
         return data
 
-    def _frames(self) -> Iterator[bytes]:
-        while magic := self._blob.read(1):
-            magic += self._take(3)
-            if magic == _ZSTD:
-                yield magic
-                yield from self._blocks()
-            elif compression(magic + bytes(4)) == "zstd":
-                size = self._take(4)
-                yield magic + size
-                left = int.from_bytes(size, "little")
-                while left:
-                    part = self._take(min(left, CHUNK))
-                    left -= len(part)
-                    yield part
-            else:
-                raise CorruptStream("the zstd data is followed by something else")
+    def _follow(self) -> Generator[None, bytes, None]:
+        """Is sent the data."""
+        data, at = b"", 0
+        while True:
+            while at > len(data):  # behind what is skipped, a block or so
+                at -= len(data)
+                data = yield
+            while not self._has_header(data, at):
+                self._between_frames = at == len(data)
+                data, at = data[at:] + (yield), 0
+                self._between_frames = False
+            magic = data[at : at + 4]
+            at += 4
+            if magic != _ZSTD:
+                at += 4 + int.from_bytes(data[at : at + 4], "little")
+                continue
+            has_checksum = data[at] >> 2 & 1
+            at += _frame_header(data[at : at + _LONGEST_HEADER])
+            last = 0
+            while not last:
+                while len(data) - at < 3:
+                    if at > len(data):
+                        at -= len(data)
+                        data = yield
+                    else:
+                        data, at = data[at:] + (yield), 0
+                number = data[at] | data[at + 1] << 8 | data[at + 2] << 16
+                last = number & 1
+                at += 4 if number & 6 == 2 else 3 + (number >> 3)  # a run is a single byte
+            at += 4 * has_checksum
 
-    def _blocks(self) -> Iterator[bytes]:
-        """A frame's header, blocks and checksum."""
-        flags = self._take(1)
-        single, size_flag = flags[0] >> 5 & 1, flags[0] >> 6
-        size_of_size = (single, 2, 4, 8)[size_flag]
-        header = self._take(1 - single + (0, 1, 2, 4)[flags[0] & 3] + size_of_size)
-        if single:
-            _check_window(int.from_bytes(header[-size_of_size:], "little"), _MAX_SINGLE)
-        else:
-            _check_window((8 + (header[0] & 7) << 10 + (header[0] >> 3)) >> 3, MAX_WINDOW)
-        yield flags + header
-        last = 0
-        while not last:
-            header = self._take(3)
-            number = int.from_bytes(header, "little")
-            last, run_length = number & 1, number >> 1 & 3 == 1
-            yield header + self._take(1 if run_length else number >> 3)
-        if flags[0] >> 2 & 1:
-            yield self._take(4)
+    @staticmethod
+    def _has_header(data: bytes, at: int) -> bool:
+        """Whether the whole header of a frame is there.
+
+        Raises CorruptStream: there is something else.
+        """
+        magic = data[at : at + 4]
+        if len(magic) < 4:
+            return False
+        if magic == _ZSTD:
+            return len(data) > at + 4 and len(data) >= at + 4 + _frame_header_size(data[at + 4])
+        if compression(magic + bytes(4)) != "zstd":
+            raise CorruptStream("the zstd data is followed by something else")
+        return len(data) >= at + 8
+
+
+def _frame_header_size(flags: int) -> int:
+    """Of what follows the magic number of a frame."""
+    single = flags >> 5 & 1
+    return 2 - single + (0, 1, 2, 4)[flags & 3] + (single, 2, 4, 8)[flags >> 6]
+
+
+def _frame_header(header: bytes) -> int:
+    """The size of the header which is there, whole.
+
+    Raises LargeWindow.
+    """
+    flags = header[0]
+    size = _frame_header_size(flags)
+    if flags >> 5 & 1:
+        size_of_size = (1, 2, 4, 8)[flags >> 6]
+        _check_window(int.from_bytes(header[size - size_of_size : size], "little"), _MAX_SINGLE)
+    else:
+        _check_window((8 + (header[1] & 7) << 10 + (header[1] >> 3)) >> 3, MAX_WINDOW)
+    return size
 
 
 def _check_window(size: int, most: int) -> None:

@@ -14,7 +14,15 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c2wtasks.layers.decompress import CHUNK, CorruptStream, LargeWindow, compression, plain_chunks
+from c2wtasks.layers.decompress import (
+    CHUNK,
+    CorruptStream,
+    LargeWindow,
+    _Feed,
+    _gunzip,
+    compression,
+    plain_chunks,
+)
 
 TEXT = b"".join(b"%d\n" % number for number in range(5000))
 GZIP = gzip.compress(TEXT, mtime=0)
@@ -260,3 +268,41 @@ def test_bombs_take_little_memory(name: str) -> None:
 )
 def test_compression(head: bytes, found: str) -> None:
     assert compression(head) == found
+
+
+def many(part: bytes, size: int = 1 << 20) -> bytes:
+    return part * (size // len(part))
+
+
+TINY = [  # what is made of many tiny parts, and what a part holds
+    ("gzip, empty members", many(gzip.compress(b"", mtime=0)), b""),
+    ("gzip, empty members of stored blocks", many(gzip.compress(b"", 0, mtime=0)), b""),
+    ("gzip, members of a byte", many(gzip.compress(b"x", mtime=0)), b"x" * 49_932),
+    ("gzip, members with names", gzip_of(FNAME) * 100, TEXT * 100),
+    ("zstd, empty frames", many(zstandard.ZstdCompressor().compress(b"")), b""),
+    ("zstd, frames of a byte", many(zstandard.ZstdCompressor().compress(b"x")), b"x" * 104_857),
+    ("zstd, skippable frames", many(bytes.fromhex("502a4d18 00000000")), b""),
+    ("zstd, empty blocks", b"\x28\xb5\x2f\xfd\x00\x38" + many(b"\0\0\0") + b"\1\0\0", b""),
+    ("zstd, blocks of a byte", b"\x28\xb5\x2f\xfd\x00\x38" + many(b"\x08\0\0x") + b"\1\0\0", b"x" * (1 << 18)),
+]
+
+
+@pytest.mark.parametrize(("blob", "content"), [pytest.param(*row, id=case) for case, *row in TINY])
+def test_many_tiny_parts_are_read_together(blob: bytes, content: bytes) -> None:
+    pieces = list(plain_chunks(io.BytesIO(blob)))
+    assert b"".join(pieces) == content
+    assert len(pieces) <= 1 + len(content) // (CHUNK // 4)
+
+
+def test_what_follows_a_tiny_member_is_not_copied() -> None:
+    """A member was given all there is, and what it did not use was copied: 50,000 times half a MiB."""
+    taken = []
+
+    class Counted(_Feed):
+        def give_back(self, data: bytes) -> None:
+            taken.append(len(data))
+            super().give_back(data)
+
+    blob = many(gzip.compress(b"x", mtime=0))
+    assert sum(map(len, _gunzip(Counted(blob, io.BytesIO())))) == len(taken)
+    assert max(taken) <= 512
