@@ -25,6 +25,7 @@ from c2wtasks.rootfs import tar
 from c2wtasks.rootfs.copying import Tars
 from c2wtasks.rootfs.holding import XATTRS_BUT_ACLS
 from c2wtasks.tree.treefile import TreeFile
+from c2wtasks.unexpected import as_user_error
 
 Compression = Literal["gzip", "lz4", "xz", "zstd"]
 _TOOL = "tar2sqfs"
@@ -35,7 +36,8 @@ _LAST_WORDS = 1 << 16  # bytes
 def write(tree: TreeFile, tars: Tars, path: str, *, compression: Compression = "gzip") -> None:
     """Makes the file `path`, 0644, hold the tree. All kernels with SquashFS read gzip; most read the others.
 
-    Raises OutputError, also where tar2sqfs is not there or fails, and what `tars` raises.
+    Raises UserError: there are no more processes; OutputError, also where tar2sqfs is not there or fails; and what
+    `tars` raises.
     """
     ids = {node.uid for node in tree.nodes} | {node.gid for node in tree.nodes}
     if len(ids) > _MOST_IDS:
@@ -55,8 +57,8 @@ def write(tree: TreeFile, tars: Tars, path: str, *, compression: Compression = "
                 stderr=messages,
                 env={**os.environ, "LC_ALL": "C", "SOURCE_DATE_EPOCH": "0"},
             )
-        except BlockingIOError:  # no more processes, which whoever runs us tells
-            raise
+        except BlockingIOError as error:  # no more processes
+            raise as_user_error(error) from error
         except OSError as error:
             raise OutputError(
                 f"{path}: {_TOOL}, which makes it, cannot be run: {os_reason(error)}",
