@@ -8,6 +8,8 @@ import zlib
 from collections.abc import Generator, Iterator
 from typing import Any, Protocol
 
+from c2wtasks.feed import Feed
+
 CHUNK = 1 << 20
 _SMALL = CHUNK // 4
 _FIRST_WINDOW, _LAST_WINDOW = 512, CHUNK // 4
@@ -58,7 +60,7 @@ def plain_chunks(blob: Readable) -> Iterator[bytes]:
         head += more
     match compression(head):
         case "gzip":
-            yield from _gathered(_gunzip(_Feed(head, blob)))
+            yield from _gathered(_gunzip(Feed(blob.read, CHUNK, head)))
         case "zstd":
             yield from _gathered(_unzstd(blob, head))
         case _:
@@ -83,41 +85,7 @@ def _gathered(pieces: Iterator[bytes]) -> Iterator[bytes]:
         yield b"".join(small)
 
 
-class _Feed:
-    """What a blob has, some at a time, of which may be given back what was not used."""
-
-    def __init__(self, head: bytes, blob: Readable) -> None:
-        self._data, self._at = head, 0
-        self._blob = blob
-
-    def take(self, most: int) -> bytes:
-        """Some bytes; none at the end."""
-        if self._at == len(self._data):
-            self._data, self._at = self._blob.read(CHUNK), 0
-        taken = self._data[self._at : self._at + most]
-        self._at += len(taken)
-        return taken
-
-    def give_back(self, data: bytes) -> None:
-        """The end of what was taken."""
-        if len(data) <= self._at:
-            self._at -= len(data)
-        else:  # a decompressor looks a few bytes ahead, so some may be of what was taken before the last
-            self._data, self._at = data + self._data[self._at :], 0
-
-    def ahead(self, count: int) -> bytes:
-        """The next bytes, which are still to be taken; fewer at the end."""
-        while len(self._data) - self._at < count and (more := self._blob.read(CHUNK)):
-            self._data, self._at = self._data[self._at :] + more, 0
-        return self._data[self._at : self._at + count]
-
-    def skip(self, pattern: re.Pattern[bytes]) -> None:
-        """Passes over all that matches here, as far as it is at hand."""
-        while match := pattern.match(self._data, self._at):
-            self._at = match.end()
-
-
-def _gunzip(feed: _Feed) -> Iterator[bytes]:
+def _gunzip(feed: Feed) -> Iterator[bytes]:
     """Members may be tiny, and many: each is given little at first, as what follows it is copied."""
     from isal import isal_zlib
 
@@ -147,7 +115,7 @@ def _gunzip(feed: _Feed) -> Iterator[bytes]:
             return
 
 
-def _skip_header(feed: _Feed) -> None:
+def _skip_header(feed: Feed) -> None:
     """Takes the header of a gzip member (RFC 1952, 2.3), with all that may be left out: ISA-L forgets what it is at
     where such a field is cut, and takes no sum of a header for the right one."""
     head = _ahead(feed, _GZIP_FIXED)
@@ -173,7 +141,7 @@ def _skip_header(feed: _Feed) -> None:
         at -= len(feed.take(at))
 
 
-def _ahead(feed: _Feed, count: int) -> bytes:
+def _ahead(feed: Feed, count: int) -> bytes:
     found = feed.ahead(count)
     if len(found) < count:
         raise CorruptStream(_GZIP_ENDS)

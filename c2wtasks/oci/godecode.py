@@ -15,6 +15,8 @@ from functools import cached_property, lru_cache
 from typing import Any, NoReturn, TypeVar
 
 T = TypeVar("T")
+MAX_VALUES = 500_000
+_LONG_NAME = 100
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _INTEGER = re.compile("-?[0-9]{1,19}")
 
@@ -78,9 +80,13 @@ class Object(tuple[tuple[str, Any], ...]):
         return self.get(key, map_of(read, null), {}, null_clears=True)
 
 
-@lru_cache(maxsize=1024)
 def fold(name: str) -> str:
     """What is equal for names that are the same to Go, as far as one of them is ASCII (`strings.EqualFold`)."""
+    return _fold(name) if len(name) < _LONG_NAME else _fold.__wrapped__(name)  # which are not to be kept
+
+
+@lru_cache(maxsize=1024)
+def _fold(name: str) -> str:
     return name.lower().replace("\u017f", "s")
 
 
@@ -121,8 +127,11 @@ def _refuse_constant(text: str) -> NoReturn:
 def loads(content: bytes) -> Any:
     """The document in `content`: objects as `Object`, numbers as `Number`, all else as Python's own types.
 
-    Raises ValueError.
+    Raises ValueError; also where there may be more than MAX_VALUES values in it, each of which takes far more memory
+    than text.
     """
+    if sum(map(content.count, (b",", b":", b"[", b"{"))) > MAX_VALUES:
+        raise ValueError(f"it has more than {MAX_VALUES} values")
     text = content.decode("utf-8", "surrogateescape")
     if _SURROGATE.search(text):
         text = _SURROGATE.sub("\ufffd", text)

@@ -42,7 +42,7 @@ class Archive:
             if self._compression:
                 packed = Unpacked(descriptor, self._compression)
                 start = packed.read_at(0, _START)
-                self._members = read_members(packed.read_at)
+                self._members = read_members(packed.read_at, packed.keep)
             else:
                 self._members = read_members(lambda offset, count: os.pread(descriptor, count, offset))
         except OSError as error:

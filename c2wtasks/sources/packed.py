@@ -15,6 +15,8 @@ from errno import EIO
 from functools import lru_cache
 from typing import Any, Protocol
 
+from c2wtasks.feed import Feed
+
 _SIGNS = {
     b"\x1f\x8b\x08": "gzip",
     b"\x28\xb5\x2f\xfd": "zstd",
@@ -22,9 +24,12 @@ _SIGNS = {
     b"BZh": "bzip2",
 }
 _CHUNK = 1 << 18
+_FIRST_WINDOW = 512
 _EVERY = 8 << 20  # bytes between two copies of a decompressor, at first
 _MOST = 256  # copies of a file
 _ZSTD_WINDOW = 512 << 20
+_XZ_MEMORY = 160 << 20  # bytes: xz -9 takes 65 MiB
+_MOST_KEPT, _PER_PART = 8 << 20, 150  # bytes
 _FREE = 4 << 30
 _RATIO = 200
 _GZIP_FORMAT = 31
@@ -35,13 +40,41 @@ def compression_of(start: bytes) -> str:
     return next((form for sign, form in _SIGNS.items() if start.startswith(sign)), "")
 
 
+@dataclass(slots=True)
+class _Kept:
+    """Parts of what a file unpacks to, by their offset."""
+
+    found: dict[int, bytes] = field(default_factory=dict)
+    room: int = _MOST_KEPT
+
+    def add(self, offset: int, content: bytes) -> None:
+        size = len(content) + _PER_PART
+        if size <= self.room and offset not in self.found:
+            self.found[offset] = content
+            self.room -= size
+
+
 class Unpacked:
     """What the file of `descriptor`, which stays the caller's, unpacks to. Not for several threads at once."""
 
     def __init__(self, descriptor: int, compression: str) -> None:
-        self._packed_size = os.fstat(descriptor).st_size
+        stat = os.fstat(descriptor)
+        file = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+        self._packed_size = stat.st_size
         self._compression = compression
-        self._stream = _Gzip(descriptor) if compression == "gzip" else _Forward(descriptor, compression)
+        self._kept = _kept(*file)
+        self._stream = _Gzip(descriptor, file) if compression == "gzip" else _Forward(descriptor, compression)
+
+    def keep(self, offset: int, count: int) -> bytes:
+        """Like `read_at`, of what is sure to be wanted again: some of that is kept in memory, as the documents of an
+        image lie anywhere, and each may be behind all of its layers.
+
+        Raises OSError.
+        """
+        content = self.read_at(offset, count)
+        if self._compression != "gzip":
+            self._kept.add(offset, content)
+        return content
 
     def read_at(self, offset: int, count: int) -> bytes:
         """`count` bytes from `offset` on; fewer only where the end is, none from there on.
@@ -50,6 +83,8 @@ class Unpacked:
         """
         if not count:
             return b""
+        if len(kept := self._kept.found.get(offset, b"")) == count:
+            return kept
         try:
             self._stream.go_near(offset)
             while self._stream.at < offset and self._stream.read(offset - self._stream.at):
@@ -62,11 +97,11 @@ class Unpacked:
         except EOFError:
             raise self._damaged("ends too early") from None
         except _errors() as error:
+            if isinstance(error, OSError) and error.errno is not None:  # the system's
+                raise
+            if "Memory usage limit" in str(error):
+                raise self._damaged(f"takes more memory than the {_XZ_MEMORY} bytes that it is given") from error
             raise self._damaged(f"is damaged: {error}") from error
-        except OSError as error:
-            if error.errno is None:  # not the system's, but the decompressor's of bzip2
-                raise self._damaged(f"is damaged: {error}") from error
-            raise
         return content
 
     def _check_ratio(self) -> None:
@@ -78,13 +113,13 @@ class Unpacked:
 
 
 def _errors() -> tuple[type[Exception], ...]:
-    """What decompressors raise, but for EOFError."""
+    """What decompressors raise, but for EOFError. (That of bzip2 raises OSError.)"""
     import lzma
     import zlib
 
     import zstandard
 
-    return zlib.error, lzma.LZMAError, zstandard.ZstdError, ValueError
+    return zlib.error, lzma.LZMAError, zstandard.ZstdError, ValueError, OSError
 
 
 class _Stream(Protocol):
@@ -103,7 +138,7 @@ class _Forward:
     def __init__(self, descriptor: int, compression: str) -> None:
         self._descriptor = descriptor
         self._open = _OPENERS[compression]
-        self._plain: Any = None
+        self._plain: _Plain | None = None
         self.at = 0
 
     def go_near(self, offset: int) -> None:
@@ -112,50 +147,90 @@ class _Forward:
             self.at = 0
 
     def read(self, count: int) -> bytes:
-        content: bytes = self._plain.read(min(count, _CHUNK))
+        assert self._plain is not None, "go_near comes first"
+        content = self._plain.read(min(count, _CHUNK))
         self.at += len(content)
         return content
+
+
+class _Plain(Protocol):
+    def read(self, count: int, /) -> bytes: ...
 
 
 class _Packed:
     """The file, from its start, without moving the place where others read it."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, at: int = 0) -> None:
         self._descriptor = descriptor
-        self._at = 0
+        self.at = at
 
     def read(self, count: int = -1) -> bytes:
-        content = os.pread(self._descriptor, _CHUNK if count < 0 else min(count, _CHUNK), self._at)
-        self._at += len(content)
+        content = os.pread(self._descriptor, _CHUNK if count < 0 else min(count, _CHUNK), self.at)
+        self.at += len(content)
         return content
 
-    def readable(self) -> bool:
-        return True
 
-    def seekable(self) -> bool:
-        return False
+class _Members:
+    """Data of one compressed part after the other, as xz and bzip2 take it: what follows the last is passed over.
+
+    A part is given little at first, as what follows it is copied: there may be many tiny ones.
+    """
+
+    def __init__(self, packed: _Packed, decompressor: Callable[[], Any]) -> None:
+        self._feed = Feed(packed.read, _CHUNK)
+        self._new = decompressor
+        self._begin()
+        self._is_first = True
+
+    def _begin(self) -> None:
+        self._decompressor = self._new()
+        self._window = _FIRST_WINDOW
+        self._is_first = False
+
+    def read(self, count: int, /) -> bytes:
+        while True:
+            if self._decompressor.eof:
+                self._feed.give_back(self._decompressor.unused_data)
+                if not self._feed.ahead(_FIRST_WINDOW):
+                    return b""
+                self._begin()
+            data = b""
+            if self._decompressor.needs_input:
+                data = self._feed.take(self._window)
+                if not data:
+                    raise EOFError
+            try:
+                content: bytes = self._decompressor.decompress(data, count)
+            except _errors():
+                if self._is_first or self._window > _FIRST_WINDOW:
+                    raise
+                return b""
+            self._window = min(4 * self._window, _CHUNK)
+            if content:
+                return content
 
 
-def _xz(packed: Any) -> Any:
+def _xz(packed: _Packed) -> _Plain:
     import lzma
 
-    return lzma.LZMAFile(packed)
+    return _Members(packed, lambda: lzma.LZMADecompressor(memlimit=_XZ_MEMORY))
 
 
-def _bzip2(packed: Any) -> Any:
+def _bzip2(packed: _Packed) -> _Plain:
     import bz2
 
-    return bz2.BZ2File(packed)
+    return _Members(packed, bz2.BZ2Decompressor)
 
 
-def _zstd(packed: Any) -> Any:
+def _zstd(packed: Any) -> _Plain:
     import zstandard
 
     decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
-    return decompressor.stream_reader(packed, _CHUNK, read_across_frames=True)
+    stream: _Plain = decompressor.stream_reader(packed, _CHUNK, read_across_frames=True)
+    return stream
 
 
-_OPENERS: dict[str, Callable[[Any], Any]] = {"xz": _xz, "bzip2": _bzip2, "zstd": _zstd}
+_OPENERS: dict[str, Callable[[_Packed], _Plain]] = {"xz": _xz, "bzip2": _bzip2, "zstd": _zstd}
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,16 +271,23 @@ def _points(_device: int, _inode: int, _size: int, _mtime_ns: int, _ctime_ns: in
     return _Points()
 
 
+@lru_cache(8)
+def _kept(_device: int, _inode: int, _size: int, _mtime_ns: int, _ctime_ns: int) -> _Kept:
+    """What is kept of the file that has this stat."""
+    return _Kept()
+
+
 class _Gzip:
-    def __init__(self, descriptor: int) -> None:
-        stat = os.fstat(descriptor)
+    def __init__(self, descriptor: int, file: tuple[int, int, int, int, int]) -> None:
         self._descriptor = descriptor
-        self._points = _points(stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+        self._points = _points(*file)
         self._begin(_Point(0, 0, _gunzip()))
 
     def _begin(self, point: _Point) -> None:
-        self.at, self._packed, self._decompressor = point.plain, point.packed, point.decompressor
-        self._data = b""
+        self.at, self._decompressor = point.plain, point.decompressor
+        self._packed = _Packed(self._descriptor, point.packed)
+        self._feed = Feed(self._packed.read, _CHUNK)
+        self._window = _FIRST_WINDOW
 
     def go_near(self, offset: int) -> None:
         point = self._points.before(offset)
@@ -213,34 +295,23 @@ class _Gzip:
             self._begin(point or _Point(0, 0, _gunzip()))
 
     def read(self, count: int) -> bytes:
+        """Members may be tiny, and many: each is given little at first, as what follows it is copied."""
         while True:
-            if self._decompressor.eof and not self._next_member():
-                return b""
-            if not self._data:
-                self._data = self._more()
-                if not self._data:
-                    raise EOFError
-            content: bytes = self._decompressor.decompress(self._data, min(count, 4 * _CHUNK))
-            self._data = self._decompressor.unused_data or self._decompressor.unconsumed_tail
+            if self._decompressor.eof:
+                if compression_of(self._feed.ahead(3)) != "gzip":  # padding, or whatever ends the data
+                    return b""
+                self._decompressor, self._window = _gunzip(), _FIRST_WINDOW
+            data = self._feed.take(self._window)
+            if not data:
+                raise EOFError
+            content: bytes = self._decompressor.decompress(data, min(count, 4 * _CHUNK))
+            self._feed.give_back(self._decompressor.unused_data or self._decompressor.unconsumed_tail)
+            self._window = min(4 * self._window, _CHUNK)
             self.at += len(content)
             if not self._decompressor.eof:
-                self._points.reached(self.at, self._packed - len(self._data), self._decompressor)
+                self._points.reached(self.at, self._packed.at - self._feed.left, self._decompressor)
             if content:
                 return content
-
-    def _more(self) -> bytes:
-        content = os.pread(self._descriptor, _CHUNK, self._packed)
-        self._packed += len(content)
-        return content
-
-    def _next_member(self) -> bool:
-        """Whether another member follows; what else may, such as padding, ends the data."""
-        while len(self._data) < 3 and (more := self._more()):
-            self._data += more
-        if compression_of(self._data) != "gzip":
-            return False
-        self._decompressor = _gunzip()
-        return True
 
 
 def _gunzip() -> Any:

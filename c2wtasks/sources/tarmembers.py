@@ -7,8 +7,9 @@ into memory. This is not the reader of layers: those keep modes, owners, sparse 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from c2wtasks.sources.model import Fragments
@@ -17,6 +18,11 @@ BLOCK = 512
 MAX_EXTENSION = 1 << 20  # bytes of one extended header, as in Go's archive/tar
 MAX_NAME = 4096
 MAX_MEMBERS = 250_000
+MAX_TEXT = 32 << 20  # characters of all names and targets
+MAX_RECORDS = 1_000_000  # of PAX, in all headers
+MAX_FRAGMENTS = 1 << 18  # of all sparse members
+_SMALL = 1 << 16
+_LONG_NUMBER = re.compile(rb"[0-9]{100}")  # `tarfile` takes time that grows with the square of the length
 _MAX_OFFSET = 1 << 62
 
 ReadAt = Callable[[int, int], bytes]
@@ -44,17 +50,40 @@ class _Extensions:
     target: str = ""
     size: int | None = None
     sparse: bool = False
+    long_number: bool = False
 
 
-def read_members(read_at: ReadAt) -> dict[str, Member]:
+@dataclass(slots=True)
+class _Found:
+    """The members, and how much there was of what is limited."""
+
+    members: dict[str, Member] = field(default_factory=dict)
+    text: int = 0
+    records: int = 0
+    fragments: int = 0
+
+    def check(self) -> None:
+        """Raises ValueError."""
+        for count, limit, what in (
+            (len(self.members), MAX_MEMBERS, "entries"),
+            (self.text, MAX_TEXT, "characters in names and targets of links"),
+            (self.records, MAX_RECORDS, "PAX records"),
+            (self.fragments, MAX_FRAGMENTS, "fragments of sparse entries"),
+        ):
+            if count > limit:
+                raise ValueError(f"has more than {limit} {what}, which no image archive has")
+
+
+def read_members(read_at: ReadAt, keep: ReadAt | None = None) -> dict[str, Member]:
     """Name -> member. Names have no leading `./` or `/`; the last entry of a name wins, as when unpacked.
 
     `read_at(offset, count)` gives that many bytes of the archive; fewer where it ends, none from there on. What it is
-    asked for lies ever further on, but for the headers of sparse members, which are read twice.
+    asked for lies ever further on, but for the headers of sparse members, which are read twice. `keep` is asked for
+    the content of small members.
 
     Raises ValueError: not a tar, damaged, or truncated.
     """
-    members: dict[str, Member] = {}
+    found = _Found()
     header = read_at(0, BLOCK)
     if len(header) < BLOCK:
         raise ValueError("is too short for a tar archive")
@@ -67,19 +96,19 @@ def read_members(read_at: ReadAt) -> dict[str, Member]:
         _check_sum(header, at)
         kind = header[156:157]
         if kind in b"xLK":
-            at = _extend(said, read_at, header, at)
+            at = _extend(said, read_at, header, at, found)
         elif kind == b"g":  # global headers are passed over, as Go does
             at = _following(read_at, at, at + BLOCK, _number(header[124:136], at))
         else:
             is_sparse = kind == b"S" or said.sparse
-            at = (
-                _add_sparse(members, read_at, header, said, at)
-                if is_sparse
-                else _add_plain(members, read_at, header, said, at)
-            )
+            if is_sparse:
+                at = _add_sparse(found, read_at, header, said, at)
+            else:
+                at = _add_plain(found, read_at, keep, header, said, at)
+            found.check()
             said = _Extensions(at)
         header = read_at(at, BLOCK)
-    return members
+    return found.members
 
 
 def _following(read_at: ReadAt, at: int, data: int, stored: int) -> int:
@@ -96,15 +125,17 @@ def _truncated(at: int, stored: int) -> ValueError:
     return ValueError(f"ends inside the entry at offset {at}, which has {stored} bytes; it is truncated")
 
 
-def _add_plain(members: dict[str, Member], read_at: ReadAt, header: bytes, said: _Extensions, at: int) -> int:
+def _add_plain(found: _Found, read_at: ReadAt, keep: ReadAt | None, header: bytes, said: _Extensions, at: int) -> int:
     """Adds a member whose bytes lie together. Gives where the next header is."""
     stored = _stored_size(header, said, at)
+    if keep is not None and 0 < stored <= _SMALL and len(keep(at + BLOCK, stored)) < stored:
+        raise _truncated(at, stored)
     following = _following(read_at, at, at + BLOCK, stored)
-    _add(members, header, said, Member("file", at + BLOCK, stored), at)
+    _add(found, header, said, Member("file", at + BLOCK, stored), at)
     return following
 
 
-def _add_sparse(members: dict[str, Member], read_at: ReadAt, header: bytes, said: _Extensions, at: int) -> int:
+def _add_sparse(found: _Found, read_at: ReadAt, header: bytes, said: _Extensions, at: int) -> int:
     """Adds a sparse member, old GNU's or PAX's, as `tarfile` reads it. Gives where the next header is."""
     import tarfile  # few archives have such members, and need it
 
@@ -112,23 +143,26 @@ def _add_sparse(members: dict[str, Member], read_at: ReadAt, header: bytes, said
     damaged = f"has a sparse entry ({name}) whose map cannot be read; pack it again without --sparse"
     window: Any = _Window(read_at, said.begin, at + BLOCK + MAX_EXTENSION)
     try:
+        if said.long_number:
+            raise ValueError
         archive: Any = tarfile.TarFile(fileobj=window, mode="r", encoding="utf-8", errors="surrogateescape")
-        found = archive.next()
-        offset, fragments = said.begin + found.offset_data, tuple(one for one in found.sparse if one[1])
+        info = archive.next()
+        found.fragments += len(info.sparse)
+        offset, fragments = said.begin + info.offset_data, tuple(one for one in info.sparse if one[1])
         stored = sum(length for _, length in fragments)
         following: int = said.begin + archive.offset
         reached = 0
         for start, length in fragments:
-            if not reached <= start <= start + length <= found.size:
+            if not reached <= start <= start + length <= info.size:
                 raise ValueError
             reached = start + length
         if offset + -(-stored // BLOCK) * BLOCK != following:
             raise ValueError
-    except (tarfile.TarError, ValueError, TypeError, AttributeError, LookupError, OverflowError):
+    except (tarfile.TarError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError):
         raise ValueError(damaged) from None
     _following(read_at, at, offset, stored)
-    said.name = said.name or found.name
-    _add(members, header, said, Member("file", offset, found.size, "", fragments), at)
+    said.name = said.name or info.name
+    _add(found, header, said, Member("file", offset, info.size, "", fragments), at)
     return following
 
 
@@ -182,7 +216,7 @@ def _stored_size(header: bytes, said: _Extensions, at: int) -> int:
     return own if said.size is None else said.size
 
 
-def _extend(said: _Extensions, read_at: ReadAt, header: bytes, at: int) -> int:
+def _extend(said: _Extensions, read_at: ReadAt, header: bytes, at: int, found: _Found) -> int:
     """Takes note of what an extended header says. Gives where the next header is."""
     size = _number(header[124:136], at)
     if size > MAX_EXTENSION:
@@ -198,7 +232,8 @@ def _extend(said: _Extensions, read_at: ReadAt, header: bytes, at: int) -> int:
         case b"K":
             said.target = _text(content)
         case _:
-            _extend_by_pax(said, _pax_records(content, at), at)
+            said.long_number = said.long_number or _LONG_NUMBER.search(content) is not None
+            _extend_by_pax(said, _pax_records(content, at, found), at)
     return at + BLOCK + -(-size // BLOCK) * BLOCK
 
 
@@ -212,22 +247,25 @@ def _extend_by_pax(said: _Extensions, records: dict[str, str], at: int) -> None:
         said.size = int(text)
 
 
-def _pax_records(content: bytes, at: int) -> dict[str, str]:
+def _pax_records(content: bytes, at: int, found: _Found) -> dict[str, str]:
     """`length key=value\\n`, repeated."""
     records = {}
-    while content:
-        digits = content.partition(b" ")[0]
+    done = 0
+    while done < len(content):
+        digits = content[done : done + 8].partition(b" ")[0]
         length = int(digits) if digits.isdigit() and len(digits) < 8 else 0
-        body = content[len(digits) + 1 : length]
+        body = content[done + len(digits) + 1 : done + length]
         key, equals, value = body.partition(b"=")
-        if not equals or length > len(content) or not value.endswith(b"\n"):
+        if not equals or done + length > len(content) or not value.endswith(b"\n"):
             raise ValueError(f"is damaged: the extended header at offset {at} cannot be read")
         records[key.decode("utf-8", "surrogateescape")] = value[:-1].decode("utf-8", "surrogateescape")
-        content = content[length:]
+        found.records += 1
+        done += length
+    found.check()
     return records
 
 
-def _add(members: dict[str, Member], header: bytes, said: _Extensions, found: Member, at: int) -> None:
+def _add(found: _Found, header: bytes, said: _Extensions, member: Member, at: int) -> None:
     raw = said.name or _header_name(header)
     if len(raw) > MAX_NAME:
         raise ValueError(f"has a name of {len(raw)} characters at offset {at}, more than {MAX_NAME}")
@@ -235,23 +273,25 @@ def _add(members: dict[str, Member], header: bytes, said: _Extensions, found: Me
     if not name:
         return
     target = said.target or _text(header[157:257])
+    if len(target) > MAX_NAME and header[156:157] in b"12":
+        raise ValueError(f"has a link to a name of {len(target)} characters at offset {at}, more than {MAX_NAME}")
+    members = found.members
+    found.text += len(name) + (len(target) if header[156:157] in b"12" else 0)
     match header[156:157]:
         case b"1":
             # A hard link is a second name of what its target is at this point.
             kept = members.get(normal_name(target) or "")
-            members[name] = kept or Member("broken link", found.offset, 0, target)
+            members[name] = kept or Member("broken link", member.offset, 0, target)
         case b"2":
-            members[name] = Member("symlink", found.offset, 0, target)
+            members[name] = Member("symlink", member.offset, 0, target)
         case b"5":
-            members[name] = Member("folder", found.offset, 0)
+            members[name] = Member("folder", member.offset, 0)
         case b"3" | b"4" | b"6":
-            members[name] = Member("special file", found.offset, 0)
+            members[name] = Member("special file", member.offset, 0)
         case _ if raw.endswith("/"):  # a folder, as the oldest tars wrote them
-            members[name] = Member("folder", found.offset, 0)
+            members[name] = Member("folder", member.offset, 0)
         case _:
-            members[name] = found
-    if len(members) > MAX_MEMBERS:
-        raise ValueError(f"has more than {MAX_MEMBERS} entries, which no image archive has")
+            members[name] = member
 
 
 def _header_name(header: bytes) -> str:

@@ -14,11 +14,11 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from c2wtasks.feed import Feed
 from c2wtasks.layers.decompress import (
     CHUNK,
     CorruptStream,
     LargeWindow,
-    _Feed,
     _gunzip,
     compression,
     plain_chunks,
@@ -207,7 +207,7 @@ def test_changed_bytes_are_never_taken(blob: bytes, at: int, other: bytes) -> No
     changed = blob[:at] + other + blob[at + len(other) :]
     try:
         assert plain(changed) == TEXT  # a byte of the header that says nothing of the content
-    except CorruptStream:
+    except (CorruptStream, LargeWindow):
         pass
 
 
@@ -298,11 +298,11 @@ def test_what_follows_a_tiny_member_is_not_copied() -> None:
     """A member was given all there is, and what it did not use was copied: 50,000 times half a MiB."""
     taken = []
 
-    class Counted(_Feed):
+    class Counted(Feed):
         def give_back(self, data: bytes) -> None:
             taken.append(len(data))
             super().give_back(data)
 
     blob = many(gzip.compress(b"x", mtime=0))
-    assert sum(map(len, _gunzip(Counted(blob, io.BytesIO())))) == len(taken)
+    assert sum(map(len, _gunzip(Counted(io.BytesIO(blob).read, CHUNK)))) == len(taken)
     assert max(taken) <= 512

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+import tracemalloc
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from c2wtasks.oci import godecode
 from c2wtasks.oci.godecode import Number, Object, as_integer, as_string, fold, load_object, loads
 
 # Documents that Go refuses, whatever they are decoded into.
@@ -303,3 +305,30 @@ def test_reads_what_python_writes(value, ascii_only):
         assert json.dumps(plain(loads(encoded))).encode()  # whatever bytes: no surrogate comes out of it
         if not any("\ud800" <= character <= "\udfff" for character in text):
             assert plain(loads(encoded)) == json.loads(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" + "{}," * 260_000 + "{}]", '{"a":0' + ',"a":0' * 260_000 + "}", "[" * 500_001, "[0" + ",0" * 500_000 + "]"],
+)
+def test_values_are_counted_before_they_are_made(text: str) -> None:
+    """Each takes far more memory than text."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="it has more than 500000 values"):
+            godecode.loads(text.encode())
+        assert tracemalloc.get_traced_memory()[1] < 3 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_as_many_values_as_are_read() -> None:
+    assert len(godecode.loads(b"[0" + b",0" * 499_999 + b"]")) == 500_000
+
+
+def test_long_names_are_not_remembered() -> None:
+    godecode.fold("N" * 1000)
+    assert godecode.fold("N" * 1000) == "n" * 1000
+    before = godecode._fold.cache_info().currsize
+    assert godecode.loads(b'{"' + b"x" * 5000 + b'": 1}').get("X" * 5000, godecode.as_integer, 0) == 1
+    assert godecode._fold.cache_info().currsize == before

@@ -11,6 +11,7 @@ import random
 import shutil
 import subprocess
 import tarfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,8 +45,6 @@ def gzip_with(flags: int) -> Callable[[bytes], bytes]:
             header += b"\x05\x00extra"
         header += b"a.tar\0" * bool(flags & 8) + b"why\0" * bool(flags & 16)
         if flags & 2:
-            import zlib
-
             header += (zlib.crc32(header) & 0xFFFF).to_bytes(2, "little")
         return bytes(header) + raw[10:]
 
@@ -305,3 +304,70 @@ def test_the_start_of_a_file_is_read_once(tmp_path):
         unpacked._stream._begin = lambda point: passed.append(point.plain) or begin(point)
         read_members(unpacked.read_at)
     assert passed == []
+
+
+@pytest.mark.parametrize("form", ["xz", "bzip2", "zstd"])
+def test_documents_are_not_unpacked_again(form, tmp_path, monkeypatch, image):
+    """They may lie behind all layers, and only gzip's decompressor can be copied."""
+    layout = Layout(tmp_path / "layout")
+    for number in range(5):
+        layout.image({"f": random.Random(number).randbytes(200_000)}, tag=f"t{number}")
+    path = tmp_path / "archive.tar"
+    pack(tmp_path / "layout", tmp_path / "plain.tar")
+    path.write_bytes(FORMS[form]((tmp_path / "plain.tar").read_bytes()))
+    opened = []
+    open_plain = packed._OPENERS[form]
+    monkeypatch.setitem(packed._OPENERS, form, lambda source: (opened.append(1), open_plain(source))[1])
+    for number in range(5):
+        assert image(f"oci-archive:{path}:t{number}").layers
+    assert len(opened) == 5  # for the table of contents, each time
+
+
+MANY = [
+    ("gzip", gzip.compress(b"x", mtime=0)),
+    ("xz", lzma.compress(b"x")),
+    ("bzip2", bz2.compress(b"x")),
+]
+
+
+@pytest.mark.parametrize(("form", "part"), MANY)
+def test_many_tiny_members(form, part, tmp_path, monkeypatch):
+    """What follows one is not copied for each."""
+    returned = []
+
+    class Counted(packed.Feed):
+        def give_back(self, data):
+            returned.append(len(data))
+            super().give_back(data)
+
+    monkeypatch.setattr(packed, "Feed", Counted)
+    path = tmp_path / "many"
+    path.write_bytes(part * 3000)
+    with path.open("rb") as file:
+        assert Unpacked(file.fileno(), form).read_at(0, 5000) == b"x" * 3000
+    assert max(returned) <= 512
+
+
+def test_xz_that_takes_much_memory(tmp_path, refusal):
+    """The size of its dictionary is whatever its header says."""
+    path = tmp_path / "a.tar"
+    content = tarfile.TarInfo("a").tobuf() + bytes(1024)
+    good = lzma.compress(content, filters=[{"id": lzma.FILTER_LZMA2, "preset": 0}])
+    path.write_bytes(with_dictionary(good, 1 << 30))
+    line = refusal(f"oci-archive:{path}")
+    assert line == (
+        f"cannot read {path}: the xz data takes more memory than the {packed._XZ_MEMORY} bytes that it is given"
+    )
+    path.write_bytes(with_dictionary(good, 128 << 20))
+    assert "has no index.json" in refusal(f"oci-archive:{path}")
+
+
+def with_dictionary(content: bytes, size: int) -> bytes:
+    """xz data whose block states a dictionary of that size: a byte of its header (xz file format, 5.3.1)."""
+    at = content.index(b"\x21\x01", 12)
+    header_size = (content[12] + 1) * 4
+    bits = next(code for code in range(41) if (2 | code & 1) << code // 2 + 11 == size)
+    header = bytearray(content[12 : 12 + header_size])
+    header[at - 12 + 2] = bits
+    header[-4:] = zlib.crc32(header[:-4]).to_bytes(4, "little")
+    return content[:12] + bytes(header) + content[12 + header_size :]
