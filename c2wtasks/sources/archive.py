@@ -41,7 +41,7 @@ class Archive:
             self._compression = compression_of(start)
             if self._compression:
                 packed = Unpacked(descriptor, self._compression)
-                start = packed.read_at(0, _START)
+                start = packed.keep(0, _START)
                 self._members = read_members(packed.read_at, packed.keep)
             else:
                 self._members = read_members(lambda offset, count: os.pread(descriptor, count, offset))

@@ -83,8 +83,8 @@ class Unpacked:
         """
         if not count:
             return b""
-        if len(kept := self._kept.found.get(offset, b"")) == count:
-            return kept
+        if len(kept := self._kept.found.get(offset, b"")) >= count:
+            return kept[:count]
         try:
             self._stream.go_near(offset)
             while self._stream.at < offset and self._stream.read(offset - self._stream.at):

@@ -118,6 +118,10 @@ def _following(read_at: ReadAt, at: int, data: int, stored: int) -> int:
     """
     if stored and (data + stored > _MAX_OFFSET or not read_at(data + stored - 1, 1)):
         raise _truncated(at, stored)
+    return _behind(data, stored)
+
+
+def _behind(data: int, stored: int) -> int:
     return data + -(-stored // BLOCK) * BLOCK
 
 
@@ -128,9 +132,12 @@ def _truncated(at: int, stored: int) -> ValueError:
 def _add_plain(found: _Found, read_at: ReadAt, keep: ReadAt | None, header: bytes, said: _Extensions, at: int) -> int:
     """Adds a member whose bytes lie together. Gives where the next header is."""
     stored = _stored_size(header, said, at)
-    if keep is not None and 0 < stored <= _SMALL and len(keep(at + BLOCK, stored)) < stored:
-        raise _truncated(at, stored)
-    following = _following(read_at, at, at + BLOCK, stored)
+    if keep is not None and 0 < stored <= _SMALL:
+        if len(keep(at + BLOCK, stored)) < stored:
+            raise _truncated(at, stored)
+        following = _behind(at + BLOCK, stored)
+    else:
+        following = _following(read_at, at, at + BLOCK, stored)
     _add(found, header, said, Member("file", at + BLOCK, stored), at)
     return following
 
