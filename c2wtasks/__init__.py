@@ -7,6 +7,9 @@ OFFLINE = "C2WTASKS_OFFLINE"
 READING = "C2WTASKS_READING"
 """One that our commands set, while the dodo is loaded, where nothing is to be written."""
 
+AFRESH = "C2WTASKS_AFRESH"
+"""One that our commands set where nothing that was learnt of images before is to be taken for true."""
+
 may_be_late = False
 """Whether the graph may be loaded before all images are known; `doit run` waits for the others when it has built the
 rest."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from doit.exceptions import InvalidDodoFile
 
 import c2wtasks
-from c2wtasks import LOCKED, OFFLINE, READING, cpus, files, forming, identity, safely
+from c2wtasks import AFRESH, LOCKED, OFFLINE, READING, cpus, files, forming, identity, safely, trust
 from c2wtasks.bundlefile.load import load
 from c2wtasks.bundlefile.lock import Entries, Entry, Misfit, compare
 from c2wtasks.bundlefile.lockfile import LockFile
@@ -20,7 +20,7 @@ from c2wtasks.bundlefile.problems import BundleFileError
 from c2wtasks.catalog import listing, publish, record, standing
 from c2wtasks.catalog.places import RECORD, ROOTFS, Places
 from c2wtasks.catalog.record import OUTPUT_VERSION, Record
-from c2wtasks.errors import UserError
+from c2wtasks.errors import OutputError, UserError
 from c2wtasks.layers.store import Store
 from c2wtasks.registry.hosts import Access
 from c2wtasks.rootfs.rights import LeftOut, builder
@@ -61,6 +61,7 @@ class Graph:
     folder: str
     identity: str
     memo: Memo
+    note: str = ""  # on the cache, to be told once
     works: list[Work] = field(default_factory=list)
     buildable: list[Work] = field(default_factory=list)
     lacking: list[tuple[Work, Mapping[str, UserError]]] = field(default_factory=list)
@@ -93,10 +94,15 @@ class Graph:
         except Exception as error:
             raise InvalidDodoFile(str(as_user_error(error))) from error
         folder = os.path.dirname(path)
+        try:
+            trusted = trust.settle(file.cache, folder, group=file.cache_shared, looks=_is_set(READING))
+        except OutputError as error:
+            raise InvalidDodoFile(str(error)) from error
+        file = replace(file, cache=trusted.folder)
         known_as = identity.of(folder, file.name)
-        memo = Memo.of(file.cache, known_as)
+        memo = Memo.of(file.cache, known_as, trusted.owners, afresh=_is_set(AFRESH))
         store = Store(f"{file.cache}/layers", file.max_layer_size)
-        graph = cls(file, store, folder, known_as, memo, lock=lock)
+        graph = cls(file, store, folder, known_as, memo, trusted.note, lock=lock)
         if _is_set(LOCKED) and (misfit := graph.misfit()):
             lines = "\n".join(misfit.lines())
             how = "to make it fit, run: doit lock"
@@ -179,11 +185,11 @@ class Graph:
         """What looks images up, but for those of `entries`."""
         kept = f"{self.file.cache}/blobs" if self.file.keep_blobs else ""
         access = Access(self.file.registries, offline=_is_set(OFFLINE), kept=kept)
-        return LockedResolver(
-            Resolver(access, Documents(f"{self.file.cache}/documents", keeps=not _is_set(READING)), memo),
-            entries,
-            self.lock.path,
-        )
+        return LockedResolver(Resolver(access, self.documents, memo), entries, self.lock.path)
+
+    @property
+    def documents(self) -> Documents:
+        return Documents(f"{self.file.cache}/documents", keeps=not _is_set(READING))
 
     # The lock.
 
@@ -489,6 +495,8 @@ class Graph:
         good = frozenset(str(bundle) for bundle in self.file.bundles if f"bundle:{bundle}" in current)
         yield from self._notes(good)
         yield from self._notes_of_published()
+        if self.note:
+            yield self.note
         yield from self._note_use(good)
         yield from (f"{bundle}: {reason}" for bundle, reason in sorted(reasons.items()))
         told = {task for bundle in reasons for task in failed[f"bundle:{bundle}"]}

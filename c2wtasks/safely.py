@@ -18,7 +18,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -119,13 +119,16 @@ def open_file(path: str, flags: int = os.O_RDONLY, mode: int = 0o644) -> int:
     return descriptor
 
 
-def is_file(path: str) -> bool:
-    """Whether `path` is a regular file that can be opened."""
+def size(path: str) -> int | None:
+    """The bytes of the regular file `path`; None where it is none, or cannot be opened."""
     try:
-        os.close(open_file(path))
+        descriptor = open_file(path)
     except OSError:
-        return False
-    return True
+        return None
+    try:
+        return os.fstat(descriptor).st_size
+    finally:
+        os.close(descriptor)
 
 
 class LeadsOut(OSError):
@@ -163,17 +166,19 @@ def stat_below(top: str, name: str) -> tuple[os.stat_result, bool]:
         os.close(descriptor)
 
 
-def read(path: str, limit: int) -> bytes:
+def read(path: str, limit: int, counts: Callable[[os.stat_result], bool] | None = None) -> bytes:
     """The content of the regular file `path`.
 
-    Raises OSError, of EFBIG where it is longer than `limit` bytes.
+    Raises OSError, of EFBIG where it is longer than `limit` bytes, PermissionError where `counts` says no of it.
     """
     descriptor = open_file(path)
     try:
         pieces = []
-        size = os.fstat(descriptor).st_size
-        left = 0 if size > limit else limit + 1
-        while left and (piece := os.read(descriptor, min(left, max(_SMALL, size + 1)))):
+        found = os.fstat(descriptor)
+        if counts is not None and not counts(found):
+            raise PermissionError(errno.EACCES, "others can have written it", path)
+        left = 0 if found.st_size > limit else limit + 1
+        while left and (piece := os.read(descriptor, min(left, max(_SMALL, found.st_size + 1)))):
             pieces.append(piece)
             left -= len(piece)
         if not left:

@@ -20,7 +20,8 @@ from c2wtasks.catalog.places import IMAGE, INITCONFIG, ROOTFS, SPEC, Places
 from c2wtasks.catalog.record import RootfsFacts, RootfsStamp
 from c2wtasks.errors import OutputError, SpecError, TreeError, os_reason
 from c2wtasks.layers import sameness
-from c2wtasks.layers.store import Store, damaged, read_content, wrong_diff_id
+from c2wtasks.layers.store import Store, UnusableIndex, damaged, read_content, wrong_diff_id
+from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.image import ImageConfig
 from c2wtasks.rootfs import directory
 from c2wtasks.rootfs.directory import Previous
@@ -73,7 +74,22 @@ class Work:
         return self.image.parsed.created_ns
 
     def make_tree(self) -> None:
-        """Raises LayerError, TreeError, OutputError."""
+        """An index that cannot be used is made again, by reading the layer again.
+
+        Raises LayerError, TreeError, OutputError.
+        """
+        mended: set[Digest] = set()
+        while True:
+            try:
+                self._make_tree()
+                return
+            except UnusableIndex as error:
+                if error.diff_id in mended:
+                    raise
+                mended.add(error.diff_id)
+                self.store.mend_index(next(one for one in self.image.layers if one.diff_id == error.diff_id))
+
+    def _make_tree(self) -> None:
         root = model.new_directory()
         scales = Scales(root)
         for number, layer in enumerate(self.image.layers):
@@ -178,7 +194,8 @@ class Work:
         """
         layer = self.image.layers[number]
         path = self.store.tar(layer.diff_id)
-        if not self.store.has_tar(layer.diff_id):
+        receipt = self.store.receipt(layer.digest) if layer.digest else None
+        if not self.store.has_tar(layer.diff_id, receipt.tar_size if receipt else None):
             self.store.ensure([layer])
         self.store.use(layer.diff_id)
         return path

@@ -122,7 +122,8 @@ class BundleFile:
     bundle.yaml or absolute. `cache_max_size` and `max_layer_size` are in bytes, None where they are not set;
     `workers` is 0 where it is not set. `files` are all files that were read, the main one first, each by a path that
     opens it from where the main one's path does. `registries` are (host, what is said of it). `lock_all`: local
-    sources are locked, too. `name` is what the catalog is called, "" where it is not.
+    sources are locked, too. `cache_shared`: all who can write in the cache are believed. `name` is what the catalog
+    is called, "" where it is not.
     """
 
     bundles: tuple[Bundle, ...]
@@ -135,4 +136,5 @@ class BundleFile:
     registries: tuple[tuple[str, Host], ...]
     keep_blobs: bool
     lock_all: bool
+    cache_shared: bool
     name: str = ""

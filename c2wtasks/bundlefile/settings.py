@@ -120,6 +120,17 @@ SETTINGS = (
         only="main",
     ),
     Setting(
+        "cache_trust",
+        choice("own", "group"),
+        "own",
+        "Whose word counts in a cache that others can write to. `own`: only your own, root's and that of who can "
+        "write in the catalog's folder; what each user keeps there lies apart. `group`: that of all who can write "
+        "there, who so share what is there. "
+        "See [a shared cache](security.md#a-shared-cache).",
+        "group",
+        only="main",
+    ),
+    Setting(
         "max_layer_size",
         SIZE,
         "what is free on the cache's disk",

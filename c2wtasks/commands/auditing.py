@@ -20,13 +20,14 @@ from c2wtasks.catalog.record import Record
 from c2wtasks.commands.threads import each
 from c2wtasks.engine.runner import recorded_target
 from c2wtasks.errors import UserError
-from c2wtasks.finding import Finding
+from c2wtasks.finding import Finding, shown
 from c2wtasks.graph import Graph
 from c2wtasks.layers import audit
 from c2wtasks.layers.audit import LayerAudit, TarState
 from c2wtasks.layers.store import Store
 from c2wtasks.oci.digest import Digest
 from c2wtasks.sources.model import Layer
+from c2wtasks.sources.reading import MAX_INDEX_FILE
 from c2wtasks.steps import Work
 from c2wtasks.unexpected import as_user_error
 from c2wtasks.upkeep import needs
@@ -106,6 +107,30 @@ class Auditor:
             return audit.check_receipt(self.store, digest, self.copies.get(digest, ()), self._tars)
 
         found.receipts.update(zip(digests, each(check, digests, self.workers), strict=True))
+        return found
+
+    def check_memo(self) -> list[Finding]:
+        """What was remembered of images otherwise than they are."""
+        memo = self.graph.memo
+        return [
+            Finding(shown(memo.path), shown(key), str(image.config_digest), "another image")
+            for key, image in memo.wrong().items()
+        ]
+
+    def misremembered(self, bundles: Iterable[Bundle]) -> list[Bundle]:
+        """The bundles of such images: they may have been made from what was remembered."""
+        wrong = {(image.manifest_digest, image.config_digest) for image in self.graph.memo.wrong().values()}
+        images = {bundle: work.image for bundle in bundles if (work := self.works.get(str(bundle))) is not None}
+        return [bundle for bundle, one in images.items() if (one.manifest_digest, one.config_digest) in wrong]
+
+    def check_documents(self) -> dict[str, list[Finding]]:
+        """The documents from registries, each held against the digest that it is named by."""
+        documents = self.graph.documents
+        found: dict[str, list[Finding]] = {}
+        for digest in audit.digests_in(documents.root):
+            if documents.get(digest, MAX_INDEX_FILE) is None:
+                wrong = Finding(shown(documents.path(digest)), "content", str(digest), "another content")
+                found[f"document {digest}"] = [wrong]
         return found
 
     # Bundles.

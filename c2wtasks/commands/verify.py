@@ -10,9 +10,10 @@ from typing import Any
 import msgspec
 from doit.exceptions import InvalidCommand
 
+from c2wtasks import AFRESH
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.commands.auditing import Auditor, StoreAudit
-from c2wtasks.commands.mending import mend_bundles, mend_store
+from c2wtasks.commands.mending import mend_bundles, mend_documents, mend_store
 from c2wtasks.commands.ours import FINE, NOT_FINE, OurCommand, chosen, say
 from c2wtasks.commands.why import JSON
 from c2wtasks.finding import Finding
@@ -35,8 +36,8 @@ _WORKERS = {
 
 
 class Deviation(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A finding in `of`: a bundle (`name@platform`), a layer (its diffID) or a receipt (`receipt` and the blob's
-    digest). `mended` only with --repair."""
+    """A finding in `of`: a bundle (`name@platform`), a layer (its diffID), a receipt (`receipt` and the blob's
+    digest), a document (`document` and its digest) or the `memo`. `mended` only with --repair."""
 
     of: str
     path: str
@@ -93,6 +94,10 @@ class Verify(OurCommand):
     def only_looks(self, params: Any) -> bool:
         return not params["repair"]
 
+    def execute(self, params: Any, args: list[str]) -> int:
+        os.environ[AFRESH] = "1"
+        return super().execute(params, args)
+
     def _execute(self, repair: bool, workers: int, as_json: bool) -> int:
         graph = self.graph
         if workers < 0:
@@ -102,12 +107,20 @@ class Verify(OurCommand):
         diff_ids, digests = auditor.whole_store() if self.sel_default_tasks else auditor.store_of(bundles)
         self._quiet = as_json
         found = _Found(len(diff_ids), len(digests), len(bundles))
+        self._add(found, {"memo": auditor.check_memo()})  # written anew, when it was loaded, if this is to mend
+        documents = auditor.check_documents()
+        self._add(found, documents)
+        if repair:
+            mend_documents(auditor, documents)
+            self._left(found, auditor.check_documents())
         store = auditor.check_store(diff_ids, digests)
         self._add(found, _by_subject(store))
         if repair and store.findings:
             found.reasons |= mend_store(auditor, store)
             self._left(found, _by_subject(auditor.check_store(store.bad_layers, store.bad_receipts)))
         bad = self._bundles(found, auditor, bundles)
+        if repair:
+            bad += [bundle for bundle in auditor.misremembered(bundles) if bundle not in bad]
         if repair and bad:
             found.reasons |= mend_bundles(self, auditor, bad)
             self._left(found, {str(bundle): result.findings for bundle, result in auditor.check_bundles(bad)})

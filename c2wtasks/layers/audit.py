@@ -13,8 +13,8 @@ from typing import BinaryIO, Literal
 
 import msgspec
 
-from c2wtasks import files, fingerprint, safely
-from c2wtasks.errors import os_reason
+from c2wtasks import fingerprint, safely
+from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.finding import Finding, missing, shown
 from c2wtasks.layers import indexfile
 from c2wtasks.layers.store import MAX_RECEIPT, Store, decode_receipt
@@ -43,7 +43,7 @@ def diff_ids(store: Store) -> list[Digest]:
     found = {
         Digest(algorithm, name.rpartition(".")[0])
         for algorithm in _ALGORITHMS
-        for name in files.names(f"{store.root}/{algorithm}")
+        for name in _names(f"{store.root}/{algorithm}")
         if name.endswith((".tar", ".idx")) and _is_digest(algorithm, name.rpartition(".")[0])
     }
     return sorted(found)
@@ -51,12 +51,29 @@ def diff_ids(store: Store) -> list[Digest]:
 
 def receipts(store: Store) -> list[Digest]:
     """The blobs that have a receipt in the store, in order."""
+    return digests_in(f"{store.root}/receipts")
+
+
+def digests_in(folder: str) -> list[Digest]:
+    """The digests by which files lie below a folder, in order.
+
+    Raises OutputError.
+    """
     return sorted(
         Digest(algorithm, name)
         for algorithm in _ALGORITHMS
-        for name in files.names(f"{store.root}/receipts/{algorithm}")
+        for name in _names(f"{folder}/{algorithm}")
         if _is_digest(algorithm, name)
     )
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return safely.names(folder)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be read: {os_reason(error)}") from error
 
 
 def _is_digest(algorithm: str, text: str) -> bool:
@@ -197,7 +214,7 @@ def _check_receipt(
         yield Finding(name, "content", "a receipt as we write it", "another text")
     if receipt.digest != str(digest):
         yield Finding(name, "digest", str(digest), shown(receipt.digest))
-    if not safely.is_file(store.index(diff_id)):
+    if safely.size(store.index(diff_id)) is None:
         yield missing(store.index(diff_id), f"index of the layer in receipt {digest.short}")
     if tars.get(diff_id) == "good" and receipt.tar_size != (size := store.tar_size(diff_id)):
         yield Finding(name, "tarSize", str(size), str(receipt.tar_size))

@@ -131,12 +131,14 @@ class Store:
         except (OSError, ValueError):
             return None
 
-    def holds(self, diff_id: Digest) -> bool:
-        """Whether the layer's tar and a current index of it are here."""
-        return self.has_tar(diff_id) and indexfile.is_current(self.index(diff_id))
+    def holds(self, diff_id: Digest, tar_size: int | None = None) -> bool:
+        """Whether the layer's tar, of that size if it is known, and a current index of it are here."""
+        return self.has_tar(diff_id, tar_size) and indexfile.is_current(self.index(diff_id))
 
-    def has_tar(self, diff_id: Digest) -> bool:
-        return safely.is_file(self.tar(diff_id))
+    def has_tar(self, diff_id: Digest, size: int | None = None) -> bool:
+        """Whether the layer's tar is here, of that size if it is known."""
+        found = safely.size(self.tar(diff_id))
+        return found is not None and size in (None, found)
 
     def tar_size(self, diff_id: Digest) -> int:
         """The bytes of the layer's tar. Raises OSError."""
@@ -169,7 +171,7 @@ class Store:
         """What is known of a blob that need not be read again."""
         digest = copies[0].digest
         known = self.receipt(digest) if digest else None
-        if known is None or not self.holds(Digest.parse(known.diff_id)):
+        if known is None or not self.holds(Digest.parse(known.diff_id), known.tar_size):
             return None
         if Digest.parse(known.diff_id) not in {copy.diff_id for copy in copies}:
             raise wrong_diff_id(copies[0], known)
@@ -220,7 +222,9 @@ class Store:
     def _names(self, folder: str) -> list[str]:
         path = f"{self.root}/{folder}"
         try:
-            return files.names(path)
+            return safely.names(path)
+        except FileNotFoundError:
+            return []
         except OSError as error:
             raise OutputError(f"{path}: cannot be read: {os_reason(error)}") from error
 
@@ -255,7 +259,7 @@ class Store:
     def _read_in(self, layer: Layer, claims: Set[Digest], unfinished: str) -> Receipt:
         if self.holds(layer.diff_id):  # as another blob, perhaps: this one is only to be checked then
             receipt = _copy_checked(layer, None, self.max_layer_size)
-            if receipt.diff_id != str(layer.diff_id):
+            if receipt.diff_id != str(layer.diff_id) or not self.has_tar(layer.diff_id, receipt.tar_size):
                 receipt = self._store(layer, claims, unfinished)
         else:
             receipt = self._store(layer, claims, unfinished)
@@ -287,15 +291,34 @@ class Store:
     def entries(self, diff_id: Digest) -> Iterator[Entry]:
         """The entries of a layer that `ensure` has put here, in order.
 
-        Raises LayerError, at the latest when all were given.
+        Raises UnusableIndex, at the latest when all were given.
         """
         try:
             yield from indexfile.read(self.index(diff_id))
         except (OSError, ValueError) as error:
-            raise LayerError(
-                f"{self.index(diff_id)}: the index of layer {diff_id.short} cannot be used: {error}",
-                hint="delete it and run again",
-            ) from error
+            raise UnusableIndex(self.index(diff_id), diff_id, error) from error
+
+    def mend_index(self, layer: Layer) -> None:
+        """Reads the layer's blob again, if its index cannot be used.
+
+        Raises LayerError, OutputError.
+        """
+        with self._alone(layer) as unfinished:
+            try:
+                for _ in self.entries(layer.diff_id):  # another may have made it again meanwhile
+                    pass
+            except UnusableIndex:
+                self._store(layer, {layer.diff_id}, unfinished)
+
+
+class UnusableIndex(LayerError):
+    """The index of the layer `diff_id` is gone or damaged, or something else lies in its place."""
+
+    def __init__(self, path: str, diff_id: Digest, error: OSError | ValueError) -> None:
+        why = os_reason(error) if isinstance(error, OSError) else str(error)
+        wrong = f"{path}: the index of layer {diff_id.short} cannot be used: {why}"
+        super().__init__(wrong, hint="run: doit verify --repair")
+        self.diff_id = diff_id
 
 
 def read_content(tar: str, offset: int, size: int, sparse: Fragments | None) -> bytes:

@@ -141,7 +141,7 @@ def _files(folder: str) -> Iterator[tuple[str, os.stat_result]]:
 def _entries(folder: str) -> list[tuple[str, os.stat_result]]:
     try:
         return safely.scan(folder)
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return []
     except OSError as error:
         raise OutputError(f"{folder}: cannot be read: {os_reason(error)}") from error

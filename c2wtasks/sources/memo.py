@@ -10,13 +10,15 @@ from __future__ import annotations
 import os
 import stat
 import time
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
-from c2wtasks import cachedir, lastuse
+from c2wtasks import cachedir, lastuse, safely
 from c2wtasks.errors import OutputError
+from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import Reference
 from c2wtasks.sealed import seal, unseal
@@ -24,14 +26,17 @@ from c2wtasks.sources.model import BlobPlace, Image, Place
 from c2wtasks.sources.remote import RemotePlace
 from c2wtasks.ticks import tick_ns
 
-_MAGIC = b"c2wmemo\x03"
+_MAGIC = b"c2wmemo\x04"
+_MAX_SIZE = 1 << 28
+_BY_OTHERS = 0o022
 
 State = tuple[int, int, int, int]
 
 
 class _Memory(msgspec.Struct):
-    """`files` maps paths to their states, `images` keys to images."""
+    """`catalog` is the identity of the catalog, `files` maps paths to their states, `images` keys to images."""
 
+    catalog: str = ""
     files: dict[str, State] = {}
     images: dict[str, Image] = {}
 
@@ -48,10 +53,11 @@ _DECODER = msgspec.msgpack.Decoder(_Memory, dec_hook=_place)
 @dataclass(slots=True)
 class Memo:
     """The images of one catalog. `path` is the file that keeps them, in the folder `cache`; `unsaved` is why it could
-    not be written, if it could not."""
+    not be written, if it could not. With `afresh` nothing is recalled of what it says."""
 
     cache: str
     path: str
+    afresh: bool = False
     unsaved: OutputError | None = None
     _before: _Memory = field(default_factory=_Memory)
     _now: _Memory = field(default_factory=_Memory)
@@ -59,19 +65,26 @@ class Memo:
     _began: int = field(default_factory=time.time_ns)
 
     @classmethod
-    def of(cls, cache: str, identity: str) -> Memo:
-        """The memo, in the folder `cache`, of the catalog of that `identity`."""
+    def of(cls, cache: str, identity: str, owners: Container[int], *, afresh: bool = False) -> Memo:
+        """The memo, in the folder `cache`, of the catalog of that `identity`.
+
+        What is in it is proven by nothing, and is one catalog's own: it counts only if it is the file of one of
+        `owners`, which nobody else can write, whoever may be believed otherwise.
+        """
         path = f"{cache}/memo/{identity}"
         try:
-            with open(path, "rb") as stream:
-                return cls(cache, path, _before=unseal(_MAGIC, stream.read(), _DECODER))
+            content = safely.read(path, _MAX_SIZE, lambda found: _is_of(found, owners))
+            before = unseal(_MAGIC, content, _DECODER)
         except (OSError, ValueError):
-            return cls(cache, path)
+            before = _Memory()
+        if before.catalog != identity:
+            before = _Memory()
+        return cls(cache, path, afresh, _before=before, _now=_Memory(identity))
 
     def recall(self, reference: Reference, path: str, platform: Platform) -> Image | None:
         """The image, if it was remembered and still stands."""
         key = _key(reference, path, platform)
-        image = self._before.images.get(key)
+        image = self._known(key)
         if image is None or not all(self._stands(file) for file in image.files):
             return None
         for layer in image.layers:
@@ -96,10 +109,24 @@ class Memo:
 
     def recall_fixed(self, key: str) -> Image | None:
         """An image that `key` names for good."""
-        image = self._now.images.get(key) or self._before.images.get(key)
+        image = self._now.images.get(key) or self._known(key)
         if image is not None:
             self._now.images[key] = image
         return image
+
+    def _known(self, key: str) -> Image | None:
+        image = None if self.afresh else self._before.images.get(key)
+        return image if image is not None and _is_whole(image) else None
+
+    def wrong(self) -> dict[str, Image]:
+        """The images that were resolved now, by key, of which it says something else though they still stand."""
+        return {
+            key: now
+            for key, before in self._before.images.items()
+            if (now := self._now.images.get(key)) is not None
+            and all(self._stands(file) for file in before.files)
+            and _facts(before) != _facts(now)
+        }
 
     def remember_fixed(self, key: str, image: Image) -> None:
         """Raises what `msgspec` does, where the image cannot be encoded: here it is one image's failure, in `save` it
@@ -153,6 +180,20 @@ class Memo:
         if state is None:
             return None
         return state if state[1] + tick_ns(state[1]) < self._began else None
+
+
+def _is_of(found: os.stat_result, owners: Container[int]) -> bool:
+    return found.st_uid in owners and not found.st_mode & _BY_OTHERS
+
+
+def _is_whole(image: Image) -> bool:
+    return Digest.of(image.config, image.config_digest.algorithm) == image.config_digest
+
+
+def _facts(image: Image) -> object:
+    """What of an image is the same however its registry is reached."""
+    layers = [(layer.digest, layer.diff_id, layer.place.size, layer.place.where) for layer in image.layers]
+    return image.manifest_digest, image.config_digest, image.config, image.parsed, layers
 
 
 def _key(reference: Reference, path: str, platform: Platform) -> str:

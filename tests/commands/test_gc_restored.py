@@ -306,7 +306,7 @@ def test_all_folders_take_the_rules_of_the_caches_own(tmp_path: Path, umask: int
     cache.mkdir()
     cache.chmod(mode)
     images = small_catalog(tmp_path)
-    write_catalog(tmp_path, images)
+    write_catalog(tmp_path, images, cache_trust="group")
     before = os.umask(umask)
     try:
         assert run_doit(tmp_path).exit == 0

@@ -274,6 +274,9 @@ def test_forms_that_are_files_where_modes_are_refused(tmp_path: Path) -> None:
 def test_a_cache_where_there_are_no_links(tmp_path: Path) -> None:
     with mounts.exfat(tmp_path / "disk", tmp_path / "m") as disk:
         write_catalog(tmp_path, images(tmp_path, forms=["dir", "ext4"]), cache=str(disk / "cache"))
+        refused(run_doit(tmp_path), "cache/uid-0: others can write in the cache", "cache_trust: group")
+        entries = images(tmp_path, forms=["dir", "ext4"])  # the hint
+        write_catalog(tmp_path, entries, cache=str(disk / "cache"), cache_trust="group")
         built(run_doit(tmp_path))
         assert executed(tmp_path) == set()
         built(run_doit(tmp_path, "verify"))

@@ -378,16 +378,21 @@ def test_index_of_another_version_is_made_again(store: Store, blobs: Blobs) -> N
     ],
     ids=["cut", "all but gone", "without an end", "changed", "longer", "of a vast batch", "of another shape"],
 )
-def test_damaged_index(store: Store, blobs: Blobs, content: Callable[[bytes], bytes], reason: str) -> None:
+def test_a_damaged_index_is_made_again(
+    store: Store, blobs: Blobs, content: Callable[[bytes], bytes], reason: str
+) -> None:
     layer = blobs.layer()
     store.ensure([layer])
     path = Path(store.index(layer.diff_id))
-    path.write_bytes(content(path.read_bytes()))
+    before = path.read_bytes()
+    path.write_bytes(content(before))
     with pytest.raises(LayerError) as caught:
         list(store.entries(layer.diff_id))
     assert str(caught.value) == (
-        f"{path}: the index of layer {layer.diff_id.short} cannot be used: {reason}; delete it and run again"
+        f"{path}: the index of layer {layer.diff_id.short} cannot be used: {reason}; run: doit verify --repair"
     )
+    store.mend_index(layer)
+    assert path.read_bytes() == before
 
 
 def test_index_is_the_same_every_time(store: Store, blobs: Blobs, tmp_path: Path) -> None:
