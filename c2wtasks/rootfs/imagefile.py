@@ -26,12 +26,13 @@ class ImageFile:
 
 @contextmanager
 def image_file(path: str, length: int, nodes: list[Node], tars: Tars) -> Iterator[ImageFile]:
-    """The new file `path`, with `length` zeros, 0644 whatever the umask, to write an image of `nodes` into.
+    """The file `path`, made anew, with `length` zeros, 0644 whatever the umask, to write an image of `nodes` into.
 
     Raises OutputError in place of an OSError, within or before.
     """
     made = ImageFile(OpenTars(tars))
     try:
+        safely.remove_tree(path)  # what was left there
         made.descriptor = safely.create(path)
         files.set_mode(made.descriptor, 0o644)
         os.ftruncate(made.descriptor, length)

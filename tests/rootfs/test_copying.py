@@ -75,7 +75,7 @@ def test_linked_or_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error
     os.utime(source, ns=(1, 1_234_567_890))
     if error is not None:
 
-        def refused(*_: object) -> None:
+        def refused(*_: object, **__: object) -> None:
             raise OSError(error, os.strerror(error))
 
         monkeypatch.setattr(os, "link", refused)
