@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ _FILE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _FOLDER = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_DIRECTORY
 _SMALL = 1 << 16
 _MAX_LINKS = 40  # as in Linux
+_FEW = 2  # slashes: such parts are opened as fast one by one, and a run with nothing to do need not load `ctypes`
 _LINK = "a symbolic link lies there, which is not followed"
 _RENAME_EXCHANGE = 2
 # How file systems refuse an exchange. SFTP, CIFS and others have few words: some mean by the last ones that they know
@@ -421,40 +423,64 @@ def _was_empty(here: int, name: str) -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Level:
-    """A folder that we came through: its name, what tells it from others, and the folders in it that are left."""
+    """A folder that we came through: its name, what tells it from others, and the folders in it that are left.
+    `descriptor` is -1 where it is not kept open."""
 
     name: str
+    descriptor: int
     identity: Identity
     folders: list[str]
 
+    @classmethod
+    def enter(cls, above: int, name: str) -> _Level:
+        """Opens the folder `name` in `above`, and removes all in it that is no folder."""
+        descriptor = _open_to_empty(above, name)
+        try:
+            return cls(name, descriptor, _identity(descriptor), _unlink_files(descriptor))
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+    def close(self) -> None:
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    def back_from(self, inner: _Level) -> None:
+        """Opens the folder again, from one in it, if it was not kept open."""
+        if self.descriptor < 0:
+            self.descriptor = os.open("..", os.O_RDONLY | _FOLDER, dir_fd=inner.descriptor)
+            if _identity(self.descriptor) != self.identity:
+                raise OSError(errno.ESTALE, "somebody moves what is in it", inner.name)
+
 
 def _empty(above: int, top: str) -> None:
-    here = _open_to_empty(above, top)
+    """Folders are kept open on the way down, as many as there are descriptors for: some file systems in user space
+    give a folder that is opened again another number."""
+    kept = max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 8)
+    way = [_Level.enter(above, top)]
     try:
-        at = _Level(top, _identity(here), _unlink_files(here))
-        way: list[_Level] = []  # from the top to the folder that `at` is in
-        while at.folders or way:
+        while way[-1].folders or len(way) > 1:
+            at = way[-1]
             if at.folders:
                 name = at.folders.pop()
-                if _was_empty(here, name):
+                if _was_empty(at.descriptor, name):
                     continue
-                inner = _open_to_empty(here, name)
-                os.close(here)
-                here = inner
-                way.append(at)
-                at = _Level(name, _identity(here), _unlink_files(here))
+                way.append(_Level.enter(at.descriptor, name))
+                if len(way) > kept:
+                    way[-1 - kept].close()
             else:
-                outer = os.open("..", os.O_RDONLY | _FOLDER, dir_fd=here)
-                os.close(here)
-                here = outer
-                emptied, at = at, way.pop()
-                if _identity(here) != at.identity:
-                    raise OSError(errno.ESTALE, "somebody moves what is in it", emptied.name)
-                os.rmdir(emptied.name, dir_fd=here)
+                way[-2].back_from(at)
+                way.pop().close()
+                try:
+                    os.rmdir(at.name, dir_fd=way[-1].descriptor)
+                except FileNotFoundError:  # somebody has moved it away, empty
+                    pass
     finally:
-        os.close(here)
+        for level in way:
+            level.close()
 
 
 def _unlink_files(folder: int) -> list[str]:
@@ -517,7 +543,8 @@ def _open(path: str, flags: int, mode: int) -> int:
     kept = _kept
     inside = kept.below(path) if kept is not None else None
     at, way = (kept.descriptor, inside) if kept is not None and inside is not None else (_AT_FDCWD, path)
-    call = _caller()
+    few = at == _AT_FDCWD and path.count("/") <= _FEW
+    call = None if few else _caller()
     if call is None:
         return _open_by_parts(path, flags, mode, at, way)
     while (descriptor := call(at, os.fsencode(way), flags, mode)) in (-errno.EINTR, -errno.EAGAIN):
@@ -669,9 +696,28 @@ def _trusted_link(name: str, folder: int) -> str | None:
         link = os.stat(name, dir_fd=folder, follow_symlinks=False)
         around = os.fstat(folder)
         ours = (0, os.geteuid())
-        by_others = around.st_uid not in ours or (around.st_mode & 0o022 and not around.st_mode & stat.S_ISVTX)
-        if link.st_uid not in ours or by_others:
+        if link.st_uid not in ours or around.st_uid not in ours or _is_written_by_others(around):
             return None
         return os.readlink(name, dir_fd=folder)
     except OSError:
         return None
+
+
+def _is_written_by_others(folder: os.stat_result) -> bool:
+    """Whether others may move what is ours in a folder of ours."""
+    if folder.st_mode & stat.S_ISVTX:
+        return False
+    return bool(folder.st_mode & 0o002 or (folder.st_mode & 0o020 and not _is_own_group(folder.st_gid)))
+
+
+@cache
+def _is_own_group(group: int) -> bool:
+    """Whether a group is that of our user alone, as systems make one for each user whose umask is then 002."""
+    import grp  # not needed where no link is met
+    import pwd
+
+    try:
+        found, user = grp.getgrgid(group), pwd.getpwuid(os.geteuid())
+    except KeyError:
+        return False
+    return found.gr_name == user.pw_name and set(found.gr_mem) <= {user.pw_name}

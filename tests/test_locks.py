@@ -254,7 +254,7 @@ def test_what_others_put_in_its_place_is_left_alone(tmp_path: Path, kind: str) -
     folder = tmp_path / "shared/locks"
     folder.mkdir(parents=True)
     for one in (folder, folder.parent):
-        one.chmod(0o2775)
+        one.chmod(0o2777)
     plant(kind, folder / "key", canary)
     before = canary.lstat()
     with pytest.raises(OutputError, match="key: cannot be locked"), locked(str(folder / "key"), None):

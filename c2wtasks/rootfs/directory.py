@@ -442,7 +442,8 @@ def _made(folder: str) -> int:
     with safely.entry(folder) as (here, name):
         os.mkdir(name, 0o700, dir_fd=here)
         descriptor = os.open(name, _FOLDER, dir_fd=here)
-    if os.fstat(descriptor).st_uid != os.geteuid() or os.listdir(descriptor):
+        ours = (os.geteuid(), os.fstat(here).st_uid)  # the latter where all in a file system belongs to one user
+    if os.fstat(descriptor).st_uid not in ours or os.listdir(descriptor):
         os.close(descriptor)
         raise OSError(errno.ESTALE, "somebody moves what is in this folder", folder)
     return descriptor
