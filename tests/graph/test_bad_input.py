@@ -544,10 +544,11 @@ IN_THE_WAY: list[tuple[str, Callable[[Path], object], list[str]]] = [
         f" / bundles/.parts/{TREE}: cannot be written (N bytes): bundles/.parts/good is not a folder"
     ]),
     ("a part is a folder", lambda at: write_below(at, f"bundles/.parts/{TREE}/x"), [
-        f"good@linux/amd64: bundles/.parts/{TREE}: cannot be written (N bytes): Is a directory"
+        f"good@linux/amd64: bundles/.parts/{TREE}: cannot be written (N bytes): Is a directory; move away the folder "
+        "that lies there"
     ]),
     ("the catalog is a folder", lambda at: write_below(at, "bundles/catalog.json/x"), [
-        "bundles/catalog.json: cannot be read: Is a directory"
+        "bundles/catalog.json: cannot be written (N bytes): Is a directory; move away the folder that lies there"
     ]),
 ]  # fmt: skip
 
