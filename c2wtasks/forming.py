@@ -13,7 +13,7 @@ from c2wtasks.catalog import publish, record
 from c2wtasks.catalog.record import FormFacts
 from c2wtasks.errors import OutputError, SourceError, os_reason
 from c2wtasks.rootfs.forms import MAKERS, Making, is_here
-from c2wtasks.rootfs.holding import left_out
+from c2wtasks.rootfs.holding import check_holes, left_out
 from c2wtasks.steps import Work
 
 _MODE = 0o644
@@ -63,6 +63,9 @@ def make(work: Work, form: Form) -> None:
     Raises LayerError, OutputError.
     """
     tree, tree_fingerprint = work.tree()
+    maker = MAKERS[form.kind]
+    if not maker.holes(form):
+        check_holes(tree, form.name)
     places = work.places
     target, unfinished = places.form(form.name), places.part(f".{form.name}")
     files.remove_tree(places.form_stamp(form.name))  # it must never lie beside other files than its own
@@ -72,8 +75,8 @@ def make(work: Work, form: Form) -> None:
             files.make_folders(unfinished)
             key = f"{tree_fingerprint} {work.bundle.name}".encode()
             making = Making(work.bundle, tree, work.tar, json_in(work, form), key, work.default_mtime_ns)
-            MAKERS[form.kind].make(making, form, unfinished)
-            lost = left_out(tree, MAKERS[form.kind].limits)
+            maker.make(making, form, unfinished)
+            lost = left_out(tree, maker.limits)
             facts = FormFacts(made_of(work, form, tree_fingerprint), _settle(unfinished, work.default_mtime_ns), lost)
             files.remove_tree(target)
             safely.rename(unfinished, target)

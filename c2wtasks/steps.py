@@ -81,7 +81,7 @@ class Work:
         mended: set[Digest] = set()
         while True:
             try:
-                self._make_tree()
+                files.write(self.places.tree, treefile.encode(self._merged()))
                 return
             except UnusableIndex as error:
                 if error.diff_id in mended:
@@ -89,7 +89,7 @@ class Work:
                 mended.add(error.diff_id)
                 self.store.mend_index(next(one for one in self.image.layers if one.diff_id == error.diff_id))
 
-    def _make_tree(self) -> None:
+    def _merged(self) -> TreeFile:
         root = model.new_directory()
         scales = Scales(root)
         for number, layer in enumerate(self.image.layers):
@@ -103,8 +103,7 @@ class Work:
                 hint = error.hint or "build the image again"
                 raise TreeError(f"layer {layer.short}: {error.message}", hint=hint) from error
         diff_ids = [str(layer.diff_id) for layer in self.image.layers]
-        tree = treefile.flatten(root, diff_ids, default_mtime_ns=self.default_mtime_ns)
-        files.write(self.places.tree, treefile.encode(tree))
+        return treefile.flatten(root, diff_ids, default_mtime_ns=self.default_mtime_ns)
 
     def _check_claim(self, layer: Layer) -> None:
         """That the blob which was read under the layer's digest, here or elsewhere, is what our image says it is.

@@ -61,13 +61,15 @@ class Making:
 @dataclass(frozen=True, slots=True)
 class Maker:
     """How a form is made: `make` puts its files into an empty folder. `json_files`: which of the bundle's are in it,
-    too. `tool` is the program that it needs, in Debian's `package`. What `limits` leave out is told."""
+    too. `tool` is the program that it needs, in Debian's `package`. What `limits` leave out is told. `holes`: whether
+    sparse files keep their holes."""
 
     make: Callable[[Making, Form, str], None]
     json_files: Callable[[Form], tuple[str, ...]] = lambda _form: ()
     tool: str = ""
     package: str = ""
     limits: Limits = EVERYTHING
+    holes: Callable[[Form], bool] = lambda _form: True
 
 
 @cache
@@ -152,14 +154,20 @@ def _imagemounter(making: Making, form: Form, folder: str) -> None:
     )
 
 
+def _no_holes(_form: Form) -> bool:
+    return False
+
+
 def _json_of_vm(form: Form) -> tuple[str, ...]:
     return _JSON if _is_whole(form) else ()
 
 
 MAKERS: dict[str, Maker] = {
-    "tar": Maker(_tar),
-    "cpio": Maker(_cpio, limits=Limits(xattrs=(), whole_seconds=True, first=0, last=2**32 - 1)),
-    "iso": Maker(_iso, _json_of_vm, limits=Limits(xattrs=(), whole_seconds=True, first=_1900, last=_2156 - 1)),
+    "tar": Maker(_tar, holes=lambda form: form.option("sparse") is not False),
+    "cpio": Maker(_cpio, limits=Limits(xattrs=(), whole_seconds=True, first=0, last=2**32 - 1), holes=_no_holes),
+    "iso": Maker(
+        _iso, _json_of_vm, limits=Limits(xattrs=(), whole_seconds=True, first=_1900, last=_2156 - 1), holes=_no_holes
+    ),
     "ext4": Maker(_ext4, limits=Limits(first=-(2**31), last=2**34 - 2**31 - 1, most_names=65_000)),
     "erofs": Maker(_erofs),
     "squashfs": Maker(
@@ -167,6 +175,7 @@ MAKERS: dict[str, Maker] = {
         tool="tar2sqfs",
         package="squashfs-tools-ng",
         limits=Limits(XATTRS_BUT_ACLS, whole_seconds=True, first=0, last=2**32 - 1),
+        holes=_no_holes,
     ),
     "context": Maker(_context, lambda _form: _JSON),
     "imagemounter": Maker(_imagemounter, lambda _form: (_IMAGE,)),

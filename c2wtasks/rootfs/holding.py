@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import NamedTuple
 
+from c2wtasks.errors import OutputError
+from c2wtasks.layers.fragments import stored
 from c2wtasks.tree import acl
 from c2wtasks.tree.model import DIRECTORY
 from c2wtasks.tree.treefile import TreeFile
@@ -13,6 +15,24 @@ from c2wtasks.tree.treefile import TreeFile
 XATTRS_BUT_ACLS = (b"user.", b"trusted.", b"security.")
 _ACLS = (acl.ACCESS, acl.DEFAULT)
 _CAPABILITY = b"security.capability"
+
+
+MAX_HOLES = 16 << 30
+"""Bytes of the holes of sparse files, where a form has no holes: a kilobyte of an image may state any number."""
+
+
+def check_holes(tree: TreeFile, form: str) -> None:
+    """Raises OutputError: to write out the holes of the tree's files takes too much."""
+    holes = sum(
+        node.size - stored(node.content.sparse)
+        for node in tree.nodes
+        if node.content is not None and node.content.sparse is not None
+    )
+    if holes > MAX_HOLES:
+        raise OutputError(
+            f"form {form}: sparse files have holes of {holes} bytes, which it writes out ({MAX_HOLES} at most)",
+            hint="write the root as dir, tar, ext4 or erofs",
+        )
 
 
 class Limits(NamedTuple):

@@ -544,3 +544,26 @@ def test_many_notes_are_one(tmp_path: Path) -> None:
     write_catalog(tmp_path, {f"i{number}": {"source": "oci:web"} for number in range(21)})
     (line,) = run_doit(tmp_path).stderr.splitlines()
     assert line.startswith("note: 21 bundles have notes in their bundle.json: i0@linux/amd64, ")
+
+
+def test_holes_are_not_written_out_beyond_a_limit(tmp_path: Path) -> None:
+    """A kilobyte of an image states any number of them."""
+    size = 1 << 40
+    header = pax([(b"GNU.sparse.major", b"1"), (b"GNU.sparse.minor", b"0"), (b"GNU.sparse.realsize", b"%d" % size)])
+    Layout(tmp_path / "web").image(archive(header, file(b"f", b"1\n9\n3\n".ljust(512, b"\0") + b"abc")), cmd=["f"])
+    sparse = ["dir", "tar", "ext4", "erofs", "context"]
+    for form in sparse:
+        write_catalog(tmp_path, {"web": {"source": "oci:web", "rootfs": [form]}})
+        result = run_doit(tmp_path)
+        if form == "dir" and "File too large" in result.stderr:  # the file system's limit
+            continue
+        assert result.exit == 0, result.stderr
+    for form in ({"form": "tar", "sparse": False}, "cpio", "iso"):
+        write_catalog(tmp_path, {"web": {"source": "oci:web", "rootfs": [form]}})
+        result = run_doit(tmp_path)
+        name = form if isinstance(form, str) else "tar"
+        assert (result.exit, result.stderr.splitlines()[-1]) == (
+            1,
+            f"{WEB}: form {name}: sparse files have holes of {size - 3} bytes, which it writes out "
+            "(17179869184 at most); write the root as dir, tar, ext4 or erofs",
+        )
