@@ -111,6 +111,8 @@ def root_path(root: Inode, path: bytes, *, steps: Steps | None = None) -> bytes:
             around, link = link, None
             left: list[bytes] = []
             if around is not None:
+                if steps is not None:
+                    steps.take(around.count(b"/"))
                 names = [name for name in _join(b"/", around, part).split(b"/") if name]
                 size = sum(map(len, names)) + len(names)
                 _check_size(size)
@@ -132,6 +134,8 @@ def root_path(root: Inode, path: bytes, *, steps: Steps | None = None) -> bytes:
                 links += 1
                 if around is None:  # the path before this part, whatever that does to it
                     around = b"/" + b"/".join(names + left if part in (b".", b"..") else names[:-1])
+                if steps is not None:
+                    steps.take(around.count(b"/") + inode.target.count(b"/"))
                 link = inode.target if is_first or inode.target.startswith(b"/") else _join(around, inode.target)
             is_first = False
         if links == before:
