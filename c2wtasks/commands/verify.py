@@ -17,6 +17,8 @@ from c2wtasks.commands.mending import mend_bundles, mend_documents, mend_store
 from c2wtasks.commands.ours import FINE, NOT_FINE, OurCommand, chosen, say
 from c2wtasks.commands.why import JSON
 from c2wtasks.finding import Finding
+from c2wtasks.graph import Graph
+from c2wtasks.sources.locked import NotAsLocked
 
 _REPAIR = {
     "name": "repair",
@@ -118,6 +120,7 @@ class Verify(OurCommand):
         if repair and store.findings:
             found.reasons |= mend_store(auditor, store)
             self._left(found, _by_subject(auditor.check_store(store.bad_layers, store.bad_receipts)))
+        self._broken(found, graph, bundles)
         bad = self._bundles(found, auditor, bundles)
         if repair:
             bad += [bundle for bundle in auditor.misremembered(bundles) if bundle not in bad]
@@ -125,6 +128,19 @@ class Verify(OurCommand):
             found.reasons |= mend_bundles(self, auditor, bad)
             self._left(found, {str(bundle): result.findings for bundle, result in auditor.check_bundles(bad)})
         return self._report(found, repair)
+
+    def _broken(self, found: _Found, graph: Graph, bundles: Iterable[Bundle]) -> None:
+        """Tells of the bundles whose image cannot be read, and of those of which the lock says something else than
+        their image does: that is for the user to mend."""
+        chosen = set(bundles)
+        for bundle, error in graph.broken:
+            if bundle in chosen and isinstance(error, NotAsLocked):
+                wrong = {str(bundle): [Finding(graph.lock.path, "image", "as the image is", error.message)]}
+                self._add(found, wrong)
+                self._left(found, wrong)
+                found.reasons[str(bundle)] = str(error)
+            elif bundle in chosen:
+                found.unread.append(f"{bundle}: {error}")
 
     def _bundles(self, found: _Found, auditor: Auditor, bundles: Iterable[Bundle]) -> list[Bundle]:
         bad = []
@@ -138,7 +154,7 @@ class Verify(OurCommand):
     def _add(self, found: _Found, deviations: dict[str, list[Finding]]) -> None:
         for of, findings in deviations.items():
             if findings:
-                found.deviations[of] = findings
+                found.deviations.setdefault(of, []).extend(findings)
                 if not self._quiet:
                     self.show(map(str, findings))
 
@@ -146,7 +162,7 @@ class Verify(OurCommand):
     def _left(found: _Found, deviations: dict[str, list[Finding]]) -> None:
         """Notes what is still wrong after mending."""
         for of, findings in deviations.items():
-            found.left[of] = {(finding.path, finding.what) for finding in findings}
+            found.left.setdefault(of, set()).update((finding.path, finding.what) for finding in findings)
 
     def _report(self, found: _Found, repair: bool) -> int:
         deviations = [

@@ -15,6 +15,10 @@ from c2wtasks.sources.resolve import Resolver
 from c2wtasks.unexpected import as_user_error
 
 
+class NotAsLocked(SourceError):
+    """The image is another than the lock says."""
+
+
 def entry_of(bundle: Bundle, image: Image) -> Entry:
     """What a lock says of a bundle that was found to be `image`."""
     layers = tuple(LockedLayer(layer.digest, layer.diff_id, layer.place.size) for layer in image.layers)
@@ -94,8 +98,8 @@ class LockedResolver:
         entry = self.entries.get(str(bundle))
         return entry if entry is not None and entry.source == bundle.source.text else None
 
-    def _unfit(self, entry: Entry, wrong: str) -> SourceError:
+    def _unfit(self, entry: Entry, wrong: str) -> NotAsLocked:
         name = entry.bundle.partition("@")[0]
-        return SourceError(
+        return NotAsLocked(
             f"{self.file}:{entry.line}: {entry.bundle}: {wrong}", hint=f"run: doit lock --update {name}"
         )
