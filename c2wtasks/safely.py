@@ -65,12 +65,14 @@ class NotRegular(OSError):
 @dataclass(frozen=True, slots=True)
 class _Kept:
     """A folder that is held open. `prefix` is its path, with a slash, as seen from the folder `seen_from` (empty
-    where it is absolute). Of what lies in it, only files of `owners` count, where these are told."""
+    where it is absolute). Of what lies in it, only files of `owners` count, where these are told. Where there is an
+    `error`, nothing in it can be reached, and there is no descriptor."""
 
     prefix: str
     seen_from: str
-    descriptor: int
-    owners: frozenset[int] | None
+    descriptor: int = -1
+    owners: frozenset[int] | None = None
+    error: OSError | None = None
 
     def below(self, path: str) -> str | None:
         """The path as seen from this folder; None where it does not lead into it."""
@@ -91,16 +93,27 @@ def keep_to(path: str, owners: frozenset[int] | None = None) -> os.stat_result:
     global _kept
     keep_to_none()
     descriptor = _open(f"{path}/.", _FOLDER | os.O_PATH, 0)
-    _kept = _Kept(f"{path}/", "" if path.startswith("/") else os.getcwd(), descriptor, owners)
+    _kept = _Kept(f"{path}/", _seen_from(path), descriptor, owners)
     return os.fstat(descriptor)
 
 
-def keep_to_none() -> None:
-    """Ends what `keep_to` has begun."""
+def keep_out_of(path: str, error: OSError) -> None:
+    """From now on whatever is to be reached below `path` fails with `error`, though it may be there by then."""
     global _kept
-    if _kept is not None:
+    keep_to_none()
+    _kept = _Kept(f"{path}/", _seen_from(path), error=error)
+
+
+def keep_to_none() -> None:
+    """Ends what `keep_to` or `keep_out_of` has begun."""
+    global _kept
+    if _kept is not None and _kept.error is None:
         os.close(_kept.descriptor)
-        _kept = None
+    _kept = None
+
+
+def _seen_from(path: str) -> str:
+    return "" if path.startswith("/") else os.getcwd()
 
 
 def open_file(path: str, flags: int = os.O_RDONLY, mode: int = 0o644) -> int:
@@ -542,6 +555,8 @@ def _caller() -> Any:
 def _open(path: str, flags: int, mode: int) -> int:
     kept = _kept
     inside = kept.below(path) if kept is not None else None
+    if kept is not None and kept.error is not None and inside is not None:
+        raise OSError(kept.error.errno, kept.error.strerror, path)
     at, way = (kept.descriptor, inside) if kept is not None and inside is not None else (_AT_FDCWD, path)
     few = at == _AT_FDCWD and path.count("/") <= _FEW
     call = None if few else _caller()

@@ -49,7 +49,8 @@ def settle(cache: str, catalog: str, *, group: bool, looks: bool) -> Trusted:
         safely.keep_to(cache, None if group else owners)
         if group or all(_is_ours(found, owners, home) for found in _folders(cache)):
             return Trusted(cache, owners)
-    except OSError:  # it is not there yet, or cannot be used: whoever needs it tells that
+    except OSError as error:  # whoever needs it tells that; nobody knows who makes it meanwhile
+        safely.keep_out_of(cache, error)
         return Trusted(cache, owners)
     return _apart(cache, owners, home, looks=looks)
 
@@ -65,7 +66,8 @@ def _apart(cache: str, owners: frozenset[int], home: os.stat_result, *, looks: b
                 "can may be believed, say 'cache_trust: group' in bundle.yaml, and it is shared with them"
             )
         found = safely.keep_to(own, owners)
-    except FileNotFoundError:  # we only look
+    except FileNotFoundError as error:  # we only look
+        safely.keep_out_of(own, error)
         return Trusted(own, owners)
     except OSError as error:
         raise _useless(own, os_reason(error)) from error

@@ -267,3 +267,51 @@ def test_an_attacker_moves_what_is_being_removed(
     after = canary(place)
     assert after.keys() == before.keys()
     assert {path: state[0] for path, state in after.items()} == {path: state[0] for path, state in before.items()}
+
+
+def test_what_is_kept_to_stays_the_same_folder(place: Path, way: None) -> None:
+    safely.keep_to("ours")
+    try:
+        (place / "ours").rename(place / "moved")
+        (place / "canary").rename(place / "ours")
+        assert safely.read("ours/sub/file", 100) == b"content"
+        safely.unlink("ours/sub/file")
+        assert not (place / "moved/sub/file").exists()
+        assert (place / "ours/sub/file").read_text() == "secret"
+        (place / "moved/link").symlink_to("sub")
+        (place / "moved").chmod(0o755)  # so the link is our own
+        with pytest.raises(OSError, match="a symbolic link lies there"):
+            safely.names("ours/link")
+    finally:
+        safely.keep_to_none()
+    assert safely.read("ours/sub/file", 100) == b"secret"
+
+
+@needs_root
+def test_files_of_others_in_what_is_kept_to(place: Path, way: None) -> None:
+    (place / "ours/theirs").write_text("x")
+    os.chown(place / "ours/theirs", 1000, 1000)
+    (place / "theirs").write_text("x")
+    os.chown(place / "theirs", 1000, 1000)
+    safely.keep_to("ours", frozenset((0,)))
+    try:
+        assert safely.read("ours/sub/file", 100) == b"content"
+        assert safely.read("theirs", 100) == b"x"
+        with pytest.raises(PermissionError, match="another user"):
+            safely.read("ours/theirs", 100)
+    finally:
+        safely.keep_to_none()
+
+
+def test_what_could_not_be_looked_at_is_not_reached_later(place: Path, way: None) -> None:
+    with pytest.raises(OSError) as raised:
+        safely.keep_to("late")
+    safely.keep_out_of("late", raised.value)
+    try:
+        (place / "late").mkdir()
+        (place / "late/file").write_text("forged")
+        with pytest.raises(FileNotFoundError):
+            safely.read("late/file", 100)
+        assert safely.read("ours/sub/file", 100) == b"content"
+    finally:
+        safely.keep_to_none()
