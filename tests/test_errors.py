@@ -31,6 +31,8 @@ GIVEN: dict[str, Any] = {
     "reason": "no data",
     "wait": 3.5,
     "number": 15,
+    "diff_id": Digest.parse(f"sha256:{'0' * 64}"),
+    "error": ValueError("odd"),
 }
 
 

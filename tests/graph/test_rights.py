@@ -252,8 +252,9 @@ def test_what_is_written_and_told(place: Path, whole: dict[str, list[str]], who:
         assert (what in folder) == bool(count)
 
     os.chown(place, 0, 0)
+    not_believed = {"layer", "tree"} if (place / "cache").stat().st_uid != 0 else set()  # root reads for itself
     ran = {task.partition(":")[0] for task in executed(place)}
-    assert ran == ({"rootfs", "bundle", "catalog"} if any(notes.values()) else set())
+    assert ran == ({"rootfs", "bundle", "catalog"} | not_believed if any(notes.values()) else set())
     assert entries(place) == whole
     assert run_doit(place).stderr == ""
 
