@@ -558,7 +558,7 @@ def _open(path: str, flags: int, mode: int) -> int:
     if kept is not None and kept.error is not None and inside is not None:
         raise OSError(kept.error.errno, kept.error.strerror, path)
     at, way = (kept.descriptor, inside) if kept is not None and inside is not None else (_AT_FDCWD, path)
-    few = at == _AT_FDCWD and path.count("/") <= _FEW
+    few = way.count("/") <= _FEW
     call = None if few else _caller()
     if call is None:
         return _open_by_parts(path, flags, mode, at, way)
