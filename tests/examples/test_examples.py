@@ -304,7 +304,8 @@ def test_check_names_what_differs(tmp_path: Path) -> None:
     (examples / "greeter/stray").touch()
     run = run_check(examples / BUILD.name)
     assert run.returncode == 1
-    assert run.stdout.splitlines() == [
+    found = [line for line in run.stdout.splitlines() if not line.startswith("note: ")]  # of another zlib
+    assert found == [
         "greeter/oci-layout: is missing",
         "greeter/stray: is not among what is built",
         f"hello/blobs/sha256/{blob.name}: differs from what is built",

@@ -16,7 +16,6 @@ import gzip
 import json
 import lzma
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -372,7 +371,7 @@ class Reading:
 
 
 def measured(name: str, project: Path, place: Path, longest: int) -> Reading:
-    """Makes the bomb, in a process that is gone before the run: a process begins with its parent's peak of memory."""
+    """Makes the bomb, in a process that is gone before the run."""
     made = _in_a_child(lambda: BOMBS[name](place))
     settings = dict(made.settings or {})
     image = {"source": made.source} | ({"rootfs": settings.pop("rootfs")} if "rootfs" in settings else {})
@@ -384,26 +383,33 @@ def measured(name: str, project: Path, place: Path, longest: int) -> Reading:
             stack.enter_context(small_disks(place))("cache", made.disk)
         began = time.perf_counter()
         with (place / "said").open("w+") as said:
-            process = subprocess.Popen(
-                [str(project / ".venv/bin/doit"), "-n", "1"],
+            launched = subprocess.run(
+                [sys.executable, "-c", _LAUNCHER, str(longest), str(MOST_MEMORY), str(project / ".venv/bin/doit")],
                 cwd=place,
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
                 stderr=said,
-                preexec_fn=lambda: _limit(longest),
+                check=True,
             )
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.perf_counter() - began
-        lines = (place / "said").read_text(errors="replace").splitlines() or [f"built (exit {process.returncode})"]
-    if process.returncode < 0:
-        lines = [f"killed by signal {-process.returncode}"]
-    return Reading(files, made, seconds, usage.ru_maxrss / 1024, lines[-1])
+        code, kilobytes = json.loads(launched.stdout)
+        lines = (place / "said").read_text(errors="replace").splitlines() or [f"built (exit {code})"]
+    if code < 0:
+        lines = [f"killed by signal {-code}"]
+    return Reading(files, made, seconds, kilobytes / 1024, lines[-1])
 
 
-def _limit(longest: int) -> None:
-    resource.setrlimit(resource.RLIMIT_CPU, (longest, longest))
-    resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY, MOST_MEMORY))
+# A small process starts the run, as the peak of memory that is told of a process is at least its parent's.
+_LAUNCHER = """
+import json, os, resource, subprocess, sys
+longest, memory = map(int, sys.argv[1:3])
+resource.setrlimit(resource.RLIMIT_CPU, (longest, longest))
+resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+process = subprocess.Popen([sys.argv[3], "-n", "1"], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+print(json.dumps([os.waitstatus_to_exitcode(status), usage.ru_maxrss]))
+os._exit(0)
+"""
 
 
 def _in_a_child(make: Callable[[], Made]) -> Made:
