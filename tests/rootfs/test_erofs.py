@@ -300,6 +300,10 @@ REFUSED: dict[str, tuple[Inode, str]] = {
         empty(size=2**63 - 1, content=Content(0, 0, pack([(0, 1), (2**63 - 2, 1)]))),
         f"d/x: {2**63 - 1} bytes are more than a file in EROFS can have",
     ),
+    "large chunks": (
+        empty(size=1 << 62, content=Content(0, 0, pack([(4096, 10)]))),
+        "d/x: 4398046511094 bytes of its holes would be written out (17179869184 at most)",
+    ),
     "large image": (
         empty(size=records.MAX_BLOCKS * BLOCK, content=Content(0, 0, None)),
         f"d/x: up to here an image takes more than {records.MAX_BLOCKS * BLOCK} bytes",

@@ -9,11 +9,12 @@ from __future__ import annotations
 from array import array
 from dataclasses import dataclass, field
 
-from c2wtasks.layers.fragments import unpack
+from c2wtasks.layers.fragments import stored, unpack
 from c2wtasks.rootfs.diskplan import check_names, children_of, refusal
 from c2wtasks.rootfs.erofs import chunks, dirents, xattrs
 from c2wtasks.rootfs.erofs.chunks import Chunks
 from c2wtasks.rootfs.erofs.records import BLOCK, CHUNKED, INLINE, INODE, MAX_BLOCKS, PLAIN, SLOT, SLOTS
+from c2wtasks.rootfs.holding import MAX_HOLES
 from c2wtasks.tree.model import DIRECTORY, FILE, SYMLINK
 from c2wtasks.tree.treefile import ROOT, Node, TreeFile
 
@@ -141,8 +142,12 @@ def _file(made: Plan, index: int, node: Node, before: int) -> tuple[int, int, in
     assert node.content is not None
     sparse = node.content.sparse
     if sparse is not None and (cut := chunks.cut(node.size, unpack(sparse))) is not None:
+        blocks = _allowed(node.size, cut.taken)
+        holes = cut.taken * BLOCK - stored(sparse)  # chunks of a huge file are huge, and are written whole
+        if holes > MAX_HOLES:
+            raise ValueError(f"{holes} bytes of its holes would be written out ({MAX_HOLES} at most)")
         made.chunks[index] = cut
-        return CHUNKED, before + cut.list_size, _allowed(node.size, cut.taken)
+        return CHUNKED, before + cut.list_size, blocks
     if sparse is not None or node.size > SMALL:
         return PLAIN, before, _allowed(node.size, -(-node.size // BLOCK))
     return _with_tail(node.size, before)
