@@ -11,9 +11,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from errno import EINVAL, ENOSYS, ENOTDIR, EOPNOTSUPP, EPERM
-from functools import cache
 from io import FileIO
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from c2wtasks import safely
 from c2wtasks.errors import OutputError, os_reason
@@ -270,29 +269,9 @@ def start_writing(descriptor: int, offset: int) -> None:
     """
     import ctypes
 
-    if sync_file_range := getattr(libc(), "sync_file_range", None):
+    if sync_file_range := getattr(safely.libc(), "sync_file_range", None):
         to_the_end = 0
         sync_file_range(descriptor, ctypes.c_int64(offset), ctypes.c_int64(to_the_end), _SYNC_FILE_RANGE_WRITE)
-
-
-@cache
-def libc() -> Any:
-    """The C library, for what Python does not offer; errors are in `ctypes.get_errno`."""
-    import ctypes  # only ever needed where something is written
-
-    return ctypes.CDLL(None, use_errno=True)
-
-
-def sync_file(path: str) -> None:
-    """Makes the content of a file survive a power loss.
-
-    Raises OSError.
-    """
-    descriptor = safely.open_file(path)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def sync_folder(folder: str) -> None:
@@ -318,7 +297,7 @@ def sync_file_system(folder: str) -> None:
     import ctypes
 
     with safely.open_folder(folder) as descriptor:
-        syncfs = getattr(libc(), "syncfs", None)
+        syncfs = getattr(safely.libc(), "syncfs", None)
         if syncfs is not None and syncfs(descriptor) == 0:
             return
         number = ctypes.get_errno() if syncfs is not None else ENOSYS

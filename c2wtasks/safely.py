@@ -304,7 +304,7 @@ def exchange(one: str, other: str) -> bool:
     """
     import ctypes  # only ever needed where something was built
 
-    renameat2 = getattr(_libc(), "renameat2", None)
+    renameat2 = getattr(libc(), "renameat2", None)
     if renameat2 is None:
         return False
     with entry(one) as (there, before), entry(other) as (here, after):
@@ -384,8 +384,9 @@ def followed(path: str) -> str:
 
 
 @cache
-def _libc() -> Any:
-    import ctypes
+def libc() -> Any:
+    """The C library, for what Python does not offer; errors are in `ctypes.get_errno`."""
+    import ctypes  # only ever needed where something is written
 
     return ctypes.CDLL(None, use_errno=True)
 
@@ -451,7 +452,7 @@ class _Level:
         """Opens the folder `name` in `above`, and removes all in it that is no folder."""
         descriptor = _open_to_empty(above, name)
         try:
-            return cls(name, descriptor, _identity(descriptor), _unlink_files(descriptor))
+            return cls(name, descriptor, identity_of(descriptor), _unlink_files(descriptor))
         except BaseException:
             os.close(descriptor)
             raise
@@ -465,7 +466,7 @@ class _Level:
         """Opens the folder again, from one in it, if it was not kept open."""
         if self.descriptor < 0:
             self.descriptor = os.open("..", os.O_RDONLY | _FOLDER, dir_fd=inner.descriptor)
-            if _identity(self.descriptor) != self.identity:
+            if identity_of(self.descriptor) != self.identity:
                 raise OSError(errno.ESTALE, "somebody moves what is in it", inner.name)
 
 
@@ -520,7 +521,8 @@ def _open_to_empty(above: int, name: str) -> int:
         os.close(found)
 
 
-def _identity(descriptor: int) -> Identity:
+def identity_of(descriptor: int) -> Identity:
+    """What tells the file or folder that is open from all others that are there."""
     found = os.fstat(descriptor)
     return found.st_dev, found.st_ino
 
@@ -536,7 +538,7 @@ def _caller() -> Any:
     class How(ctypes.Structure):
         _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
 
-    syscall = getattr(_libc(), "syscall", None)
+    syscall = getattr(libc(), "syscall", None)
     if syscall is None:
         return None
 

@@ -142,12 +142,12 @@ class _Walk:
                     levels.pop()
                     if levels:
                         here = _moved(here, "..")
-                        if _identity(here) != above.pop():
+                        if safely.identity_of(here) != above.pop():
                             self.unread(ROOT, "somebody moves the folders in it")
                             return
                     continue
                 index = levels[-1].pop()
-                inside = _identity(here)
+                inside = safely.identity_of(here)
                 try:
                     here = _moved(here, self.nodes[index].name)
                 except OSError as error:
@@ -343,11 +343,6 @@ class _Sampler:
                 files.remove_tree(self.scratch)
             except OutputError:
                 pass
-
-
-def _identity(folder: int) -> tuple[int, int]:
-    found = os.fstat(folder)
-    return found.st_dev, found.st_ino
 
 
 def _moved(here: int, name: bytes | str) -> int:

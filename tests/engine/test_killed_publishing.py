@@ -173,7 +173,7 @@ def test_a_rename_to_a_taken_name_is_refused_in_any_way(
         syncfs = staticmethod(lambda _: 0)
 
     monkeypatch.setattr(os, "rename", rename)
-    monkeypatch.setattr(safely, "_libc", Library)
+    monkeypatch.setattr(safely, "libc", Library)
     monkeypatch.setattr(safely, "_caller", lambda: None)
     assert publish.publish([places]).failed == {}
     assert standing(places) == NEW
