@@ -25,7 +25,7 @@ from c2wtasks.layers.store import Store
 from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import Reference
 from c2wtasks.registry.hosts import Access
-from c2wtasks.rootfs import directory
+from c2wtasks.rootfs import dir as directory
 from c2wtasks.rootfs.forms import MAKERS, Making
 from c2wtasks.sources.documents import Documents
 from c2wtasks.sources.resolve import Resolver

@@ -24,7 +24,7 @@ from measuring import machine, run
 
 DOIT = [sys.executable, "-m", "doit"]
 COMMANDS = {
-    "load": [sys.executable, "-c", "from c2wtasks.graph import Graph; Graph.load()"],
+    "load": [sys.executable, "-c", "from c2wtasks.graph.graph import Graph; Graph.load()"],
     "plan": [*DOIT, "plan"],
     "null build": DOIT,
     "list": [*DOIT, "list", "--all"],

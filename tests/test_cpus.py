@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from c2wtasks import cpus
+from c2wtasks.process import cpus
 
 V1 = "4:memory:/a\n3:cpuset:/\n2:cpu,cpuacct:{path}\n0::/\n"
 V1_MOUNT = "31 23 0:28 {top} {at} rw,relatime - cgroup cgroup rw,cpu,cpuacct\n"

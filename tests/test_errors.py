@@ -18,7 +18,7 @@ from c2wtasks.bundlefile.model import Position
 from c2wtasks.bundlefile.problems import Problem
 from c2wtasks.errors import UserError, one_line
 from c2wtasks.oci.digest import Digest
-from c2wtasks.unexpected import TRACES, as_user_error
+from c2wtasks.process.unexpected import TRACES, as_user_error
 
 # What the constructors of errors take, by the names of their parameters.
 GIVEN: dict[str, Any] = {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from c2wtasks import files
+from c2wtasks.disk import files
 from tests.support import mounts
 
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from c2wtasks import files, locks
+from c2wtasks.disk import files, locks
+from c2wtasks.disk.locks import locked, locked_if_free
 from c2wtasks.errors import OutputError
-from c2wtasks.locks import locked, locked_if_free
 from tests.support.child import in_child
 
 COUNT = """
 import sys
-from c2wtasks.locks import locked
+from c2wtasks.disk.locks import locked
 for _ in range(60):
     with locked("lock", None):
         with open("count") as stream:
@@ -28,7 +28,7 @@ for _ in range(60):
 
 HOLD = """
 import sys, time
-from c2wtasks.locks import locked
+from c2wtasks.disk.locks import locked
 with locked(sys.argv[1], None):
     print(flush=True)
     time.sleep(float(sys.argv[2]))
@@ -64,7 +64,7 @@ def test_who_holds_it_and_who_died(tmp_path: Path) -> None:
 
 def _died_holding(path: str) -> int:
     code = (
-        "import time\nfrom c2wtasks.locks import locked\n"
+        "import time\nfrom c2wtasks.disk.locks import locked\n"
         f"with locked({path!r}, None): print(flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
@@ -158,7 +158,7 @@ def _outsider(shared: Path) -> str:
 def test_waiting_is_announced_once(tmp_path: Path) -> None:
     path = str(tmp_path / "lock")
     code = (
-        "import time\nfrom c2wtasks.locks import locked\n"
+        "import time\nfrom c2wtasks.disk.locks import locked\n"
         f"with locked({path!r}, None): print(flush=True); time.sleep(1)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from c2wtasks import safely
+from c2wtasks.disk import safely
 from tests.rootfs.making import needs_root
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import msgspec
 
 from c2wtasks.bundlefile.model import FOLDERS
-from c2wtasks.commands.ours import FINE, NOT_FINE, OurCommand
+from c2wtasks.commands.base import FINE, NOT_FINE, OurCommand
 from c2wtasks.commands.why import JSON
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.rootfs.forms import MAKERS

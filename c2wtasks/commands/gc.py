@@ -8,14 +8,14 @@ import msgspec
 from doit.exceptions import InvalidCommand
 
 from c2wtasks import sizes
-from c2wtasks.commands.ours import FINE, NOT_FINE, OurCommand, say
+from c2wtasks.cache import sweep
+from c2wtasks.cache.sweep import Kind, Removal
+from c2wtasks.cache.upkeep import Decision, decide, why_no_more
+from c2wtasks.commands.base import FINE, NOT_FINE, OurCommand, say
 from c2wtasks.commands.why import JSON
 from c2wtasks.engine.build import alone
 from c2wtasks.errors import os_reason
-from c2wtasks.layers import sweep
-from c2wtasks.layers.sweep import Kind, Removal
 from c2wtasks.sizes import human
-from c2wtasks.upkeep import Decision, decide, why_no_more
 
 _MAX_SIZE = {
     "name": "max_size",

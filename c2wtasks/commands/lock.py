@@ -11,10 +11,10 @@ from doit.exceptions import InvalidCommand
 from c2wtasks import LOCKED
 from c2wtasks.bundlefile.lock import Entry, moves
 from c2wtasks.bundlefile.model import Bundle
-from c2wtasks.commands.ours import FINE, NOT_FINE, OurCommand, chosen, say
+from c2wtasks.commands.base import FINE, NOT_FINE, OurCommand, chosen, say
 from c2wtasks.engine.build import alone
 from c2wtasks.errors import UserError
-from c2wtasks.graph import Graph
+from c2wtasks.graph.graph import Graph
 from c2wtasks.sources.locked import entry_of
 
 _UPDATE = {

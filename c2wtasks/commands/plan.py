@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from c2wtasks.commands.ours import FINE, OurCommand
+from c2wtasks.commands.base import FINE, OurCommand
 from c2wtasks.commands.status import stale_tasks
 from c2wtasks.commands.why import JSON
 from c2wtasks.engine.stale import Stale
-from c2wtasks.graph import Graph
+from c2wtasks.graph.graph import Graph
 from c2wtasks.sizes import human
 
 

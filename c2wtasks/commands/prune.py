@@ -6,14 +6,14 @@ from typing import Any
 
 import msgspec
 
-from c2wtasks.catalog import publish
-from c2wtasks.catalog.leftovers import Foreign, Leftover, leftovers
-from c2wtasks.catalog.places import Places
+from c2wtasks.commands.base import FINE, NOT_FINE, OurCommand, say
 from c2wtasks.commands.gc import DRY_RUN
-from c2wtasks.commands.ours import FINE, NOT_FINE, OurCommand, say
 from c2wtasks.commands.why import JSON
 from c2wtasks.engine.build import alone
 from c2wtasks.errors import OutputError
+from c2wtasks.output import publish
+from c2wtasks.output.leftovers import Foreign, Leftover, leftovers
+from c2wtasks.output.places import Places
 
 
 class Removed(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from c2wtasks.engine.command import hooks_of
 from c2wtasks.engine.runner import adopt
 from c2wtasks.engine.select import resolve
 from c2wtasks.engine.stale import Stale, find_stale, in_order
-from c2wtasks.graph import Graph
+from c2wtasks.graph.graph import Graph
 
 
 def our_graph(command: Any) -> Graph:

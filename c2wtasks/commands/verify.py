@@ -11,13 +11,13 @@ import msgspec
 from doit.exceptions import InvalidCommand
 
 from c2wtasks import AFRESH
+from c2wtasks.audit.auditor import Auditor, StoreAudit
+from c2wtasks.audit.finding import Finding
+from c2wtasks.audit.repair import mend_bundles, mend_documents, mend_store
 from c2wtasks.bundlefile.model import Bundle
-from c2wtasks.commands.auditing import Auditor, StoreAudit
-from c2wtasks.commands.mending import mend_bundles, mend_documents, mend_store
-from c2wtasks.commands.ours import FINE, NOT_FINE, OurCommand, chosen, say
+from c2wtasks.commands.base import FINE, NOT_FINE, OurCommand, chosen, say
 from c2wtasks.commands.why import JSON
-from c2wtasks.finding import Finding
-from c2wtasks.graph import Graph
+from c2wtasks.graph.graph import Graph
 from c2wtasks.sources.locked import NotAsLocked
 
 _REPAIR = {

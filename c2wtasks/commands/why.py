@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from c2wtasks.commands.ours import OurCommand
+from c2wtasks.commands.base import OurCommand
 from c2wtasks.commands.status import stale_tasks
 from c2wtasks.engine.stale import Stale
 

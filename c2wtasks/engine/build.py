@@ -15,7 +15,8 @@ from doit.control import TaskControl
 from doit.exceptions import InvalidCommand, InvalidDodoFile, InvalidTask
 from doit.task import Stream
 
-from c2wtasks import locks
+from c2wtasks.disk import locks
+from c2wtasks.disk.locks import Held
 from c2wtasks.engine import executor as executors
 from c2wtasks.engine import interrupt, streams
 from c2wtasks.engine.checker import Checker
@@ -29,8 +30,7 @@ from c2wtasks.engine.runner import Runner, ThreadRunner, adopt
 from c2wtasks.engine.select import resolve
 from c2wtasks.engine.state import State
 from c2wtasks.errors import one_line, os_reason
-from c2wtasks.locks import Held
-from c2wtasks.unexpected import as_user_error
+from c2wtasks.process.unexpected import as_user_error
 
 DONE = 0
 FAILED = 1

@@ -12,7 +12,7 @@ from typing import Any
 from doit.dependency import FileChangedChecker
 
 from c2wtasks import fingerprint
-from c2wtasks.ticks import tick_ns
+from c2wtasks.disk.filestate import tick_ns
 
 # [mtime_ns, ctime_ns, size, inode, xxh3-128 of the content]; of a folder just [mtime_ns].
 State = list[Any]

@@ -6,7 +6,7 @@ from typing import Any
 
 from doit.dependency import Dependency, DependencyStatus
 
-from c2wtasks.uptodate import Check
+from c2wtasks.tasks.checks import Check
 
 
 class Deciding(Dependency):  # type: ignore[misc]

@@ -12,7 +12,7 @@ from doit.exceptions import TaskFailed
 from c2wtasks.engine.config import heavy
 from c2wtasks.engine.executor import Executor
 from c2wtasks.errors import UserError, one_line
-from c2wtasks.unexpected import as_user_error
+from c2wtasks.process.unexpected import as_user_error
 
 
 class UserFailure(TaskFailed):  # type: ignore[misc]

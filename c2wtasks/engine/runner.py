@@ -20,7 +20,7 @@ from c2wtasks.engine.executor import Executor
 from c2wtasks.engine.failure import UserFailure, guard, reason
 from c2wtasks.engine.interrupt import Stopped, shielded, signals, stop_threads
 from c2wtasks.errors import UserError, os_reason
-from c2wtasks.unexpected import as_user_error
+from c2wtasks.process.unexpected import as_user_error
 
 # So many bundles, or of so many bytes of blobs, are published together.
 _TOGETHER = 64

@@ -307,7 +307,7 @@ class State:
         """
         import sqlite3
 
-        from c2wtasks import safely
+        from c2wtasks.disk import safely
 
         try:
             self._check()
@@ -331,7 +331,7 @@ class State:
 
         Raises OSError, OutputError.
         """
-        from c2wtasks import safely
+        from c2wtasks.disk import safely
 
         path = safely.followed(self.name)
         for suffix in ("", *_BESIDE):
@@ -356,7 +356,7 @@ class State:
 
     def _move_aside(self) -> None:
         """Raises OutputError."""
-        from c2wtasks import safely
+        from c2wtasks.disk import safely
         from c2wtasks.errors import os_reason
 
         aside, number = f"{self.name}.unusable", 1

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from io import BufferedRWPair
 from typing import Any
 
-from c2wtasks import locks
+from c2wtasks.disk import locks
 from c2wtasks.errors import UserError
-from c2wtasks.forking import forked
-from c2wtasks.unexpected import as_user_error
+from c2wtasks.process.forking import forked
+from c2wtasks.process.unexpected import as_user_error
 
 
 class Worker:

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from c2wtasks import safely
+from c2wtasks.disk import safely
 from c2wtasks.layers import mapped
 from c2wtasks.layers.entry import Entry
 from c2wtasks.layers.tarindex import ArchiveError, read_entries

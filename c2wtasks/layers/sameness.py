@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from mmap import mmap
 
-from c2wtasks import safely
+from c2wtasks.disk import safely
 from c2wtasks.layers.mapped import Unmapped, content_of
 
 _PIECE = 1 << 20

@@ -30,7 +30,8 @@ from typing import BinaryIO
 import msgspec
 import xxhash
 
-from c2wtasks import files, lastuse, locks, safely
+from c2wtasks.cachedir import lastuse
+from c2wtasks.disk import files, locks, safely
 from c2wtasks.errors import LayerError, OutputError, SourceError, os_reason
 from c2wtasks.layers import fragments, indexfile
 from c2wtasks.layers.decompress import CorruptStream, LargeWindow, plain_chunks

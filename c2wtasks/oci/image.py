@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from c2wtasks.disk.filestate import bound_time
 from c2wtasks.oci import godecode
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.godecode import Object, as_integer, as_object, as_string
 from c2wtasks.oci.platform import Platform
-from c2wtasks.ticks import bound_time
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"

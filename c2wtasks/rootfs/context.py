@@ -10,12 +10,12 @@ import shlex
 
 import msgspec
 
-from c2wtasks import safely
 from c2wtasks.bundlefile.model import Bundle
+from c2wtasks.disk import safely
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.oci.digest import Digest
-from c2wtasks.rootfs import imagelayout
-from c2wtasks.rootfs.copying import Tars
+from c2wtasks.rootfs.writing import imagelayout
+from c2wtasks.rootfs.writing.copying import Tars
 from c2wtasks.tree.treefile import TreeFile
 
 SCRIPT = "build.sh"

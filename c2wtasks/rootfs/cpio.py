@@ -17,9 +17,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 from c2wtasks.errors import OutputError
-from c2wtasks.rootfs import sending
-from c2wtasks.rootfs.copying import Tars
-from c2wtasks.rootfs.pieces import Piece, expanded, paths
+from c2wtasks.rootfs.writing import sending
+from c2wtasks.rootfs.writing.copying import Tars
+from c2wtasks.rootfs.writing.pieces import Piece, expanded, paths
 from c2wtasks.tree.model import DIRECTORY, FILE, SYMLINK, TYPE_BITS
 from c2wtasks.tree.treefile import Node, TreeFile
 

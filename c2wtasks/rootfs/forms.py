@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, cast
 
-from c2wtasks import safely
 from c2wtasks.bundlefile.model import Bundle, Form
-from c2wtasks.rootfs.copying import Tars
+from c2wtasks.disk import safely
 from c2wtasks.rootfs.holding import EVERYTHING, XATTRS_BUT_ACLS, Limits
+from c2wtasks.rootfs.writing.copying import Tars
 from c2wtasks.tree.graft import AddedFile, grafted
 from c2wtasks.tree.treefile import TreeFile
 
 if TYPE_CHECKING:
-    from c2wtasks.rootfs.compressing import Compression
     from c2wtasks.rootfs.squashfs import Compression as SquashCompression
+    from c2wtasks.rootfs.writing.compressing import Compression
 
 
 _IMAGE = "image.json"

@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
-from c2wtasks import safely
+from c2wtasks.disk import safely
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.platform import Platform
-from c2wtasks.rootfs import imagelayout
-from c2wtasks.rootfs.copying import Tars
+from c2wtasks.rootfs.writing import imagelayout
+from c2wtasks.rootfs.writing.copying import Tars
 from c2wtasks.tree.treefile import TreeFile
 
 _MAX_CONFIG = 64 << 20

@@ -19,13 +19,13 @@ from typing import BinaryIO, Literal
 
 import msgspec
 
-from c2wtasks import files, safely
+from c2wtasks.disk import files, safely
 from c2wtasks.errors import OutputError, os_reason
+from c2wtasks.process.unexpected import as_user_error
 from c2wtasks.rootfs import tar
-from c2wtasks.rootfs.copying import Tars
 from c2wtasks.rootfs.holding import XATTRS_BUT_ACLS
+from c2wtasks.rootfs.writing.copying import Tars
 from c2wtasks.tree.treefile import TreeFile
-from c2wtasks.unexpected import as_user_error
 
 Compression = Literal["gzip", "lz4", "xz", "zstd"]
 _TOOL = "tar2sqfs"

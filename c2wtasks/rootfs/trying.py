@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import tempfile
 
-from c2wtasks import files
-from c2wtasks.rootfs import directory
+from c2wtasks.disk import files
+from c2wtasks.rootfs import dir as directory
 from c2wtasks.rootfs.rights import FILE_CAPABILITY, LeftOut
 from c2wtasks.tree.model import CHARACTER, DIRECTORY, FILE
 from c2wtasks.tree.treefile import ROOT, Node, TreeFile

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.errors import UserError
+from c2wtasks.process.unexpected import as_user_error
 from c2wtasks.sources.model import Image
-from c2wtasks.unexpected import as_user_error
 
 if TYPE_CHECKING:
     import socket
@@ -39,7 +39,7 @@ class Asking:
         self._pid = 0
         self._answers: socket.socket | None = None
         if bundles and threading.active_count() == 1:
-            from c2wtasks.forking import forked  # most runs ask for nothing, and are spared loading this
+            from c2wtasks.process.forking import forked  # most runs ask for nothing, and are spared loading this
 
             try:
                 self._pid, self._answers = forked(self._serve)

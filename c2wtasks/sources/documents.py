@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from c2wtasks import files, safely
+from c2wtasks.disk import files, safely
 from c2wtasks.errors import OutputError
 from c2wtasks.oci.digest import Digest
 

@@ -6,7 +6,7 @@ import os
 import shlex
 import stat
 
-from c2wtasks import safely
+from c2wtasks.disk import safely
 from c2wtasks.errors import SourceError, os_reason
 from c2wtasks.sources.model import BlobPlace
 from c2wtasks.sources.reading import NoSuchPath, not_regular, unreadable

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from c2wtasks.bundlefile.lock import Entries, Entry, LockedLayer, moves
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.errors import SourceError
+from c2wtasks.process.unexpected import as_user_error
 from c2wtasks.sources.asking import Answer, Asking
 from c2wtasks.sources.fitting import taken_for
 from c2wtasks.sources.model import Image
 from c2wtasks.sources.resolve import Resolver
-from c2wtasks.unexpected import as_user_error
 
 
 class NotAsLocked(SourceError):

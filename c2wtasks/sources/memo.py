@@ -16,7 +16,10 @@ from typing import Any
 
 import msgspec
 
-from c2wtasks import cachedir, lastuse, safely
+from c2wtasks.cachedir import lastuse
+from c2wtasks.cachedir import layout as cachedir
+from c2wtasks.disk import safely
+from c2wtasks.disk.filestate import tick_ns
 from c2wtasks.errors import OutputError
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.platform import Platform
@@ -24,7 +27,6 @@ from c2wtasks.oci.reference import Reference
 from c2wtasks.sealed import seal, unseal
 from c2wtasks.sources.model import BlobPlace, Image, Place
 from c2wtasks.sources.remote import RemotePlace
-from c2wtasks.ticks import tick_ns
 
 _MAGIC = b"c2wmemo\x04"
 _MAX_SIZE = 1 << 28

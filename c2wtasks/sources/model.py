@@ -14,7 +14,7 @@ from errno import EINVAL
 from itertools import accumulate
 from typing import Protocol
 
-from c2wtasks import safely
+from c2wtasks.disk import safely
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.image import ImageConfig
 from c2wtasks.sources.packed import Unpacked

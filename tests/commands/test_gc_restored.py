@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from doit.doit_cmd import DoitMain
 
-from c2wtasks import lastuse
+from c2wtasks.cachedir import lastuse
 from tests.graph.catalogs import small_catalog, write_catalog
 from tests.support.caches import age, bytes_in, note_use
 from tests.support.child import USER, as_user

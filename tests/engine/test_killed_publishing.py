@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from c2wtasks import files, safely
-from c2wtasks.catalog import publish
-from c2wtasks.catalog.places import Places
+from c2wtasks.disk import files, safely
+from c2wtasks.output import publish
+from c2wtasks.output.places import Places
 from tests.support import mounts
 
 OLD, NEW = "1", "2"

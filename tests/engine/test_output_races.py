@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from c2wtasks import files, safely
-from c2wtasks.catalog import publish, record, standing
-from c2wtasks.catalog.leftovers import Leftover, leftovers
-from c2wtasks.catalog.places import Places
+from c2wtasks.disk import files, safely
 from c2wtasks.errors import OutputError
-from c2wtasks.rootfs import directory
+from c2wtasks.output import publish, record, standing
+from c2wtasks.output.leftovers import Leftover, leftovers
+from c2wtasks.output.places import Places
+from c2wtasks.rootfs import dir as directory
 from tests.rootfs.making import needs_root
 from tests.support.hostile import STRANGER, Canary
 

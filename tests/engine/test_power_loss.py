@@ -46,11 +46,11 @@ def _opened(event, args):
     if event == "open" and isinstance(args[0], (str, bytes)) and args[2] & os.O_WRONLY:
         name = os.fsdecode(args[0])
         _record("write", os.path.abspath(name) if "/" in name else name)
-import c2wtasks.files, c2wtasks.safely
+import c2wtasks.disk.files, c2wtasks.disk.safely
 _after(os, "fsync", "sync", lambda args: os.readlink(f"/proc/self/fd/{args[0]}"))
-_after(c2wtasks.files, "sync_file_system", "sync all")
-_after(c2wtasks.files, "remove_tree", "remove", _path(0))
-_after(c2wtasks.safely, "exchange", "exchange", _path(0), _path(1))
+_after(c2wtasks.disk.files, "sync_file_system", "sync all")
+_after(c2wtasks.disk.files, "remove_tree", "remove", _path(0))
+_after(c2wtasks.disk.safely, "exchange", "exchange", _path(0), _path(1))
 sys.addaudithook(_opened)
 """
 
@@ -170,7 +170,7 @@ def test_built_and_built_again(tmp_path: Path, recorded: tuple[dict[str, str], P
     assert "bundles/web/linux-amd64" in replay(tmp_path, calls)
 
 
-@pytest.mark.parametrize("unseen", ['_after(os, "fsync"', '_after(c2wtasks.files, "sync_file_system"'])
+@pytest.mark.parametrize("unseen", ['_after(os, "fsync"', '_after(c2wtasks.disk.files, "sync_file_system"'])
 def test_the_measure_works(tmp_path: Path, recorded: tuple[dict[str, str], Path], unseen: str) -> None:
     env, calls = recorded
     hooked(tmp_path / "hook", "".join(line for line in RECORDER.splitlines(True) if not line.startswith(unseen)))
@@ -199,7 +199,7 @@ def test_a_root_that_waits(tmp_path: Path, kept: bool) -> None:
 
 
 KILLED = """
-import os, signal, c2wtasks.catalog.publish as _publish
+import os, signal, c2wtasks.output.publish as _publish
 _publish.publish = lambda staged: os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -222,7 +222,7 @@ def test_killed_while_the_replaced_is_removed(tmp_path: Path) -> None:
     before = (tmp_path / "bundles/web/linux-amd64/rootfs").stat().st_ino
     images["web"]["process"] = {"args": ["x"]}
     write_catalog(tmp_path, images)
-    kill = "import os, signal, c2wtasks.files as _files\n" + (
+    kill = "import os, signal, c2wtasks.disk.files as _files\n" + (
         "_remove = _files.remove_tree\n"
         "def _killed(path):\n"
         "    if path.endswith('/.new') and os.path.isdir(path):\n"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from c2wtasks import locks
+from c2wtasks.disk import locks
 from tests.graph.catalogs import small_catalog, write_catalog
 from tests.soak import pairs
 from tests.support.hooking import READINGS, hooked

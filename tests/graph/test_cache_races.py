@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from c2wtasks import files, safely
+from c2wtasks.audit import store as audit
+from c2wtasks.cache import sweep
+from c2wtasks.disk import files, safely
 from c2wtasks.errors import UserError
-from c2wtasks.layers import audit, sweep
 from c2wtasks.layers.store import Store
 from c2wtasks.oci.digest import Digest
 from c2wtasks.sources.model import BlobPlace, Layer

@@ -21,17 +21,17 @@ GOOD = ("web", "other")
 # Where it happens: the method of a class whose first argument, or whose own `bundle`, is or has the bundle.
 PLACES = {
     "resolving": ("c2wtasks.sources.locked", "LockedResolver", "_resolve"),
-    "adding": ("c2wtasks.graph", "Graph", "_add"),
-    "tree task": ("c2wtasks.graph", "Graph", "_tree_task"),
-    "root tasks": ("c2wtasks.graph", "Graph", "_root_tasks"),
-    "spec task": ("c2wtasks.graph", "Graph", "_spec_task"),
-    "boot task": ("c2wtasks.graph", "Graph", "_boot_task"),
-    "bundle task": ("c2wtasks.graph", "Graph", "_publishing_task"),
-    "tree": ("c2wtasks.steps", "Work", "make_tree"),
-    "rootfs": ("c2wtasks.steps", "Work", "make_rootfs"),
-    "spec": ("c2wtasks.steps", "Work", "make_spec"),
-    "boot": ("c2wtasks.steps", "Work", "make_boot"),
-    "facts": ("c2wtasks.steps", "Work", "facts"),
+    "adding": ("c2wtasks.graph.graph", "Graph", "_add"),
+    "tree task": ("c2wtasks.graph.graph", "Graph", "_tree_task"),
+    "root tasks": ("c2wtasks.graph.graph", "Graph", "_root_tasks"),
+    "spec task": ("c2wtasks.graph.graph", "Graph", "_spec_task"),
+    "boot task": ("c2wtasks.graph.graph", "Graph", "_boot_task"),
+    "bundle task": ("c2wtasks.graph.graph", "Graph", "_publishing_task"),
+    "tree": ("c2wtasks.tasks.build", "Work", "make_tree"),
+    "rootfs": ("c2wtasks.tasks.build", "Work", "make_rootfs"),
+    "spec": ("c2wtasks.tasks.build", "Work", "make_spec"),
+    "boot": ("c2wtasks.tasks.build", "Work", "make_boot"),
+    "facts": ("c2wtasks.tasks.build", "Work", "facts"),
 }
 BREAKING = """
 import functools, importlib, sys
@@ -157,7 +157,10 @@ def test_every_command_goes_on(tmp_path: Path, place: str) -> None:
 def test_what_the_run_itself_does(tmp_path: Path, method: str) -> None:
     """No bundle's fault: the run still ends in a line, and the next is as if nothing had been."""
     small_catalog(tmp_path)
-    code = f"def wrong(*args):\n    raise KeyError('odd')\nfrom c2wtasks.graph import Graph\nGraph.{method} = wrong\n"
+    code = (
+        "def wrong(*args):\n    raise KeyError('odd')\n"
+        f"from c2wtasks.graph.graph import Graph\nGraph.{method} = wrong\n"
+    )
     (tmp_path / ".doit.db.lock").write_text("pid 1 on host-a\n")  # as of a run that was cut short
     left = tmp_path / "bundles/.tmp-left"
     left.parent.mkdir()

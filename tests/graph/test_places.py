@@ -199,7 +199,7 @@ def test_a_published_folder_is_a_mount(tmp_path: Path, told: bool) -> None:
     (here / WEB).mkdir(parents=True)
     entries = images(here, forms=["dir"])
     write_catalog(here, entries)
-    env = hooked(tmp_path / "hook", "" if told else "import c2wtasks.files as f; f.mounts_below = lambda _: ()")
+    env = hooked(tmp_path / "hook", "" if told else "import c2wtasks.disk.files as f; f.mounts_below = lambda _: ()")
     with mounts.memory(here / WEB):
         run = run_doit(here, env=env)
         refused(run, f"{WEB}: cannot be published: it is a mount", "mount that disk at bundles/web")
@@ -217,7 +217,7 @@ def test_a_published_folder_is_a_mount(tmp_path: Path, told: bool) -> None:
 
 MAKINGS = """
 import os
-import c2wtasks.forming as _forming
+import c2wtasks.tasks.form as _forming
 _make = _forming.make
 def _noted(work, form):
     with open(os.environ["MAKINGS"], "a") as out:

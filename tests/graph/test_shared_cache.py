@@ -19,7 +19,7 @@ from zlib import crc32
 import pytest
 from doit.doit_cmd import DoitMain
 
-from c2wtasks import safely
+from c2wtasks.disk import safely
 from c2wtasks.layers import indexfile
 from c2wtasks.layers.entry import Entry
 from c2wtasks.oci.digest import Digest

@@ -106,7 +106,7 @@ def test_what_cannot_be_trusted_is_written_anew(built: Path, how: Callable[[Path
 
 KILLED_WHEN_PUBLISHED = """
 import os
-import c2wtasks.catalog.publish as _publish
+import c2wtasks.output.publish as _publish
 _take_place = _publish._take_place
 def _killed(new, published):
     _take_place(new, published)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from c2wtasks import files
+from c2wtasks.disk import files
 from c2wtasks.errors import LayerError, OutputError
 from c2wtasks.layers import indexfile
 from c2wtasks.layers.fragments import pack
@@ -421,7 +421,7 @@ def killed_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]
             left[0] -= 1
             rename(source, target, **folders)
 
-        monkeypatch.setattr("c2wtasks.files.os.rename", renaming)
+        monkeypatch.setattr("c2wtasks.disk.files.os.rename", renaming)
 
     yield arm
 
@@ -449,7 +449,7 @@ def test_a_failing_disk_leaves_nothing(store: Store, blobs: Blobs, monkeypatch: 
     def full(_descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("c2wtasks.files.os.fsync", full)
+    monkeypatch.setattr("c2wtasks.disk.files.os.fsync", full)
     layer = blobs.layer()
     with pytest.raises(OutputError, match=f"layer {layer.short} cannot be stored: No space left on device"):
         store.ensure([layer])

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from c2wtasks.disk.filestate import bound_time
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.godecode import loads
 from c2wtasks.oci.image import (
@@ -29,7 +30,6 @@ from c2wtasks.oci.image import (
     layer_problem,
 )
 from c2wtasks.oci.platform import Platform
-from c2wtasks.ticks import bound_time
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 A, B = (f"sha256:{digit * 64}" for digit in "ab")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from c2wtasks import files
+from c2wtasks.disk import files
 from tests.forms import vm
 from tests.forms.vm import VIRTIO, Root
 from tests.support import roots

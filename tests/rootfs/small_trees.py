@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from c2wtasks.layers.fragments import pack
-from c2wtasks.rootfs.copying import Tars
+from c2wtasks.rootfs.writing.copying import Tars
 from c2wtasks.tree import treefile
 from c2wtasks.tree.model import DIRECTORY, FILE, Content, Inode
 from c2wtasks.tree.treefile import TreeFile

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from c2wtasks.layers.store import TOO_SHORT
-from c2wtasks.rootfs import copying
+from c2wtasks.rootfs.writing import copying
 
 CONTENT = os.urandom(300_000)
 FAILS = [errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EIO]

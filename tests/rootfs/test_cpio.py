@@ -14,7 +14,7 @@ from hypothesis import given, settings
 
 from c2wtasks.errors import OutputError
 from c2wtasks.rootfs import cpio
-from c2wtasks.rootfs.pieces import size
+from c2wtasks.rootfs.writing.pieces import size
 from c2wtasks.tree import treefile
 from c2wtasks.tree.model import CHARACTER, FIFO, Inode
 from c2wtasks.tree.treefile import Node, TreeFile

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c2wtasks import files
+from c2wtasks.disk import files
 from c2wtasks.errors import TreeError
 from c2wtasks.layers import sameness
 from c2wtasks.tree import difference

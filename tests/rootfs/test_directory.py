@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from c2wtasks import files
+from c2wtasks.disk import files
 from c2wtasks.errors import OutputError
 from c2wtasks.rootfs.rights import LeftOut
 from c2wtasks.tree.treefile import TreeFile

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c2wtasks import files
+from c2wtasks.disk import files
 from c2wtasks.layers.fragments import pack
 from c2wtasks.rootfs.erofs import chunks, dirents, plan, records
 from c2wtasks.rootfs.erofs.records import BLOCK, INODE, SLOTS

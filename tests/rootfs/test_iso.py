@@ -22,7 +22,7 @@ from c2wtasks.errors import OutputError
 from c2wtasks.layers.fragments import pack
 from c2wtasks.rootfs import iso
 from c2wtasks.rootfs.iso import layout, names
-from c2wtasks.rootfs.pieces import paths
+from c2wtasks.rootfs.writing.pieces import paths
 from c2wtasks.tree import treefile
 from c2wtasks.tree.model import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK, Content, Inode
 from c2wtasks.tree.treefile import Node, TreeFile

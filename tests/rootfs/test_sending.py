@@ -14,9 +14,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from c2wtasks.errors import OutputError
-from c2wtasks.rootfs import copying, sending
-from c2wtasks.rootfs.compressing import compressor
-from c2wtasks.rootfs.pieces import Extent, Piece, Zeros
+from c2wtasks.rootfs.writing import copying, sending
+from c2wtasks.rootfs.writing.compressing import compressor
+from c2wtasks.rootfs.writing.pieces import Extent, Piece, Zeros
 from c2wtasks.tree import model, treefile
 from c2wtasks.tree.treefile import TreeFile
 

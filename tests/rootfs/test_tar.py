@@ -23,7 +23,7 @@ from c2wtasks.layers.decompress import plain_chunks
 from c2wtasks.layers.fragments import pack
 from c2wtasks.layers.tarindex import read_entries
 from c2wtasks.rootfs import cpio, tar
-from c2wtasks.rootfs.compressing import Compression
+from c2wtasks.rootfs.writing.compressing import Compression
 from c2wtasks.tree.model import SYMLINK, Inode
 from tests.rootfs import reading, small_trees
 from tests.rootfs.making import needs_root

@@ -26,8 +26,8 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
-from c2wtasks import graph
 from c2wtasks.errors import MAX_LINE
+from c2wtasks.graph import graph
 from tests.graph.catalogs import DODO
 from tests.support.forked import Ended, doit_forked
 from tests.support.images import DOCKER, OCI, Layout, compress, digest_of, pack, tar

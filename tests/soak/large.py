@@ -14,9 +14,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from c2wtasks import files
+from c2wtasks.disk import files
 from c2wtasks.rootfs import cpio, iso, tar
-from c2wtasks.rootfs.copying import Tars
+from c2wtasks.rootfs.writing.copying import Tars
 from c2wtasks.tree.treefile import TreeFile
 from tests.rootfs import reading, test_cpio, test_iso
 from tests.support import roots

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from c2wtasks import safely
+from c2wtasks.disk import safely
 from c2wtasks.errors import LayerError, SourceError
 from c2wtasks.layers.store import Store
 from tests.rootfs.making import needs_root

@@ -7,7 +7,7 @@ import tarfile
 
 import pytest
 
-from c2wtasks import safely
+from c2wtasks.disk import safely
 from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import Reference
 from c2wtasks.registry.hosts import Access

@@ -6,14 +6,14 @@ from bisect import insort
 
 from c2wtasks.errors import OutputError
 from c2wtasks.layers.fragments import unpack
-from c2wtasks.rootfs.attributes import device_number
-from c2wtasks.rootfs.copying import Tars, copy, read
 from c2wtasks.rootfs.erofs import dirents, records, xattrs
 from c2wtasks.rootfs.erofs.dirents import Entry
 from c2wtasks.rootfs.erofs.plan import SMALL, Plan, plan
 from c2wtasks.rootfs.erofs.records import BLOCK, CHUNKED, INLINE, SLOT
-from c2wtasks.rootfs.gathering import Gathered
-from c2wtasks.rootfs.imagefile import ImageFile, image_file
+from c2wtasks.rootfs.writing.attributes import device_number
+from c2wtasks.rootfs.writing.copying import Tars, copy, read
+from c2wtasks.rootfs.writing.gathering import Gathered
+from c2wtasks.rootfs.writing.imagefile import ImageFile, image_file
 from c2wtasks.tree.model import DIRECTORY, DIRENT_TYPES, FIFO, FILE, SYMLINK
 from c2wtasks.tree.treefile import ROOT, TreeFile
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from struct import Struct
 
-from c2wtasks.rootfs.attributes import uuids
 from c2wtasks.rootfs.ext4.extents import ROOT_SIZE
 from c2wtasks.rootfs.ext4.geometry import BLOCK, DESCRIPTOR, INODE, Geometry
 from c2wtasks.rootfs.ext4.hashing import HALF_MD4
 from c2wtasks.rootfs.ext4.inodes import EXTRA_SIZE, FIRST, JOURNAL, Body
+from c2wtasks.rootfs.writing.attributes import uuids
 
 OFFSET = 1024
 """Where the first superblock lies in its block; a copy lies at the start."""

@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from c2wtasks.errors import OutputError
-from c2wtasks.rootfs.attributes import Xattr
-from c2wtasks.rootfs.copying import SMALL, Tars, copy, read
 from c2wtasks.rootfs.ext4 import folders, inodes, xattrs
 from c2wtasks.rootfs.ext4.extents import Extent, placed
 from c2wtasks.rootfs.ext4.extents import tree as extent_tree
@@ -36,9 +34,11 @@ from c2wtasks.rootfs.ext4.superblock import (
     journal_superblock,
     superblock,
 )
-from c2wtasks.rootfs.gathering import Gathered
-from c2wtasks.rootfs.imagefile import ImageFile, image_file
-from c2wtasks.rootfs.pieces import fragments
+from c2wtasks.rootfs.writing.attributes import Xattr
+from c2wtasks.rootfs.writing.copying import SMALL, Tars, copy, read
+from c2wtasks.rootfs.writing.gathering import Gathered
+from c2wtasks.rootfs.writing.imagefile import ImageFile, image_file
+from c2wtasks.rootfs.writing.pieces import fragments
 from c2wtasks.tree.model import DIRECTORY, DIRENT_TYPES, FIFO, FILE, SYMLINK
 from c2wtasks.tree.treefile import ROOT, Node, TreeFile
 

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from struct import Struct
 from typing import NamedTuple
 
-from c2wtasks.rootfs.attributes import ACCESS_ACL, DEFAULT_ACL, Xattr, linux_xattrs
 from c2wtasks.rootfs.ext4.geometry import BLOCK
+from c2wtasks.rootfs.writing.attributes import ACCESS_ACL, DEFAULT_ACL, Xattr, linux_xattrs
 from c2wtasks.tree import acl
 
 IN_INODE = 96

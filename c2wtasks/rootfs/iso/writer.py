@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from c2wtasks.errors import OutputError
 from c2wtasks.layers.fragments import unpack
-from c2wtasks.rootfs import copying
-from c2wtasks.rootfs.copying import SMALL, Tars
-from c2wtasks.rootfs.gathering import Gathered
-from c2wtasks.rootfs.imagefile import ImageFile, image_file
 from c2wtasks.rootfs.iso.layout import Layout, layout
 from c2wtasks.rootfs.iso.records import BLOCK
+from c2wtasks.rootfs.writing import copying
+from c2wtasks.rootfs.writing.copying import SMALL, Tars
+from c2wtasks.rootfs.writing.gathering import Gathered
+from c2wtasks.rootfs.writing.imagefile import ImageFile, image_file
 from c2wtasks.tree.treefile import TreeFile
 
 _VOLUME_ID_MAX = 32

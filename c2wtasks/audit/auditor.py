@@ -1,0 +1,210 @@
+"""Which layers, receipts and bundles are looked at, and what is known of each: what `verify` audits, before and after
+mending."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from c2wtasks.audit import store as audit
+from c2wtasks.audit.bundle import BundleAudit, Known, check_bundle
+from c2wtasks.audit.finding import Finding, shown
+from c2wtasks.audit.store import LayerAudit, TarState
+from c2wtasks.audit.threads import each
+from c2wtasks.bundlefile.model import Bundle
+from c2wtasks.cache.upkeep import needs
+from c2wtasks.engine.runner import recorded_target
+from c2wtasks.errors import UserError
+from c2wtasks.graph.graph import Graph
+from c2wtasks.layers.store import Store
+from c2wtasks.oci.digest import Digest
+from c2wtasks.output import record
+from c2wtasks.output.places import Places
+from c2wtasks.output.record import Record
+from c2wtasks.process.unexpected import as_user_error
+from c2wtasks.sources.model import Layer
+from c2wtasks.sources.reading import MAX_INDEX_FILE
+from c2wtasks.tasks.build import Work
+
+
+@dataclass(slots=True)
+class StoreAudit:
+    """`layers` by diffID, `receipts` by the blob's digest: those without a deviation, too."""
+
+    layers: dict[Digest, LayerAudit] = field(default_factory=dict)
+    receipts: dict[Digest, tuple[Finding, ...]] = field(default_factory=dict)
+
+    @property
+    def findings(self) -> list[Finding]:
+        of_layers = [finding for layer in self.layers.values() for finding in layer.findings]
+        return of_layers + [finding for findings in self.receipts.values() for finding in findings]
+
+    @property
+    def bad_layers(self) -> list[Digest]:
+        return [diff_id for diff_id, layer in self.layers.items() if layer.findings]
+
+    @property
+    def bad_receipts(self) -> list[Digest]:
+        return [digest for digest, findings in self.receipts.items() if findings]
+
+
+class Auditor:
+    """`command` is doit's, and has doit's memory of what was published last. Tars that were evicted are made again in
+    the store where it `repairs`, else in a temporary folder that is gone when the process ends."""
+
+    def __init__(self, command: Any, graph: Graph, workers: int, *, repairs: bool) -> None:
+        self.graph = graph
+        self.store = graph.store
+        self.workers = workers
+        self.works = {str(work.bundle): work for work in graph.works}
+        self.copies: dict[Digest, list[Layer]] = {}
+        self.by_diff_id: dict[Digest, list[Layer]] = defaultdict(list)
+        for copies in graph.layers.values():
+            if copies[0].digest is not None:
+                self.copies[copies[0].digest] = copies
+            for copy in copies:
+                self.by_diff_id[copy.diff_id].append(copy)
+        self._command = command
+        self._tars: dict[Digest, TarState] = {}
+        self._making: dict[Digest, threading.Lock] = {}
+        self._lock = threading.Lock()
+        self._repairs = repairs
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+
+    def places(self, bundle: Bundle) -> Places:
+        return Places.of(self.graph.file.output, bundle)
+
+    # The store.
+
+    def whole_store(self) -> tuple[list[Digest], list[Digest]]:
+        """All layers (diffIDs) and all receipts (digests) that are there."""
+        return audit.diff_ids(self.store), audit.receipts(self.store)
+
+    def store_of(self, bundles: Iterable[Bundle]) -> tuple[list[Digest], list[Digest]]:
+        """Those that `bundles` are made from, or were when they were published."""
+        diff_ids, digests = set(), set()
+        for bundle in bundles:
+            made_from = needs(self.works.get(str(bundle)), self.places(bundle))
+            diff_ids |= made_from[0]
+            digests |= made_from[1]
+        present = self.whole_store()
+        return [one for one in present[0] if one in diff_ids], [one for one in present[1] if one in digests]
+
+    def check_store(self, diff_ids: Iterable[Digest], digests: Iterable[Digest]) -> StoreAudit:
+        found = StoreAudit()
+        for layer in each(lambda diff_id: audit.check_layer(self.store, diff_id), diff_ids, self.workers):
+            found.layers[layer.diff_id] = layer
+            self._tars[layer.diff_id] = layer.tar
+        digests = list(digests)
+
+        def check(digest: Digest) -> tuple[Finding, ...]:
+            return audit.check_receipt(self.store, digest, self.copies.get(digest, ()), self._tars)
+
+        found.receipts.update(zip(digests, each(check, digests, self.workers), strict=True))
+        return found
+
+    def check_memo(self) -> list[Finding]:
+        """What was remembered of images otherwise than they are."""
+        memo = self.graph.memo
+        return [
+            Finding(shown(memo.path), shown(key), str(image.config_digest), "another image")
+            for key, image in memo.wrong().items()
+        ]
+
+    def misremembered(self, bundles: Iterable[Bundle]) -> list[Bundle]:
+        """The bundles of such images: they may have been made from what was remembered."""
+        wrong = {(image.manifest_digest, image.config_digest) for image in self.graph.memo.wrong().values()}
+        images = {bundle: work.image for bundle in bundles if (work := self.works.get(str(bundle))) is not None}
+        return [bundle for bundle, one in images.items() if (one.manifest_digest, one.config_digest) in wrong]
+
+    def check_documents(self) -> dict[str, list[Finding]]:
+        """The documents from registries, each held against the digest that it is named by."""
+        documents = self.graph.documents
+        found: dict[str, list[Finding]] = {}
+        for digest in audit.digests_in(documents.root):
+            if documents.get(digest, MAX_INDEX_FILE) is None:
+                wrong = Finding(shown(documents.path(digest)), "content", str(digest), "another content")
+                found[f"document {digest}"] = [wrong]
+        return found
+
+    # Bundles.
+
+    def check_bundles(self, bundles: Iterable[Bundle]) -> Iterator[tuple[Bundle, BundleAudit]]:
+        """What is found of each bundle, in their order, as it is found. Tars that were evicted are made again."""
+        jobs = [(bundle, self._known(bundle)) for bundle in bundles]
+
+        def check(job: tuple[Bundle, Known]) -> tuple[Bundle, BundleAudit]:
+            bundle, known = job
+            places = self.places(bundle)
+            try:
+                return bundle, check_bundle(bundle, places, known, self._tar)
+            except Exception as error:
+                return bundle, BundleAudit([Finding(places.published, "check", "done", str(as_user_error(error)))])
+
+        return each(check, jobs, self.workers)
+
+    def _known(self, bundle: Bundle) -> Known:
+        path = self.places(bundle).record
+        state = recorded_target(self._command.dep_manager, f"bundle:{bundle}", path)
+        fingerprint = state[-1] if state else None
+        work = self.works.get(str(bundle))
+        if work is None:
+            return Known(fingerprint=fingerprint)
+        return Known(
+            lambda have: self._as_sources_say(work, have),
+            fingerprint,
+            str(work.image.config_digest),
+            work.default_mtime_ns,
+        )
+
+    def _as_sources_say(self, work: Work, have: Record) -> Record:
+        """`have`, with all that bundle.yaml, the image and the store say themselves."""
+        image, bundle = work.image, work.bundle
+        sizes = [layer.tar_size for layer in have.layers]
+        if len(sizes) != len(image.layers):
+            sizes = [None] * len(image.layers)
+        for number, layer in enumerate(image.layers):
+            if self._tars.get(layer.diff_id) == "good" and work.has_rootfs:
+                sizes[number] = self.store.tar_size(layer.diff_id)
+        return msgspec.structs.replace(
+            have,
+            source=bundle.source.text,
+            manifest_digest=str(image.manifest_digest) if image.manifest_digest else None,
+            config_digest=str(image.config_digest),
+            layers=record.layer_facts(image, sizes),
+            options=record.options(bundle),
+        )
+
+    def _tar(self, diff_id: Digest) -> str | None:
+        """The path of a layer's tar, made again where it was evicted; None where it is damaged or cannot be made."""
+        path = self.store.tar(diff_id)
+        with self._lock:
+            making = self._making.setdefault(diff_id, threading.Lock())
+        with making:
+            if self._tars.get(diff_id) == "bad":
+                return None
+            if self.store.has_tar(diff_id):
+                return path
+            for layer in self.by_diff_id.get(diff_id, ()):
+                try:
+                    store = self._store_for_evicted()
+                    store.ensure([layer])
+                    return store.tar(diff_id)
+                except (UserError, OSError):
+                    continue
+        return None
+
+    def _store_for_evicted(self) -> Store:
+        """Raises OSError."""
+        if self._repairs:
+            return self.store
+        with self._lock:
+            if self._temporary is None:
+                self._temporary = tempfile.TemporaryDirectory(prefix="c2wtasks-")
+            return Store(self._temporary.name)

@@ -1,0 +1,73 @@
+"""What our commands have in common: they are for our dodo.py only, print a report, and end without a traceback."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+from doit.cmd_base import DoitCmdBase
+from doit.exceptions import InvalidCommand
+
+from c2wtasks.bundlefile.model import Bundle
+from c2wtasks.commands.status import our_graph
+from c2wtasks.engine.build import told
+from c2wtasks.engine.command import Command
+from c2wtasks.engine.select import resolve
+from c2wtasks.engine.state import State
+from c2wtasks.errors import one_line
+from c2wtasks.graph.graph import Graph
+
+FINE, NOT_FINE = 0, 1
+
+
+class OurCommand(Command, DoitCmdBase):  # type: ignore[misc]
+    """A command on our graph. Results go to stdout, the rest to stderr."""
+
+    def only_looks(self, params: Any) -> bool:
+        return True
+
+    def execute(self, params: Any, args: list[str]) -> int:
+        try:
+            return int(told(lambda: super(OurCommand, self).execute(params, args)))
+        finally:
+            if self.dep_manager is not None:
+                if self.only_looks(params) and isinstance(self.dep_manager.backend, State):
+                    self.dep_manager.backend.discard()
+                self.dep_manager.close()
+
+    @property
+    def graph(self) -> Graph:
+        """Raises InvalidCommand where the dodo is not ours."""
+        return our_graph(self)
+
+    def show(self, lines: Iterable[str]) -> None:
+        """Prints lines of the result."""
+        self.outstream.write("".join(f"{one_line(line)}\n" for line in lines))
+        self.outstream.flush()
+
+    def show_json(self, report: object) -> None:
+        self.outstream.write(msgspec.json.encode(report).decode() + "\n")
+
+    def no_words(self, hint: str = "") -> None:
+        """Raises InvalidCommand, which ends with `hint`, where something stands after the options."""
+        if not self.sel_default_tasks:
+            more = f"; {hint}" if hint else ""
+            raise InvalidCommand(f"'{one_line(self.sel_tasks[0])}': this command takes options only{more}")
+
+
+def say(lines: Iterable[str]) -> None:
+    """Prints lines to stderr."""
+    sys.stderr.write("".join(f"{one_line(line)}\n" for line in lines))
+    sys.stderr.flush()
+
+
+def chosen(graph: Graph, words: Sequence[str]) -> list[Bundle]:
+    """The bundles that `words` name: images, bundles, `bundle:` tasks, or patterns over these.
+
+    Raises InvalidCommand: a word names none.
+    """
+    tasks = {f"bundle:{bundle}": bundle for bundle in graph.file.bundles}
+    names = resolve(words, {}, (), graph.aliases | {task: (task,) for task in tasks})
+    return [tasks[name] for name in dict.fromkeys(names) if name in tasks]

@@ -1,0 +1,343 @@
+"""Writing files so that whoever looks sees either the old one or the new one, whole."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import stat
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from errno import EINVAL, ENOSYS, ENOTDIR, EOPNOTSUPP, EPERM
+from io import FileIO
+from typing import BinaryIO
+
+from c2wtasks.disk import safely
+from c2wtasks.errors import OutputError, os_reason
+
+TEMPORARY_PREFIX = ".tmp-"
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_INHERITED = 0o2022
+_PIECE = 1 << 20
+_SYNC_FILE_RANGE_WRITE = 2
+_OCTAL = re.compile(rb"\\([0-7]{3})")
+_NO_SUCH_SYNC = (EINVAL, ENOSYS, EOPNOTSUPP)
+_NO_MODES = (EPERM, ENOSYS, EOPNOTSUPP)
+
+
+@dataclass(frozen=True, slots=True)
+class Temporary:
+    """A fresh file, named `name` in the folder that the descriptor `folder` stands for."""
+
+    stream: BinaryIO
+    folder: int
+    name: str
+
+
+@contextmanager
+def temporary(folder: str, *, mode: int = 0o644, shared: bool = False) -> Iterator[Temporary]:
+    """A fresh file in `folder` (made if need be, as `make_folders` does), removed at the end unless it was renamed.
+    What is written to it can be read through its descriptor, too.
+
+    The mode is exact, whatever the umask.
+    """
+    make_folders(folder or ".", shared=shared)
+    name = f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}"
+    with safely.folder(folder) as here:
+        descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=here)
+        try:
+            with open(descriptor, "wb") as stream:
+                set_mode(descriptor, mode)
+                yield Temporary(stream, here, name)
+        finally:
+            try:
+                os.unlink(name, dir_fd=here)
+            except FileNotFoundError:
+                pass
+
+
+def set_mode(file: int | str, mode: int) -> None:
+    """Gives a file or folder that we have made its mode, where the file system has modes (some for Windows have none,
+    and refuse); where it has not, it stays as it is.
+
+    Raises OSError.
+    """
+    try:
+        os.chmod(file, mode)
+    except OSError as error:
+        if error.errno not in _NO_MODES:
+            raise
+
+
+def publish(made: Temporary, path: str, *, sync: bool) -> None:
+    """Gives a file from `temporary` its name, in one step.
+
+    With `sync` its content is on disk before that: for files that other runs trust by their name. (The name itself
+    may still be lost with the power, until `sync_folder`.)
+    """
+    made.stream.flush()
+    if sync:
+        os.fsync(made.stream.fileno())
+    with safely.entry(path) as (here, name):
+        os.rename(made.name, name, src_dir_fd=made.folder, dst_dir_fd=here)
+
+
+def write(
+    path: str,
+    content: bytes,
+    *,
+    mode: int = 0o644,
+    sync: bool = False,
+    by_way_of: str | None = None,
+    shared: bool = False,
+) -> None:
+    """Puts `content` at `path` in one step. The temporary file is beside it, or in the folder `by_way_of`, which is
+    made as `make_folders` does.
+
+    Raises OutputError.
+    """
+    folder = os.path.dirname(path) if by_way_of is None else by_way_of
+    try:
+        with temporary(folder, mode=mode, shared=shared) as made:
+            made.stream.write(content)
+            publish(made, path, sync=sync)
+    except OSError as error:
+        hint = "move away the folder that lies there" if isinstance(error, IsADirectoryError) else None
+        raise OutputError(
+            f"{path}: cannot be written ({len(content)} bytes): {os_reason(error)}", hint=hint
+        ) from error
+
+
+def write_pieces(path: str, pieces: Iterable[bytes], *, sync: bool = False) -> None:
+    """Like `write`, for what is not to be in memory as a whole.
+
+    Raises OutputError; and what `pieces` raises, but for OSError.
+    """
+    try:
+        with temporary(os.path.dirname(path)) as made:
+            made.stream.writelines(pieces)
+            publish(made, path, sync=sync)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {os_reason(error)}") from error
+
+
+def write_unpublished(path: str, content: bytes, mtime_ns: int) -> None:
+    """Makes the file `path`, 0644, in a folder that nobody looks into before all in it is whole.
+
+    Raises OSError.
+    """
+    descriptor = safely.create(path)
+    with open(descriptor, "wb") as stream:
+        set_mode(descriptor, 0o644)
+        stream.write(content)
+        stream.flush()
+        os.utime(descriptor, ns=(mtime_ns, mtime_ns))
+
+
+def write_if_changed(path: str, content: bytes, *, sync: bool = False, by_way_of: str | None = None) -> bool:
+    """Like `write`, but leaves a file that already holds `content` alone. Says whether it wrote."""
+    try:
+        if safely.read(path, len(content)) == content:
+            return False
+    except OSError:
+        pass
+    write(path, content, sync=sync, by_way_of=by_way_of)
+    return True
+
+
+def publish_if_changed(made: Temporary, path: str, *, sync: bool) -> None:
+    """Like `publish`, but leaves a file that already holds the same alone."""
+    made.stream.flush()
+    if not _holds(path, made.stream.fileno()):
+        publish(made, path, sync=sync)
+
+
+def _holds(path: str, file: int) -> bool:
+    """Whether there is a file whose content is that of an open one."""
+    try:
+        with FileIO(safely.open_file(path)) as have, FileIO(file, closefd=False) as want:
+            want.seek(0)
+            while (piece := want.read(_PIECE)) == have.read(_PIECE):
+                if not piece:
+                    return True
+    except OSError:
+        pass
+    return False
+
+
+def names(folder: str) -> list[str]:
+    """What lies in a folder; nothing where there is none.
+
+    Raises OSError.
+    """
+    try:
+        return safely.names(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def make_folders(path: str, *, shared: bool = False) -> None:
+    """Makes the folder `path` and those above it that are missing, each 0755 whatever the umask.
+
+    `shared` ones can be written by whom the folder above can be written by, and keep its set-group-id bit.
+
+    Raises OSError.
+    """
+    try:
+        with safely.folder(path):
+            return
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    if parent := os.path.dirname(path):
+        make_folders(parent, shared=shared)
+    with safely.entry(path) as (here, name):
+        try:
+            os.mkdir(name, 0o755, dir_fd=here)
+        except FileExistsError:
+            found = os.stat(name, dir_fd=here, follow_symlinks=False).st_mode
+            if not stat.S_ISDIR(found):
+                what = "a link that leads to no folder" if stat.S_ISLNK(found) else "not a folder"
+                raise NotADirectoryError(ENOTDIR, f"{path} is {what}") from None
+            return
+        made = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=here)
+        try:
+            if os.fstat(made).st_uid == os.geteuid():  # else it is no longer the one that we made
+                set_mode(made, 0o755 | (os.fstat(here).st_mode & _INHERITED if shared else 0))
+        finally:
+            os.close(made)
+
+
+def below(folder: str) -> Iterator[str]:
+    """The paths, relative to `folder`, of all files below it, in a fixed order.
+
+    Raises OSError.
+    """
+    for at, folders, found in os.walk(folder, onerror=_raise):
+        folders.sort()
+        for name in sorted(found):
+            yield os.path.relpath(f"{at}/{name}", folder)
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def ignores_case(folder: str) -> bool:
+    """Whether names in `folder`, or in the nearest one above it that is there, are one if they differ in case alone.
+
+    What lies in it tells, as a rule. Only where nothing does, a file is made there for a moment.
+    """
+    while folder and not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    folder = folder or "."
+    try:
+        present = set(os.listdir(folder))
+        for name in present:
+            if (other := name.swapcase()) != name:
+                return other not in present and os.path.lexists(f"{folder}/{other}")
+        with temporary(folder) as probe:
+            return os.path.lexists(f"{folder}/{probe.name.swapcase()}")
+    except OSError:  # not to be written: then nothing will be
+        return False
+
+
+def mounts_below(folder: str) -> frozenset[str]:
+    """The paths, relative to `folder`, at which something is mounted below it, as far as the system tells."""
+    try:
+        with open("/proc/self/mountinfo", "rb") as stream:
+            text = stream.read()
+    except OSError:
+        return frozenset()
+    # A space, a tab, a newline and a backslash in a path are octal: "\\040".
+    escaped = "".join(f"\\{ord(c):03o}" if c in " \t\n\\" else c for c in os.path.realpath(folder))
+    above = f" {escaped}/".encode("utf-8", "surrogateescape")
+    if above not in text:  # as a rule
+        return frozenset()
+    found = (line.split(b" ")[4] for line in text.splitlines() if above in line)
+    return frozenset(
+        os.fsdecode(_OCTAL.sub(lambda code: bytes((int(code[1], 8),)), path[len(above) - 1 :]))
+        for path in found
+        if path.startswith(above[1:])
+    )
+
+
+def start_writing(descriptor: int, offset: int) -> None:
+    """Makes the kernel begin to put on disk what was written to a file from `offset` on, without waiting for it: the
+    disk works while we go on, and a later fsync finds little left to do. Nothing happens where it cannot (not Linux).
+    """
+    import ctypes
+
+    if sync_file_range := getattr(safely.libc(), "sync_file_range", None):
+        to_the_end = 0
+        sync_file_range(descriptor, ctypes.c_int64(offset), ctypes.c_int64(to_the_end), _SYNC_FILE_RANGE_WRITE)
+
+
+def sync_folder(folder: str) -> None:
+    """Makes the names in `folder` survive a power loss; where the file system syncs no folders, they are as safe as
+    it makes them.
+
+    Raises OSError.
+    """
+    with safely.open_folder(folder) as descriptor:
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in _NO_SUCH_SYNC:
+                raise
+
+
+def sync_file_system(folder: str) -> None:
+    """Puts all that was written to the file system of `folder` on disk: for a tree of many files, far cheaper than
+    one by one.
+
+    Raises OSError.
+    """
+    import ctypes
+
+    with safely.open_folder(folder) as descriptor:
+        syncfs = getattr(safely.libc(), "syncfs", None)
+        if syncfs is not None and syncfs(descriptor) == 0:
+            return
+        number = ctypes.get_errno() if syncfs is not None else ENOSYS
+        if number not in _NO_SUCH_SYNC:
+            raise OSError(number, os.strerror(number), folder)
+        os.sync()
+
+
+def begin_to_sync(folder: str) -> None:
+    """Makes the file system of `folder` put what was written so far on disk, and does not wait for it: only a later
+    `sync_file_system`, which finds little left to do, tells that all is there."""
+
+    def sync() -> None:
+        try:
+            sync_file_system(folder)
+        except OSError:  # the later one says so
+            pass
+
+    try:
+        threading.Thread(target=sync, name="syncing", daemon=True).start()
+    except RuntimeError:  # no more threads are to be had
+        pass
+
+
+@contextmanager
+def removed_on_failure(path: str) -> Iterator[None]:
+    """Removes `path` with all below it if the block raises an error; an interrupted run has no time for it."""
+    try:
+        yield
+    except Exception:
+        remove_tree(path)
+        raise
+
+
+def remove_tree(path: str) -> None:
+    """Removes `path` with all below it, as `safely.remove_tree` does; nothing happens where it is not there.
+
+    Raises OutputError.
+    """
+    try:
+        safely.remove_tree(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be removed: {os_reason(error)}") from error

@@ -1,0 +1,1 @@
+from c2wtasks.graph.graph import Graph as Graph

@@ -1,0 +1,100 @@
+"""Where a bundle's files lie.
+
+<output>/catalog.json
+<output>/<name>/<platform>/          published: what consumers read, replaced whole by one rename
+    rootfs/  image.json  spec.json  initconfig.json  bundle.json  and the files of other forms
+<output>/.parts/<name>/<platform>/   private: what the tasks of the bundle made, for the next run and for publishing
+    tree  rootfs/  rootfs.json  image.json  spec.json  initconfig.json
+    form-NAME/  form-NAME.json       a form that is files: those that are published, as hard links; and what they are
+    boot                             since which start of the machine rootfs/ waits
+    standing  standing.tree          which folder was published last, and the tree of its root
+<output>/<name>/.parts/<platform>/   only while a bundle is published to another disk: where it is made ready
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from c2wtasks.bundlefile.model import NINE_P, Bundle
+from c2wtasks.disk.files import TEMPORARY_PREFIX
+
+PARTS = ".parts"
+FORM_PREFIX = "form-"
+IMAGE, SPEC, INITCONFIG, RECORD, ROOTFS = "image.json", "spec.json", "initconfig.json", "bundle.json", "rootfs"
+IN_9P = f"9p/{ROOTFS}"
+COPIES = {"9p/config/config.json": SPEC, "9p/config/imageconfig.json": IMAGE}
+"""What the form `9p` has of the bundle's other files, by its own names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The paths of one bundle, relative to the folder of bundle.yaml."""
+
+    published: str
+    parts: str
+    rootfs: str = ROOTFS  # where the root is to lie in the published folder
+
+    @classmethod
+    def of(cls, output: str, bundle: Bundle) -> Places:
+        inside = f"{bundle.name}/{bundle.platform.folder}"
+        form = bundle.folder_form
+        rootfs = IN_9P if form is not None and form.kind == NINE_P else ROOTFS
+        return cls(f"{output}/{inside}", f"{output}/{PARTS}/{inside}", rootfs)
+
+    @property
+    def copies(self) -> dict[str, str]:
+        """What the bundle has under a second name: that name -> the file's usual one."""
+        return COPIES if self.rootfs == IN_9P else {}
+
+    @property
+    def tree(self) -> str:
+        return f"{self.parts}/tree"
+
+    @property
+    def rootfs_stamp(self) -> str:
+        """What is known of the root that `parts` or `published` holds; written when it is whole."""
+        return f"{self.parts}/rootfs.json"
+
+    @property
+    def standing(self) -> str:
+        return f"{self.parts}/standing"
+
+    @property
+    def standing_tree(self) -> str:
+        return f"{self.parts}/standing.tree"
+
+    @property
+    def beside(self) -> str:
+        """A private folder for what is to be published, on the file system of the published one."""
+        image, platform = os.path.split(self.published)
+        return f"{image}/{PARTS}/{platform}"
+
+    @property
+    def probe(self) -> str:
+        """A name beside the published folder, for a moment."""
+        image, platform = os.path.split(self.published)
+        return f"{image}/{TEMPORARY_PREFIX}{platform}"
+
+    @property
+    def boot(self) -> str:
+        """Tells since which start of the machine `rootfs` has waited."""
+        return f"{self.parts}/boot"
+
+    def form(self, name: str) -> str:
+        """The folder of the files of a form."""
+        return f"{self.parts}/{FORM_PREFIX}{name}"
+
+    def form_stamp(self, name: str) -> str:
+        """What is known of them; written when they are whole, and on disk."""
+        return f"{self.form(name)}.json"
+
+    def part(self, name: str) -> str:
+        return f"{self.parts}/{name}"
+
+    def output(self, name: str) -> str:
+        return f"{self.published}/{name}"
+
+    @property
+    def record(self) -> str:
+        return self.output(RECORD)

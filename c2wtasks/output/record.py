@@ -1,0 +1,161 @@
+"""bundle.json: what a bundle was made from and what it holds. Equal for equal inputs, on any machine."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from c2wtasks.bundlefile.model import Bundle
+from c2wtasks.disk import safely
+from c2wtasks.output.places import COPIES, IN_9P, ROOTFS
+from c2wtasks.rootfs.rights import Builder, LeftOut, builder
+from c2wtasks.sources.model import Image
+
+T = TypeVar("T")
+
+OUTPUT_VERSION = 5
+"""Raised when the same inputs give other outputs than before, so that all is made again."""
+
+MAX_SIZE = 64 << 20
+"""Of a record, in bytes, and of what else is kept of a bundle in such a file: a longer one is none of ours."""
+
+
+class LayerFacts(msgspec.Struct, frozen=True, rename="camel"):
+    """`digest` is null where the source names none. Sizes in bytes: of the blob, and of the tar in it."""
+
+    digest: str | None
+    diff_id: str = msgspec.field(name="diffID")
+    size: int
+    tar_size: int | None
+
+
+class RootfsFacts(msgspec.Struct, frozen=True, rename="camel"):
+    """`tree` is the fingerprint of the merged tree; `size` the bytes of all its files; `entries` all its names that
+    are there; `left_out` what the builder, or the file system, could not make of it. `ids` as in `Builder`."""
+
+    tree: str
+    size: int
+    entries: int
+    left_out: LeftOut = msgspec.field(default_factory=LeftOut)
+    ids: str = ""
+
+
+class RootfsStamp(msgspec.Struct, frozen=True):
+    """The content of rootfs.json: what is said of a root, and who wrote it."""
+
+    facts: RootfsFacts
+    builder: Builder
+
+    @property
+    def may_be_improved(self) -> bool:
+        """Whether whoever runs us now is to write it anew."""
+        return builder().may_improve(self.builder, self.facts.left_out)
+
+
+class FormFacts(msgspec.Struct, frozen=True, rename="camel"):
+    """`made_of` is the fingerprint of all that the form was made from; `files` are the form's files, by their paths
+    in the bundle, with the fingerprint of each; `left_out` is what it could not hold, in words."""
+
+    made_of: str
+    files: dict[str, str]
+    left_out: str
+
+
+class Record(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """The content of bundle.json. `outputs` maps the path of each file, but those of the folder `rootfs/`, to the
+    fingerprint (xxh3-128) of its content. `notes` are sentences on what a user may not expect of it, told when it is
+    built."""
+
+    name: str
+    platform: str
+    source: str
+    manifest_digest: str | None
+    config_digest: str
+    layers: tuple[LayerFacts, ...]
+    options: dict[str, Any]
+    image_config_verbatim: bool
+    output_version: int = OUTPUT_VERSION
+    outputs: dict[str, str]
+    rootfs: RootfsFacts | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> str:
+        """Where the root lies in the bundle, if it is a folder."""
+        return IN_9P if COPIES.keys() <= self.outputs.keys() else ROOTFS
+
+
+# Made here, and not with the first text: msgspec looks into a type when it first decodes to it, and crashes where two
+# threads do so at once.
+_RECORDS = msgspec.json.Decoder(Record)
+_ROOTFS_STAMP = msgspec.json.Decoder(RootfsStamp)
+_FORM_FACTS = msgspec.json.Decoder(FormFacts)
+
+
+def options(bundle: Bundle) -> dict[str, Any]:
+    """All settings of the bundle, as bundle.yaml writes them."""
+    process = msgspec.to_builtins(bundle.process)
+    return {
+        "profile": bundle.profile,
+        "rootfs": [{"form": form.kind, **dict(form.options)} if form.options else form.kind for form in bundle.forms],
+        "boot": msgspec.to_builtins(bundle.boot),
+        "process": process | {"env": dict(bundle.process.env)},
+        "same_owner": bundle.same_owner,
+    }
+
+
+def layer_facts(image: Image, tar_sizes: list[int | None]) -> tuple[LayerFacts, ...]:
+    return tuple(
+        LayerFacts(
+            digest=str(layer.digest) if layer.digest else None,
+            diff_id=str(layer.diff_id),
+            size=layer.place.size,
+            tar_size=tar_size,
+        )
+        for layer, tar_size in zip(image.layers, tar_sizes, strict=True)
+    )
+
+
+def encode(record: Record) -> bytes:
+    """The text of bundle.json: indented, keys in a fixed order."""
+    return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
+
+
+def read(path: str) -> Record | None:
+    """The record at `path`; None where there is none, or none of ours of this version."""
+    try:
+        record = decode(safely.read(path, MAX_SIZE))
+    except OSError:
+        return None
+    return record if record is not None and record.output_version == OUTPUT_VERSION else None
+
+
+def decode(text: bytes) -> Record | None:
+    """What a bundle.json of any version that looks like ours says; None where it does not."""
+    try:
+        return _RECORDS.decode(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def read_rootfs(path: str) -> RootfsStamp | None:
+    """What a rootfs.json says; None where it cannot be read."""
+    return _read(path, _ROOTFS_STAMP)
+
+
+def encode_rootfs(stamp: RootfsStamp) -> bytes:
+    """The text of a rootfs.json."""
+    return msgspec.json.encode(stamp) + b"\n"
+
+
+def read_form(path: str) -> FormFacts | None:
+    """What a form-NAME.json says; None where it cannot be read."""
+    return _read(path, _FORM_FACTS)
+
+
+def _read(path: str, decoder: msgspec.json.Decoder[T]) -> T | None:
+    try:
+        return decoder.decode(safely.read(path, MAX_SIZE))
+    except (OSError, ValueError, RecursionError):
+        return None

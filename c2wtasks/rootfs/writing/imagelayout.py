@@ -1,0 +1,80 @@
+"""An OCI image layout (image-spec 1.1, image-layout.md) of one image with one layer: the root, merged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from c2wtasks.disk import files, safely
+from c2wtasks.errors import OutputError, os_reason
+from c2wtasks.oci.digest import Digest
+from c2wtasks.oci.platform import Platform
+from c2wtasks.rootfs import tar
+from c2wtasks.rootfs.writing.compressing import Compression
+from c2wtasks.rootfs.writing.copying import Tars
+from c2wtasks.tree.treefile import TreeFile
+
+TAG = "latest"
+LAYER = "application/vnd.oci.image.layer.v1.tar"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
+
+Fields = dict[str, Any]
+
+
+def write(
+    folder: str,
+    platform: Platform,
+    config: Callable[[Digest], bytes],
+    tree: TreeFile,
+    tars: Tars,
+    *,
+    compression: Compression | None = None,
+) -> None:
+    """Makes the layout in `folder`, which is there and empty; its image has the tag `latest`, and `tree` as its
+    layer. `config` gives the image config, knowing the layer's diffID.
+
+    Raises OutputError, and what `config` and `tars` raise.
+    """
+    blobs = f"{folder}/blobs/sha256"
+    try:
+        files.make_folders(blobs)
+        unfinished = f"{folder}/layer"
+        diff_id, digest = tar.write_hashed(tree, tars, unfinished, compression=compression)
+        media_type = f"{LAYER}+{compression}" if compression else LAYER
+        layer = {"mediaType": media_type, "digest": str(digest), "size": safely.lstat(unfinished).st_size}
+        safely.rename(unfinished, f"{blobs}/{digest.hex}")
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": _put(blobs, CONFIG, config(diff_id)),
+            "layers": [layer],
+        }
+        described = _put(blobs, MANIFEST, msgspec.json.encode(manifest))
+        described["annotations"] = {"org.opencontainers.image.ref.name": TAG}
+        described["platform"] = platform_fields(platform)
+        index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [described]}
+        _write(f"{folder}/index.json", msgspec.json.encode(index))
+        _write(f"{folder}/oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written: {os_reason(error)}") from error
+
+
+def platform_fields(platform: Platform) -> Mapping[str, str]:
+    fields = {"architecture": platform.architecture, "os": platform.os, "variant": platform.variant}
+    return {name: value for name, value in fields.items() if value}
+
+
+def _put(blobs: str, media_type: str, content: bytes) -> Fields:
+    """The descriptor of a blob that holds `content`, which is written."""
+    digest = Digest.of(content)
+    _write(f"{blobs}/{digest.hex}", content)
+    return {"mediaType": media_type, "digest": str(digest), "size": len(content)}
+
+
+def _write(path: str, content: bytes) -> None:
+    with open(safely.create(path), "wb") as stream:
+        stream.write(content)

@@ -1,0 +1,138 @@
+"""The forms of a root that are files: made, and known again by what they were made from."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import msgspec
+
+from c2wtasks import fingerprint
+from c2wtasks.bundlefile.model import Bundle, Form
+from c2wtasks.disk import files, safely
+from c2wtasks.errors import OutputError, SourceError, os_reason
+from c2wtasks.output import publish, record
+from c2wtasks.output.record import FormFacts
+from c2wtasks.rootfs.forms import MAKERS, Making, is_here
+from c2wtasks.rootfs.holding import check_holes, left_out
+from c2wtasks.tasks.build import Work
+
+_MODE = 0o644
+
+
+def missing_tools(bundle: Bundle) -> dict[str, SourceError]:
+    """Why forms of a bundle, by name, cannot be made: the tools that they need and that are not here."""
+    makers = {form.name: MAKERS[form.kind] for form in bundle.file_forms}
+    return {
+        name: SourceError(
+            f"form {name} needs {maker.tool} (Debian's package {maker.package})",
+            hint="install it, or leave the form out",
+        )
+        for name, maker in makers.items()
+        if maker.tool and not is_here(maker.tool)
+    }
+
+
+def inputs(work: Work, form: Form) -> dict[str, Any]:
+    """All that a form is made from, beside the tree and the bundle's JSON files."""
+    preset = {"preset": work.bundle.preset} if form.kind == "context" else {}  # it is in none of these
+    return {
+        "output_version": record.OUTPUT_VERSION,
+        "form": dict(form.options),
+        "created_ns": work.default_mtime_ns,
+        **preset,
+    }
+
+
+def json_in(work: Work, form: Form) -> dict[str, str]:
+    """The JSON files of the bundle that a form holds, too, by name, with where they lie."""
+    return {name: work.places.part(name) for name in MAKERS[form.kind].json_files(form)}
+
+
+def made_of(work: Work, form: Form, tree_fingerprint: str) -> str:
+    """The fingerprint of all that a form is made from.
+
+    Raises OSError.
+    """
+    json_files = {name: fingerprint.of_file(path) for name, path in json_in(work, form).items()}
+    return fingerprint.of_value({"tree": tree_fingerprint, "json": json_files, **inputs(work, form)})
+
+
+def make(work: Work, form: Form) -> None:
+    """Makes the files of a form.
+
+    Raises LayerError, OutputError.
+    """
+    tree, tree_fingerprint = work.tree()
+    maker = MAKERS[form.kind]
+    if not maker.holes(form):
+        check_holes(tree, form.name)
+    places = work.places
+    target, unfinished = places.form(form.name), places.part(f".{form.name}")
+    files.remove_tree(places.form_stamp(form.name))  # it must never lie beside other files than its own
+    files.remove_tree(unfinished)
+    try:
+        with files.removed_on_failure(unfinished):
+            files.make_folders(unfinished)
+            key = f"{tree_fingerprint} {work.bundle.name}".encode()
+            making = Making(work.bundle, tree, work.tar, json_in(work, form), key, work.default_mtime_ns)
+            maker.make(making, form, unfinished)
+            lost = left_out(tree, maker.limits)
+            facts = FormFacts(made_of(work, form, tree_fingerprint), _settle(unfinished, work.default_mtime_ns), lost)
+            files.remove_tree(target)
+            safely.rename(unfinished, target)
+            files.sync_folder(places.parts)
+        stamp = places.form_stamp(form.name)
+        files.write(stamp, msgspec.json.encode(facts) + b"\n")
+        safely.set_times(stamp, work.default_mtime_ns)  # it looks as they do
+    except OSError as error:
+        raise OutputError(f"{target}: cannot be written: {os_reason(error)}") from error
+
+
+def _settle(folder: str, mtime_ns: int) -> dict[str, str]:
+    """Gives the files of a form their metadata, sees to it that they are on disk, and gives their fingerprints.
+
+    Raises OSError.
+    """
+    found: dict[str, str] = {}
+    for name in files.below(folder):
+        with open(safely.open_file(f"{folder}/{name}"), "rb", buffering=0) as stream:
+            files.set_mode(stream.fileno(), _MODE)
+            os.utime(stream.fileno(), ns=(mtime_ns, mtime_ns))
+            os.fsync(stream.fileno())
+            found[name] = fingerprint.of_stream(stream)
+    for above in (*reversed(publish.folders_of(found)), ""):
+        files.sync_folder(f"{folder}/{above}")
+    return found
+
+
+def whole(work: Work, form: Form) -> FormFacts:
+    """What is known of the files of a form, which is made again if one of them does not look as it was left.
+
+    They are those that were published: somebody may have removed them, or written to a disk image.
+
+    Raises LayerError, OutputError.
+    """
+    stamp, folder = work.places.form_stamp(form.name), work.places.form(form.name)
+    facts = record.read_form(stamp)
+    if facts is None or not all(
+        _is_untouched(f"{folder}/{name}", stamp, work.default_mtime_ns) for name in facts.files
+    ):
+        make(work, form)
+        facts = record.read_form(stamp)
+    if facts is None:
+        raise OutputError(f"{stamp}: cannot be read", hint="run again")
+    return facts
+
+
+def _is_untouched(path: str, stamp: str, mtime_ns: int) -> bool:
+    """Whether a file looks as it was left: as the stamp does, since a file system may not keep all that it is told
+    (one mode for all files, whole seconds only)."""
+    try:
+        found, alike = safely.lstat(path), safely.lstat(stamp)
+    except OSError:
+        return False
+    return (found.st_mode, found.st_uid) == (alike.st_mode, alike.st_uid) and found.st_mtime_ns in (
+        mtime_ns,
+        alike.st_mtime_ns,
+    )
