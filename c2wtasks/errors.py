@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 MAX_LINE = 2000
+_LISTED = 20
 
 
 class UserError(Exception):
@@ -73,3 +75,9 @@ def one_line(text: str, limit: int = MAX_LINE) -> str:
 def os_reason(error: OSError) -> str:
     """The system's words for `error`, without path or number: "Permission denied"."""
     return error.strerror or str(error)
+
+
+def some_of(names: Sequence[str], listed: int = _LISTED) -> str:
+    """For messages: the names, the first ones of many."""
+    shown = ", ".join(names[:listed])
+    return f"{shown} and {len(names) - listed} more" if len(names) > listed else shown

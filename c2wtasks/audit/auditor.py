@@ -90,7 +90,8 @@ class Auditor:
         """Those that `bundles` are made from, or were when they were published."""
         diff_ids, digests = set(), set()
         for bundle in bundles:
-            made_from = needs(self.works.get(str(bundle)), self.places(bundle))
+            work = self.works.get(str(bundle))
+            made_from = needs(bundle, work.image if work else None, self.graph.file.output)
             diff_ids |= made_from[0]
             digests |= made_from[1]
         present = self.whole_store()

@@ -11,11 +11,11 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from c2wtasks.audit import store as audit
 from c2wtasks.audit.auditor import Auditor, StoreAudit
 from c2wtasks.audit.threads import each
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.disk import files
+from c2wtasks.disk.quietly import open_quietly
 from c2wtasks.engine.build import alone, build
 from c2wtasks.engine.interrupt import Stopped
 from c2wtasks.errors import OutputError, UserError
@@ -91,7 +91,7 @@ def _index_again(auditor: Auditor, diff_id: Digest) -> bool:
     """Writes the index of a good tar; says whether the tar could be read."""
     path = auditor.store.index(diff_id)
     try:
-        with audit.open_quietly(auditor.store.tar(diff_id)) as tar:
+        with open_quietly(auditor.store.tar(diff_id)) as tar:
             deque(indexfile.pieces_of(tar.fileno()), maxlen=0)
             files.remove_tree(path)
             files.write_pieces(path, indexfile.pieces_of(tar.fileno()), sync=True)

@@ -3,12 +3,9 @@ against the blobs they are of. Nothing is changed, not even when a file was last
 
 from __future__ import annotations
 
-import os
-import stat
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from io import FileIO
 from typing import BinaryIO, Literal
 
 import msgspec
@@ -16,6 +13,7 @@ import msgspec
 from c2wtasks import fingerprint
 from c2wtasks.audit.finding import Finding, missing, shown
 from c2wtasks.disk import safely
+from c2wtasks.disk.quietly import open_quietly
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.layers import indexfile
 from c2wtasks.layers.store import MAX_RECEIPT, Store, decode_receipt
@@ -25,7 +23,6 @@ from c2wtasks.sources.model import BlobPlace, Layer
 
 _CHUNK = 1 << 20
 _ALGORITHMS = ("sha256", "sha512")
-_QUIET = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 
 TarState = Literal["good", "bad", "absent"]
 
@@ -100,27 +97,6 @@ def check_layer(store: Store, diff_id: Digest) -> LayerAudit:
     except OSError as error:
         unreadable = Finding(shown(path), "content", str(diff_id), os_reason(error))
         return LayerAudit(diff_id, "bad", (unreadable, *_check_seal(index)))
-
-
-def open_quietly(path: str | bytes, folder: int | None = None) -> FileIO:
-    """A regular file for reading, without a trace in its atime where we may do that: what was read last is kept
-    longest, and an audit reads all.
-
-    Raises OSError, also for what is not a regular file.
-    """
-    if folder is None:
-        try:
-            return FileIO(safely.open_file(os.fsdecode(path), os.O_RDONLY | os.O_NOATIME), "rb")
-        except PermissionError:  # another user's file: the same, but for the trace
-            return FileIO(safely.open_file(os.fsdecode(path)), "rb")
-    try:
-        descriptor = os.open(path, _QUIET | os.O_NOATIME, dir_fd=folder)
-    except PermissionError:
-        descriptor = os.open(path, _QUIET, dir_fd=folder)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(None, "not a regular file", path)
-    return FileIO(descriptor, "rb")
 
 
 def _digest_of(stream: BinaryIO, like: Digest) -> Digest:

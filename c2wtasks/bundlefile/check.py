@@ -13,8 +13,8 @@ from c2wtasks.bundlefile.nodes import Mapping, Node, Scalar, Sequence, position_
 from c2wtasks.bundlefile.problems import Report
 from c2wtasks.bundlefile.settings import BOOT, DEFAULTS, IMAGE, INCLUDED, MAIN, PROCESS, REGISTRY, Section, Setting
 from c2wtasks.bundlefile.values import described, did_you_mean, is_null, shown, source, variable
+from c2wtasks.oci.host import Host
 from c2wtasks.oci.imagename import is_host
-from c2wtasks.registry.hosts import Host
 
 MAX_NAME = 200  # a name is that of a folder, and gets additions on the way
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from c2wtasks.oci.host import Host
 from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import Reference
-from c2wtasks.registry.hosts import Host
 
 Profile = Literal["v0.3", "v0.8"]
 

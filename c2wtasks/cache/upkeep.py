@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from c2wtasks.bundlefile.lock import Entries
-from c2wtasks.bundlefile.model import BundleFile
+from c2wtasks.bundlefile.model import Bundle, BundleFile
 from c2wtasks.cache import sweep
 from c2wtasks.cache.sweep import Item, Needed, Sweep
 from c2wtasks.errors import os_reason
@@ -17,7 +17,7 @@ from c2wtasks.oci.digest import Digest
 from c2wtasks.output import record
 from c2wtasks.output.places import Places
 from c2wtasks.sizes import human
-from c2wtasks.tasks.build import Work
+from c2wtasks.sources.model import Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +31,11 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """What of a catalog counts for its cache. `works` are the bundles whose images can be read, `locked` is what
-    bundle.lock says, and `identity` tells it from others."""
+    """What of a catalog counts for its cache. `images` maps bundles, by name and platform, to their images, where
+    these can be read; `locked` is what bundle.lock says, and `identity` tells the catalog from others."""
 
     file: BundleFile
-    works: Sequence[Work]
+    images: Mapping[str, Image]
     locked: Entries
     identity: str
 
@@ -94,10 +94,10 @@ def why_no_more(planned: Sweep) -> str:
     return "no more tars can go"
 
 
-def needs(work: Work | None, places: Places) -> tuple[set[Digest], set[Digest]]:
+def needs(bundle: Bundle, image: Image | None, output: str) -> tuple[set[Digest], set[Digest]]:
     """The layers (diffIDs, and digests of blobs) that a bundle is made from, or was when it was published."""
-    pairs = [(layer.diff_id, layer.digest) for layer in work.image.layers] if work and work.has_rootfs else []
-    published = record.read(places.record)
+    pairs = [(layer.diff_id, layer.digest) for layer in image.layers] if image and bundle.forms else []
+    published = record.read(Places.of(output, bundle).record)
     if published is not None and all(layer.tar_size is not None for layer in published.layers):
         try:
             pairs += [
@@ -119,9 +119,8 @@ def _needed(catalog: Catalog) -> Needed:
     """What the images of all bundles have, what bundle.lock says that they have, and what the last good one of each
     was made from: a source that cannot be read today may be there again tomorrow."""
     file, locked = catalog.file, catalog.locked
-    known = {str(work.bundle): work for work in catalog.works}
-    pairs = [needs(known.get(str(bundle)), Places.of(file.output, bundle)) for bundle in file.bundles]
-    documents = [(work.image.manifest_digest, work.image.config_digest) for work in known.values()]
+    pairs = [needs(bundle, catalog.images.get(str(bundle)), file.output) for bundle in file.bundles]
+    documents = [(image.manifest_digest, image.config_digest) for image in catalog.images.values()]
     documents += [(entry.manifest, entry.config) for entry in locked.values()]
     layers = [
         layer

@@ -29,7 +29,7 @@ from c2wtasks.engine.reporter import Console
 from c2wtasks.engine.runner import Runner, ThreadRunner, adopt
 from c2wtasks.engine.select import resolve
 from c2wtasks.engine.state import State
-from c2wtasks.errors import one_line, os_reason
+from c2wtasks.errors import one_line, os_reason, some_of
 from c2wtasks.process.unexpected import as_user_error
 
 DONE = 0
@@ -155,8 +155,6 @@ class _SoFar:
     def _waited(self, runner: Runner) -> bool:
         runner.publish_staged()  # it may be long until more comes
         if not self.told:
-            from c2wtasks.sources.fitting import some_of  # where nothing is late, sources need not be loaded
-
             _say([f"waiting for {some_of(self.hooks.late)}"])
             self.told = True
         return self.hooks.arrive(wait=True)

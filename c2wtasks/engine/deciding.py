@@ -6,7 +6,7 @@ from typing import Any
 
 from doit.dependency import Dependency, DependencyStatus
 
-from c2wtasks.tasks.checks import Check
+from c2wtasks.engine.checks import Check
 
 
 class Deciding(Dependency):  # type: ignore[misc]

@@ -9,10 +9,10 @@ from typing import Any
 
 from doit.control import TaskControl
 
+from c2wtasks.engine.checks import Fails
 from c2wtasks.engine.deciding import Deciding
 from c2wtasks.engine.runner import watch_targets
 from c2wtasks.process.unexpected import as_user_error
-from c2wtasks.tasks.checks import Fails
 
 
 @dataclass(frozen=True, slots=True)

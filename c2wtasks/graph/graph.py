@@ -19,7 +19,8 @@ from c2wtasks.bundlefile.model import Bundle, BundleFile, Form
 from c2wtasks.bundlefile.problems import BundleFileError
 from c2wtasks.cachedir import identity, trust
 from c2wtasks.disk import files, safely
-from c2wtasks.errors import OutputError, UserError
+from c2wtasks.engine.checks import Exists, Fails, Inputs
+from c2wtasks.errors import OutputError, UserError, some_of
 from c2wtasks.layers.store import Store
 from c2wtasks.output import listing, publish, record, standing
 from c2wtasks.output.places import RECORD, ROOTFS, Places
@@ -30,7 +31,6 @@ from c2wtasks.registry.hosts import Access
 from c2wtasks.rootfs.rights import LeftOut, builder
 from c2wtasks.sources.asking import Answer, Asking
 from c2wtasks.sources.documents import Documents
-from c2wtasks.sources.fitting import some_of
 from c2wtasks.sources.locked import LockedResolver, entry_of
 from c2wtasks.sources.memo import Memo
 from c2wtasks.sources.model import BlobPlace, Image, Layer
@@ -38,7 +38,7 @@ from c2wtasks.sources.resolve import Resolver
 from c2wtasks.tasks import form as forming
 from c2wtasks.tasks.build import Work
 from c2wtasks.tasks.bundle import stage
-from c2wtasks.tasks.checks import Exists, Fails, Inputs, Published, Rights
+from c2wtasks.tasks.checks import Published, Rights
 
 if TYPE_CHECKING:
     from c2wtasks.cache import upkeep
@@ -553,7 +553,8 @@ class Graph:
         """This catalog, as one of those that use the cache."""
         from c2wtasks.cache import upkeep
 
-        return upkeep.Catalog(self.file, self.works, self.lock.entries, self.identity)
+        images = {str(work.bundle): work.image for work in self.works}
+        return upkeep.Catalog(self.file, images, self.lock.entries, self.identity)
 
     def _notes(self, built: frozenset[str]) -> Iterator[str]:
         """What the folders of roots lack, and what the file system kept from being done as it should be."""

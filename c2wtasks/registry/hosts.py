@@ -5,22 +5,11 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 
+from c2wtasks.oci.host import Host
 from c2wtasks.oci.imagename import DOCKER_HUB, Repository
 
 # What the name stands for is a web page; the registry answers here.
 _ANSWERS = {DOCKER_HUB: "registry-1.docker.io"}
-
-
-@dataclass(frozen=True, slots=True)
-class Host:
-    """What bundle.yaml says of a host. `mirrors` are `host[:port][/path]`, asked first, in that order.
-
-    A mirror's path is put before the repository's name, unless it has a part `v2`: then it is the path of the URL, as
-    in containerd's hosts.toml, and the API lies where that part ends.
-    """
-
-    insecure: bool = False
-    mirrors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
-from c2wtasks.errors import SourceError
+from c2wtasks.errors import SourceError, some_of
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.image import CONTAINERD_NAME, INDEXES, REF_NAME, Descriptor, Index, layer_problem
 from c2wtasks.oci.imagename import full_name
 from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import Choice
 from c2wtasks.sources import reading
-from c2wtasks.sources.fitting import Candidate, Misses, NotFound, Unreadable, check_layer_count, some_of, the_one
+from c2wtasks.sources.fitting import Candidate, Misses, NotFound, Unreadable, check_layer_count, the_one
 from c2wtasks.sources.model import BlobPlace, Image, Layer, Place
 from c2wtasks.sources.select import INDEX, MAX_DEPTH, Document, Found, no_image, search
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from c2wtasks.errors import SourceError
+from c2wtasks.errors import SourceError, some_of
 from c2wtasks.oci import godecode
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.godecode import Object, as_object
@@ -26,7 +26,6 @@ from c2wtasks.sources.fitting import (
     Unreadable,
     check_layer_count,
     image_platform,
-    some_of,
     taken_for,
     the_one,
 )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Generic, TypeVar
 
-from c2wtasks.errors import SourceError
+from c2wtasks.errors import SourceError, some_of
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.image import Descriptor, ImageConfig
 from c2wtasks.oci.platform import Platform
@@ -15,7 +15,6 @@ from c2wtasks.oci.reference import Choice
 
 T = TypeVar("T")
 
-_LISTED = 20
 _DESCRIBED = 8
 _REASONS = 3
 
@@ -136,12 +135,6 @@ def check_layer_count(where: str, layers: int, config: ImageConfig) -> None:
             f"{where} has {layers} layers, its config has diffIDs of {len(config.diff_ids)}",
             hint="the image is damaged; build or copy it again",
         )
-
-
-def some_of(names: Sequence[str], listed: int = _LISTED) -> str:
-    """For messages: the names, the first ones of many."""
-    shown = ", ".join(names[:listed])
-    return f"{shown} and {len(names) - listed} more" if len(names) > listed else shown
 
 
 # -- one of several

@@ -14,9 +14,10 @@ import pytest
 
 from c2wtasks.errors import MAX_LINE, UserError
 from c2wtasks.oci.digest import Digest
+from c2wtasks.oci.host import Host
 from c2wtasks.oci.imagename import ImageName
 from c2wtasks.registry import client as clients
-from c2wtasks.registry.hosts import Access, Host
+from c2wtasks.registry.hosts import Access
 from c2wtasks.sources.documents import Documents
 from c2wtasks.sources.registry import locked_image
 from tests.registry.pulling import Pulling

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from c2wtasks.errors import SourceError, UserError
+from c2wtasks.oci.host import Host
 from c2wtasks.registry import client as clients
-from c2wtasks.registry.hosts import Access, Host
+from c2wtasks.registry.hosts import Access
 from tests.registry.pulling import BIG, Pulling
 from tests.support.faults import Cut, FaultyProxy, Status
 from tests.support.images import tar

@@ -13,12 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from c2wtasks.oci.host import Host
 from c2wtasks.oci.imagename import Repository
 from c2wtasks.registry import credentials, proxies, wire
 from c2wtasks.registry.challenge import Challenge, parse, parse_all
 from c2wtasks.registry.credentials import IdentityToken, NoLogin, Password, Secret
 from c2wtasks.registry.errors import RegistryError
-from c2wtasks.registry.hosts import Access, Host, names_of
+from c2wtasks.registry.hosts import Access, names_of
 from c2wtasks.registry.limits import Limits, retry_after
 from c2wtasks.registry.patience import tell
 

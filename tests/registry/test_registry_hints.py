@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from c2wtasks.registry.hosts import Access, Host
+from c2wtasks.oci.host import Host
+from c2wtasks.registry.hosts import Access
 from tests.registry.pulling import Pulling
 from tests.registry.test_as_they_are import BASIC, ONE, afresh, asks_for, bearer, gives_tokens, one, refusal
 from tests.support.registries import PASSWORD, USER, Certificate, HttpsProxy, Storage, TokenServer, free_port, login
