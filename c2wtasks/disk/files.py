@@ -71,7 +71,7 @@ def set_mode(file: int | str, mode: int) -> None:
             raise
 
 
-def publish(made: Temporary, path: str, *, sync: bool) -> None:
+def give_name(made: Temporary, path: str, *, sync: bool) -> None:
     """Gives a file from `temporary` its name, in one step.
 
     With `sync` its content is on disk before that: for files that other runs trust by their name. (The name itself
@@ -102,7 +102,7 @@ def write(
     try:
         with temporary(folder, mode=mode, shared=shared) as made:
             made.stream.write(content)
-            publish(made, path, sync=sync)
+            give_name(made, path, sync=sync)
     except OSError as error:
         hint = "move away the folder that lies there" if isinstance(error, IsADirectoryError) else None
         raise OutputError(
@@ -118,7 +118,7 @@ def write_pieces(path: str, pieces: Iterable[bytes], *, sync: bool = False) -> N
     try:
         with temporary(os.path.dirname(path)) as made:
             made.stream.writelines(pieces)
-            publish(made, path, sync=sync)
+            give_name(made, path, sync=sync)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {os_reason(error)}") from error
 
@@ -147,11 +147,11 @@ def write_if_changed(path: str, content: bytes, *, sync: bool = False, by_way_of
     return True
 
 
-def publish_if_changed(made: Temporary, path: str, *, sync: bool) -> None:
-    """Like `publish`, but leaves a file that already holds the same alone."""
+def give_name_if_changed(made: Temporary, path: str, *, sync: bool) -> None:
+    """Like `give_name`, but leaves a file that already holds the same alone."""
     made.stream.flush()
     if not _holds(path, made.stream.fileno()):
-        publish(made, path, sync=sync)
+        give_name(made, path, sync=sync)
 
 
 def _holds(path: str, file: int) -> bool:

@@ -282,9 +282,9 @@ class Store:
                 index.stream.writelines(indexfile.pieces_of(out.fileno()))
             except ArchiveError as error:
                 raise built_wrong(layer, str(error)) from error
-            files.publish(made, self.tar(diff_id), sync=True)
+            files.give_name(made, self.tar(diff_id), sync=True)
             # One that is there may be read just now, by a task that takes note of any change.
-            files.publish_if_changed(index, self.index(diff_id), sync=True)
+            files.give_name_if_changed(index, self.index(diff_id), sync=True)
         files.sync_folder(os.path.dirname(self.tar(diff_id)))
         self.use(diff_id)
         return receipt

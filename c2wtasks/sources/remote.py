@@ -76,7 +76,7 @@ class _Keeping:
         try:
             with self._open:
                 if self._hash.hexdigest() == self._digest.hex:
-                    files.publish(self._copy, self._path, sync=True)
+                    files.give_name(self._copy, self._path, sync=True)
         except OSError as error:
             raise self._not_kept(error) from error
 
