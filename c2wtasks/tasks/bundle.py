@@ -42,7 +42,7 @@ def stage(work: Work) -> None:
         _drop_other_forms(work)
 
     record_of_waiting = text(stamp.facts if stamp is not None else None)
-    publish.stage(places, {**contents, RECORD: record_of_waiting}, work.default_mtime_ns, put_rootfs)
+    publish.put_together(places, {**contents, RECORD: record_of_waiting}, work.default_mtime_ns, put_rootfs)
 
 
 def _read(path: str) -> bytes:

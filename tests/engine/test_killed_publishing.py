@@ -29,7 +29,7 @@ def stage(places: Places, version: str) -> None:
         for name in ("a", "in/b"):
             Path(f"{new}/rootfs/{name}").write_text(version)
 
-    publish.stage(places, {name: version.encode() for name in NAMES[:2]}, 0, put_rootfs)
+    publish.put_together(places, {name: version.encode() for name in NAMES[:2]}, 0, put_rootfs)
 
 
 def standing(places: Places) -> str | None:

@@ -80,7 +80,7 @@ def put_rootfs(new: str) -> None:
 
 
 def published(places: Places) -> None:
-    publish.stage(places, {"bundle.json": b"{}", "spec.json": b"x"}, 0, put_rootfs)
+    publish.put_together(places, {"bundle.json": b"{}", "spec.json": b"x"}, 0, put_rootfs)
     publish.publish([places])
 
 
