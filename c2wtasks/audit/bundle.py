@@ -36,7 +36,7 @@ _FOLDER_MODE = 0o755
 _TRIES = 3
 _SMALL = frozenset((IMAGE, SPEC, INITCONFIG, *COPIES))
 
-Tars = Callable[[Digest], str | None]
+TarOf = Callable[[Digest], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class BundleAudit:
     unread: list[str] = field(default_factory=list)
 
 
-def check_bundle(bundle: Bundle, places: Places, known: Known, tars: Tars) -> BundleAudit:
+def check_bundle(bundle: Bundle, places: Places, known: Known, tars: TarOf) -> BundleAudit:
     """`tars` gives the path of a layer's tar, None where it is damaged or cannot be had.
 
     A bundle that is replaced meanwhile is looked at once more.
@@ -84,7 +84,7 @@ def _inode(path: str) -> int | None:
 
 
 class _Audit:
-    def __init__(self, bundle: Bundle, places: Places, known: Known, tars: Tars) -> None:
+    def __init__(self, bundle: Bundle, places: Places, known: Known, tars: TarOf) -> None:
         self.bundle = bundle
         self.places = places
         self.known = known

@@ -11,7 +11,7 @@ from c2wtasks.layers.mapped import Unmapped, content_of
 _PIECE = 1 << 20
 
 
-class Tars:
+class MappedTars:
     """Tars of layers by their paths, mapped as they are asked for."""
 
     def __init__(self) -> None:

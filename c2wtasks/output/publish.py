@@ -34,7 +34,9 @@ class Outcome:
     in_place: list[Places] = field(default_factory=list)
 
 
-def put_together(places: Places, contents: Mapping[str, bytes], mtime_ns: int, put_rootfs: Callable[[str], None]) -> None:
+def put_together(
+    places: Places, contents: Mapping[str, bytes], mtime_ns: int, put_rootfs: Callable[[str], None]
+) -> None:
     """Makes the folder that is to be published next, with these files and the rootfs that `put_rootfs` makes in it.
 
     `put_rootfs` gets the new folder's path. Every file is 0644 and, like the folder, has `mtime_ns`: what is

@@ -15,13 +15,13 @@ from c2wtasks.disk import safely
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.oci.digest import Digest
 from c2wtasks.rootfs.writing import imagelayout
-from c2wtasks.rootfs.writing.copying import Tars
+from c2wtasks.rootfs.writing.copying import TarByNumber
 from c2wtasks.tree.treefile import TreeFile
 
 SCRIPT = "build.sh"
 
 
-def write(tree: TreeFile, tars: Tars, folder: str, bundle: Bundle) -> None:
+def write(tree: TreeFile, tars: TarByNumber, folder: str, bundle: Bundle) -> None:
     """Makes the context in `folder`, which is there and empty. `tree` is the whole content, `out/oci/...`.
 
     Raises OutputError, and what `tars` raises.

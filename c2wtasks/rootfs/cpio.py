@@ -18,7 +18,7 @@ from collections.abc import Iterator
 
 from c2wtasks.errors import OutputError
 from c2wtasks.rootfs.writing import sending
-from c2wtasks.rootfs.writing.copying import Tars
+from c2wtasks.rootfs.writing.copying import TarByNumber
 from c2wtasks.rootfs.writing.pieces import Piece, expanded, paths
 from c2wtasks.tree.model import DIRECTORY, FILE, SYMLINK, TYPE_BITS
 from c2wtasks.tree.treefile import Node, TreeFile
@@ -30,7 +30,7 @@ _ALIGN, _BLOCK = 4, 512
 _HEADER_SIZE = 110
 
 
-def write(tree: TreeFile, tars: Tars, path: str) -> None:
+def write(tree: TreeFile, tars: TarByNumber, path: str) -> None:
     """Makes the file `path` hold the tree.
 
     Raises OutputError, and what `tars` raises.

@@ -17,7 +17,7 @@ from c2wtasks.disk import safely
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.layers.fragments import unpack
 from c2wtasks.rootfs.rights import SET_IDS, LeftOut, builder, mode_and_owner, xattr_name
-from c2wtasks.rootfs.writing.copying import CANNOT_LINK, OpenTars, Tars, copy
+from c2wtasks.rootfs.writing.copying import CANNOT_LINK, OpenTars, TarByNumber, copy
 from c2wtasks.tree.model import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK, TYPE_BITS
 from c2wtasks.tree.treefile import ROOT, Node, TreeFile
 
@@ -54,7 +54,7 @@ class Previous:
     lacking: Container[str] = frozenset()
 
 
-def write(tree: TreeFile, tars: Tars, folder: str, previous: Previous | None = None) -> LeftOut:
+def write(tree: TreeFile, tars: TarByNumber, folder: str, previous: Previous | None = None) -> LeftOut:
     """Makes `folder`, which must not exist, hold the tree. Gives what could not be made so.
 
     Whatever the builder may not do, or the file system cannot, is left out: an owner, who is the builder then; bits
@@ -110,7 +110,7 @@ class _Writer:
     set-id bits without a word, and file systems ignore what they are told. All others come out the same.
     """
 
-    def __init__(self, tars: Tars, previous: Previous | None) -> None:
+    def __init__(self, tars: TarByNumber, previous: Previous | None) -> None:
         self.tars = OpenTars(tars)
         self.previous = previous
         self.kept = previous.kept if previous is not None else ()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 from c2wtasks.bundlefile.model import Bundle, Form
 from c2wtasks.disk import safely
 from c2wtasks.rootfs.holding import EVERYTHING, XATTRS_BUT_ACLS, Limits
-from c2wtasks.rootfs.writing.copying import Tars
+from c2wtasks.rootfs.writing.copying import TarByNumber
 from c2wtasks.tree.graft import AddedFile, grafted
 from c2wtasks.tree.treefile import TreeFile
 
@@ -35,12 +35,12 @@ class Making:
 
     bundle: Bundle
     tree: TreeFile
-    tars: Tars
+    tars: TarByNumber
     json_files: Mapping[str, str]
     key: bytes
     created_ns: int
 
-    def whole(self, below: str) -> tuple[TreeFile, Tars]:
+    def whole(self, below: str) -> tuple[TreeFile, TarByNumber]:
         """The VM's whole root, with the container's in it, below the folder `below` ("" or "out/")."""
         layers = len(self.tree.layers)
         files = sorted(self.json_files.items())

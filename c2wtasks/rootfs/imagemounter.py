@@ -11,13 +11,13 @@ from c2wtasks.disk import safely
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.platform import Platform
 from c2wtasks.rootfs.writing import imagelayout
-from c2wtasks.rootfs.writing.copying import Tars
+from c2wtasks.rootfs.writing.copying import TarByNumber
 from c2wtasks.tree.treefile import TreeFile
 
 _MAX_CONFIG = 64 << 20
 
 
-def write(tree: TreeFile, tars: Tars, folder: str, platform: Platform, image_json: str, *, gzip: bool) -> None:
+def write(tree: TreeFile, tars: TarByNumber, folder: str, platform: Platform, image_json: str, *, gzip: bool) -> None:
     """Makes the layout in `folder`, which is there and empty. The image config is that in the file `image_json`, of
     one layer and without a history.
 

@@ -24,7 +24,7 @@ from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.process.unexpected import as_user_error
 from c2wtasks.rootfs import tar
 from c2wtasks.rootfs.holding import XATTRS_BUT_ACLS
-from c2wtasks.rootfs.writing.copying import Tars
+from c2wtasks.rootfs.writing.copying import TarByNumber
 from c2wtasks.tree.treefile import TreeFile
 
 Compression = Literal["gzip", "lz4", "xz", "zstd"]
@@ -33,7 +33,7 @@ _MOST_IDS = 2**16 - 1
 _LAST_WORDS = 1 << 16  # bytes
 
 
-def write(tree: TreeFile, tars: Tars, path: str, *, compression: Compression = "gzip") -> None:
+def write(tree: TreeFile, tars: TarByNumber, path: str, *, compression: Compression = "gzip") -> None:
     """Makes the file `path`, 0644, hold the tree. All kernels with SquashFS read gzip; most read the others.
 
     Raises UserError: there are no more processes; OutputError, also where tar2sqfs is not there or fails; and what
@@ -80,7 +80,7 @@ def _new(path: str) -> BinaryIO:
     return open(descriptor, "wb")
 
 
-def _fed(tool: subprocess.Popen[bytes], tree: TreeFile, tars: Tars) -> bool:
+def _fed(tool: subprocess.Popen[bytes], tree: TreeFile, tars: TarByNumber) -> bool:
     """Whether the tool took the whole tar and was content. It takes a tar that ends early for a whole one, so it is
     killed where we fail."""
     assert tool.stdin is not None

@@ -29,7 +29,7 @@ from c2wtasks.oci.digest import Digest
 from c2wtasks.rootfs.dir import node_path
 from c2wtasks.rootfs.writing import sending
 from c2wtasks.rootfs.writing.compressing import Compression, compressor
-from c2wtasks.rootfs.writing.copying import Tars
+from c2wtasks.rootfs.writing.copying import TarByNumber
 from c2wtasks.rootfs.writing.pieces import Extent, Piece, Zeros, expanded, fragments, paths
 from c2wtasks.tree.model import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK
 from c2wtasks.tree.treefile import Node, TreeFile
@@ -50,7 +50,7 @@ _MAX_MAP = 1 << 20  # Go's archive/tar reads no longer one
 
 def write(
     tree: TreeFile,
-    tars: Tars,
+    tars: TarByNumber,
     path: str,
     *,
     compression: Compression | None = None,
@@ -68,13 +68,13 @@ def write(
 
 
 def write_hashed(
-    tree: TreeFile, tars: Tars, path: str, *, compression: Compression | None = None
+    tree: TreeFile, tars: TarByNumber, path: str, *, compression: Compression | None = None
 ) -> tuple[Digest, Digest]:
     """As `write`. Gives the digest of the tar, and that of the file, which is another where it is compressed."""
     return sending.to_hashed_file(path, pieces, tree, tars, compressor(compression) if compression else None)
 
 
-def stream(tree: TreeFile, tars: Tars, descriptor: int) -> None:
+def stream(tree: TreeFile, tars: TarByNumber, descriptor: int) -> None:
     """Writes the tar of the tree where `descriptor` stands: a pipe, or a file.
 
     Raises BrokenPipeError where nobody reads on, OutputError, and what `tars` raises.

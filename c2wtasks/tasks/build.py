@@ -179,7 +179,7 @@ class Work:
         if facts.ids != builder().ids:
             return None
         old_tars, tars = ([self.store.tar(one) for one in each.diff_ids()] for each in (old, tree))
-        with closing(sameness.Tars()) as layers:
+        with closing(sameness.MappedTars()) as layers:
 
             def same(before: Content, now: Content, length: int) -> bool:
                 one, other = (old_tars[before.layer], before.offset), (tars[now.layer], now.offset)

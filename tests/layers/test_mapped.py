@@ -49,7 +49,7 @@ def test_compared_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: 
     (tmp_path / "empty").touch()
     if error is not None:
         refusing(monkeypatch, error)
-    tars = sameness.Tars()
+    tars = sameness.MappedTars()
     assert tars.same(str(one), 1, str(other), 0, 4000)
     assert not tars.same(str(one), 1, str(other), 0, 4001)
     assert not tars.same(str(one), 0, str(other), 0, 10)

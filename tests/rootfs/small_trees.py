@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from c2wtasks.layers.fragments import pack
-from c2wtasks.rootfs.writing.copying import Tars
+from c2wtasks.rootfs.writing.copying import TarByNumber
 from c2wtasks.tree import treefile
 from c2wtasks.tree.model import DIRECTORY, FILE, Content, Inode
 from c2wtasks.tree.treefile import TreeFile
 from tests.support import roots
 from tests.support.nasty import nasty
 
-Write = Callable[[TreeFile, Tars, str], None]
+Write = Callable[[TreeFile, TarByNumber, str], None]
 
 
 class Written(NamedTuple):

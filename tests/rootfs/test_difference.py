@@ -188,7 +188,7 @@ def test_same_bytes(
     for name, content in (("one", one), ("other", other)):
         if content is not None:
             (tmp_path / name).write_bytes(content)
-    tars = sameness.Tars()
+    tars = sameness.MappedTars()
     for _ in range(2):
         assert tars.same(str(tmp_path / "one"), at, str(tmp_path / "other"), other_at, length) == same
     tars.close()

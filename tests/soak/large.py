@@ -16,7 +16,7 @@ from pathlib import Path
 
 from c2wtasks.disk import files
 from c2wtasks.rootfs import cpio, iso, tar
-from c2wtasks.rootfs.writing.copying import Tars
+from c2wtasks.rootfs.writing.copying import TarByNumber
 from c2wtasks.tree.treefile import TreeFile
 from tests.rootfs import reading, test_cpio, test_iso
 from tests.support import roots
@@ -34,7 +34,7 @@ def unpacked(archive: Path) -> Lines:
         files.remove_tree(str(place))
 
 
-FORMS: dict[str, tuple[Callable[[TreeFile, Tars, str], None], Callable[[TreeFile], TreeFile]]] = {
+FORMS: dict[str, tuple[Callable[[TreeFile, TarByNumber, str], None], Callable[[TreeFile], TreeFile]]] = {
     "tar": (tar.write, lambda tree: tree),
     "cpio": (cpio.write, test_cpio.as_held),
     "iso": (iso.write, test_iso.held),

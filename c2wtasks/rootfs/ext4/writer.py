@@ -35,7 +35,7 @@ from c2wtasks.rootfs.ext4.superblock import (
     superblock,
 )
 from c2wtasks.rootfs.writing.attributes import Xattr
-from c2wtasks.rootfs.writing.copying import SMALL, Tars, copy, read
+from c2wtasks.rootfs.writing.copying import SMALL, TarByNumber, copy, read
 from c2wtasks.rootfs.writing.gathering import Gathered
 from c2wtasks.rootfs.writing.imagefile import ImageFile, image_file
 from c2wtasks.rootfs.writing.pieces import fragments
@@ -44,7 +44,7 @@ from c2wtasks.tree.treefile import ROOT, Node, TreeFile
 
 
 def write(
-    tree: TreeFile, tars: Tars, path: str, *, key: bytes, size: int | None = None, journal: bool = False
+    tree: TreeFile, tars: TarByNumber, path: str, *, key: bytes, size: int | None = None, journal: bool = False
 ) -> None:
     """Makes the file `path` an image of the tree, sparse where nothing is in it. The same arguments give the same
     bytes, whoever calls and when.

@@ -7,7 +7,7 @@ from c2wtasks.layers.fragments import unpack
 from c2wtasks.rootfs.iso.layout import Layout, layout
 from c2wtasks.rootfs.iso.records import BLOCK
 from c2wtasks.rootfs.writing import copying
-from c2wtasks.rootfs.writing.copying import SMALL, Tars
+from c2wtasks.rootfs.writing.copying import SMALL, TarByNumber
 from c2wtasks.rootfs.writing.gathering import Gathered
 from c2wtasks.rootfs.writing.imagefile import ImageFile, image_file
 from c2wtasks.tree.treefile import TreeFile
@@ -16,7 +16,7 @@ _VOLUME_ID_MAX = 32
 _D_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
 
 
-def write(tree: TreeFile, tars: Tars, path: str, *, volume_id: str = "ROOTFS", created_ns: int = 0) -> None:
+def write(tree: TreeFile, tars: TarByNumber, path: str, *, volume_id: str = "ROOTFS", created_ns: int = 0) -> None:
     """Makes the file `path`, 0644, an image of the tree. The same arguments give the same bytes, whoever calls and
     when.
 

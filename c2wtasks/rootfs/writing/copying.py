@@ -11,7 +11,7 @@ from c2wtasks.disk import files, safely
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.layers.store import TOO_SHORT
 
-Tars = Callable[[int], str]
+TarByNumber = Callable[[int], str]
 """Gives the path of the tar of layer number N (0 is the lowest). It is asked only for what is needed."""
 
 SMALL = 1 << 16
@@ -26,7 +26,7 @@ CANNOT_LINK = (errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS, errno.
 class OpenTars:
     """The tars of the layers, each opened when it is first needed."""
 
-    def __init__(self, tars: Tars) -> None:
+    def __init__(self, tars: TarByNumber) -> None:
         self._tars = tars
         self._open: dict[int, int] = {}
 

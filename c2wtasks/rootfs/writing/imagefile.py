@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from c2wtasks.disk import files, safely
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.rootfs.dir import shown_path
-from c2wtasks.rootfs.writing.copying import OpenTars, Tars
+from c2wtasks.rootfs.writing.copying import OpenTars, TarByNumber
 from c2wtasks.tree.treefile import ROOT, Node
 
 
@@ -25,7 +25,7 @@ class ImageFile:
 
 
 @contextmanager
-def image_file(path: str, length: int, nodes: list[Node], tars: Tars) -> Iterator[ImageFile]:
+def image_file(path: str, length: int, nodes: list[Node], tars: TarByNumber) -> Iterator[ImageFile]:
     """The file `path`, made anew, with `length` zeros, 0644 whatever the umask, to write an image of `nodes` into.
 
     Raises OutputError in place of an OSError, within or before.

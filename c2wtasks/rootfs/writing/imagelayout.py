@@ -13,7 +13,7 @@ from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.platform import Platform
 from c2wtasks.rootfs import tar
 from c2wtasks.rootfs.writing.compressing import Compression
-from c2wtasks.rootfs.writing.copying import Tars
+from c2wtasks.rootfs.writing.copying import TarByNumber
 from c2wtasks.tree.treefile import TreeFile
 
 TAG = "latest"
@@ -30,7 +30,7 @@ def write(
     platform: Platform,
     config: Callable[[Digest], bytes],
     tree: TreeFile,
-    tars: Tars,
+    tars: TarByNumber,
     *,
     compression: Compression | None = None,
 ) -> None:

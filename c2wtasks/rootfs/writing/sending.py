@@ -17,7 +17,7 @@ from c2wtasks.oci.digest import Digest
 from c2wtasks.rootfs.dir import shown_path
 from c2wtasks.rootfs.writing import copying
 from c2wtasks.rootfs.writing.compressing import Compressor
-from c2wtasks.rootfs.writing.copying import OpenTars, Tars
+from c2wtasks.rootfs.writing.copying import OpenTars, TarByNumber
 from c2wtasks.rootfs.writing.pieces import Extent, Piece, Zeros, size
 from c2wtasks.tree.treefile import TreeFile
 
@@ -30,7 +30,9 @@ _CHUNK = 1 << 20
 _HASHED_AT_ONCE = 8 << 20
 
 
-def to_file(path: str, pieces: Pieces, tree: TreeFile, tars: Tars, compressor: Compressor | None = None) -> None:
+def to_file(
+    path: str, pieces: Pieces, tree: TreeFile, tars: TarByNumber, compressor: Compressor | None = None
+) -> None:
     """Makes the file `path`, 0644, which must not be there, hold the pieces of the tree. Where it is not compressed,
     zeros become holes.
 
@@ -41,7 +43,7 @@ def to_file(path: str, pieces: Pieces, tree: TreeFile, tars: Tars, compressor: C
 
 
 def to_hashed_file(
-    path: str, pieces: Pieces, tree: TreeFile, tars: Tars, compressor: Compressor | None = None
+    path: str, pieces: Pieces, tree: TreeFile, tars: TarByNumber, compressor: Compressor | None = None
 ) -> tuple[Digest, Digest]:
     """As `to_file`. Gives the digest of the pieces, and that of the file, which is another where it is compressed."""
     with (
@@ -59,7 +61,7 @@ def to_hashed_file(
 
 @contextmanager
 def _sending(
-    path: str, pieces: Pieces, tree: TreeFile, tars: Tars, compressor: Compressor | None
+    path: str, pieces: Pieces, tree: TreeFile, tars: TarByNumber, compressor: Compressor | None
 ) -> Iterator[tuple[Callable[[_Sink], None], _Plain]]:
     """A function that sends the pieces, and the new file `path`, empty, where they are to end up."""
     sender = _Sender(tars)
@@ -79,7 +81,7 @@ def _sending(
         sender.close()
 
 
-def to_descriptor(descriptor: int, pieces: Pieces, tree: TreeFile, tars: Tars) -> None:
+def to_descriptor(descriptor: int, pieces: Pieces, tree: TreeFile, tars: TarByNumber) -> None:
     """Writes the pieces of the tree where `descriptor` stands: a pipe, or a file.
 
     Raises BrokenPipeError where nobody reads on, OutputError, and what `pieces` and `tars` raise.
@@ -106,7 +108,7 @@ class _Sink(Protocol):
 
 
 class _Sender:
-    def __init__(self, tars: Tars) -> None:
+    def __init__(self, tars: TarByNumber) -> None:
         self.tars = OpenTars(tars)
         self.at = 0
 
