@@ -67,7 +67,7 @@ class Fails(Check):
         return [self.why]
 
 
-class Exists(Check):
+class AnyExists(Check):
     """One of these paths is there, as a folder or file of its own and no link to one."""
 
     def __init__(self, *paths: str) -> None:

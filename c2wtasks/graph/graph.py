@@ -19,7 +19,7 @@ from c2wtasks.bundlefile.model import Bundle, BundleFile, Form
 from c2wtasks.bundlefile.problems import BundleFileError
 from c2wtasks.cachedir import identity, trust
 from c2wtasks.disk import files, safely
-from c2wtasks.engine.checks import Exists, Fails, Inputs
+from c2wtasks.engine.checks import AnyExists, Fails, Inputs
 from c2wtasks.errors import OutputError, UserError, some_of
 from c2wtasks.layers.store import Store
 from c2wtasks.output import listing, publish, record, standing
@@ -247,7 +247,7 @@ class Graph:
             "targets": [self.store.receipt_file(digest)] if digest else [],
             "uptodate": [
                 Inputs(output_version=OUTPUT_VERSION, claims=[str(diff_id) for diff_id in claims]),
-                Exists(*(self.store.index(diff_id) for diff_id in claims)),
+                AnyExists(*(self.store.index(diff_id) for diff_id in claims)),
             ],
         }
 
@@ -305,7 +305,7 @@ class Graph:
             "uptodate": [
                 Inputs(output_version=OUTPUT_VERSION),
                 rights,
-                Exists(work.places.part(ROOTFS), work.places.output(work.places.rootfs)),
+                AnyExists(work.places.part(ROOTFS), work.places.output(work.places.rootfs)),
             ],
         }
 
@@ -320,7 +320,7 @@ class Graph:
             "targets": [work.places.form_stamp(name)],
             "uptodate": [
                 Inputs(**forming.inputs(work, form)),
-                Exists(work.places.form(name)),
+                AnyExists(work.places.form(name)),
             ],
         }
 
