@@ -294,14 +294,14 @@ class Graph:
             yield self._folder_task(work, folder)
 
     def _folder_task(self, work: Work, form: Form) -> Task:
-        rights = self._rights[str(work.bundle)] = Rights(work.places.rootfs_stamp)
+        rights = self._rights[str(work.bundle)] = Rights(work.places.rootfs_facts_file)
         return {
             "name": f"{work.bundle}:{form.name}",
             "doc": f"writes the rootfs folder of {work.bundle}",
             "actions": [work.make_rootfs],
             "meta": {"heavy": work.blobs_size},
             "file_dep": [work.places.tree],
-            "targets": [work.places.rootfs_stamp],
+            "targets": [work.places.rootfs_facts_file],
             "uptodate": [
                 Inputs(output_version=OUTPUT_VERSION),
                 rights,
@@ -317,7 +317,7 @@ class Graph:
             "actions": [(forming.make, [work, form])],
             "meta": {"heavy": work.blobs_size},
             "file_dep": [work.places.tree, *forming.json_in(work, form).values()],
-            "targets": [work.places.form_stamp(name)],
+            "targets": [work.places.form_facts_file(name)],
             "uptodate": [
                 Inputs(**forming.inputs(work, form)),
                 AnyExists(work.places.form(name)),
@@ -382,8 +382,8 @@ class Graph:
             )
 
     def _publishing_task(self, work: Work) -> Iterator[Task]:
-        of_forms = [work.places.form_stamp(form.name) for form in work.bundle.file_forms]
-        of_folder = [work.places.rootfs_stamp] if work.bundle.folder_form else []
+        of_forms = [work.places.form_facts_file(form.name) for form in work.bundle.file_forms]
+        of_folder = [work.places.rootfs_facts_file] if work.bundle.folder_form else []
         yield self._bundle_task(work.bundle, (stage, [work])) | {
             "doc": f"publishes {work.bundle} in {work.places.published}",
             "meta": {"heavy": work.blobs_size, "staged": True, "mends": of_forms},

@@ -52,7 +52,7 @@ class Places:
         return f"{self.parts}/tree"
 
     @property
-    def rootfs_stamp(self) -> str:
+    def rootfs_facts_file(self) -> str:
         """What is known of the root that `parts` or `published` holds; written when it is whole."""
         return f"{self.parts}/rootfs.json"
 
@@ -85,7 +85,7 @@ class Places:
         """The folder of the files of a form."""
         return f"{self.parts}/{FORM_PREFIX}{name}"
 
-    def form_stamp(self, name: str) -> str:
+    def form_facts_file(self, name: str) -> str:
         """What is known of them; written when they are whole, and on disk."""
         return f"{self.form(name)}.json"
 

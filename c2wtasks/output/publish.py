@@ -359,7 +359,7 @@ def _take_back_root(places: Places) -> None:
     tells, goes before that does (`files.remove_tree` empties a folder of its files first).
     """
     new, waiting = places.part(_NEW), places.part(ROOTFS)
-    wanted, ready = record.read_rootfs(places.rootfs_stamp), record.read(f"{new}/{RECORD}")
+    wanted, ready = record.read_rootfs(places.rootfs_facts_file), record.read(f"{new}/{RECORD}")
     published = record.read(places.record)
     if wanted is None or ready is None or ready.rootfs != wanted.facts or safely.exists(waiting):
         return

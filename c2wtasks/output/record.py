@@ -41,7 +41,7 @@ class RootfsFacts(msgspec.Struct, frozen=True, rename="camel"):
     ids: str = ""
 
 
-class RootfsStamp(msgspec.Struct, frozen=True):
+class WrittenRootfs(msgspec.Struct, frozen=True):
     """The content of rootfs.json: what is said of a root, and who wrote it."""
 
     facts: RootfsFacts
@@ -89,7 +89,7 @@ class Record(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 # Made here, and not with the first text: msgspec looks into a type when it first decodes to it, and crashes where two
 # threads do so at once.
 _RECORDS = msgspec.json.Decoder(Record)
-_ROOTFS_STAMP = msgspec.json.Decoder(RootfsStamp)
+_WRITTEN_ROOTFS = msgspec.json.Decoder(WrittenRootfs)
 _FORM_FACTS = msgspec.json.Decoder(FormFacts)
 
 
@@ -139,14 +139,14 @@ def decode(text: bytes) -> Record | None:
         return None
 
 
-def read_rootfs(path: str) -> RootfsStamp | None:
+def read_rootfs(path: str) -> WrittenRootfs | None:
     """What a rootfs.json says; None where it cannot be read."""
-    return _read(path, _ROOTFS_STAMP)
+    return _read(path, _WRITTEN_ROOTFS)
 
 
-def encode_rootfs(stamp: RootfsStamp) -> bytes:
+def encode_rootfs(root: WrittenRootfs) -> bytes:
     """The text of a rootfs.json."""
-    return msgspec.json.encode(stamp) + b"\n"
+    return msgspec.json.encode(root) + b"\n"
 
 
 def read_form(path: str) -> FormFacts | None:

@@ -23,7 +23,7 @@ from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.image import ImageConfig
 from c2wtasks.output import publish, record, standing
 from c2wtasks.output.places import IMAGE, INITCONFIG, ROOTFS, SPEC, Places
-from c2wtasks.output.record import RootfsFacts, RootfsStamp
+from c2wtasks.output.record import RootfsFacts, WrittenRootfs
 from c2wtasks.rootfs import dir as directory
 from c2wtasks.rootfs.dir import Previous
 from c2wtasks.rootfs.rights import builder
@@ -143,11 +143,11 @@ class Work:
 
     def make_rootfs(self) -> None:
         """Raises LayerError, OutputError."""
-        files.remove_tree(self.places.rootfs_stamp)  # it must never lie beside another root than its own
-        stamp = self.write_rootfs(self.places.part(ROOTFS))
-        files.write(self.places.rootfs_stamp, record.encode_rootfs(stamp))
+        files.remove_tree(self.places.rootfs_facts_file)  # it must never lie beside another root than its own
+        root = self.write_rootfs(self.places.part(ROOTFS))
+        files.write(self.places.rootfs_facts_file, record.encode_rootfs(root))
 
-    def write_rootfs(self, target: str) -> RootfsStamp:
+    def write_rootfs(self, target: str) -> WrittenRootfs:
         """Writes the root, by way of a temporary name, which it loses when it is whole. What the published one has
         unchanged is shared with it. Gives what is to be said of it.
 
@@ -168,7 +168,7 @@ class Work:
             need = f" (the whole root takes {tree.size} bytes)"
             raise OutputError(f"{target}: cannot be written: {os_reason(error)}{need}") from error
         entries = tree.entry_count - left_out.devices
-        return RootfsStamp(RootfsFacts(tree_fingerprint, tree.size, entries, left_out, builder().ids), builder())
+        return WrittenRootfs(RootfsFacts(tree_fingerprint, tree.size, entries, left_out, builder().ids), builder())
 
     def _previous(self, tree: TreeFile) -> Previous | None:
         """The published root, with what of it is as in `tree`; None unless it can be trusted."""

@@ -12,7 +12,7 @@ from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.oci.image import ImageConfig
 from c2wtasks.output import publish, record
 from c2wtasks.output.places import FORM_PREFIX, IMAGE, RECORD, ROOTFS
-from c2wtasks.output.record import FormFacts, Record, RootfsFacts, RootfsStamp
+from c2wtasks.output.record import FormFacts, Record, RootfsFacts, WrittenRootfs
 from c2wtasks.sources.model import Layer
 from c2wtasks.tasks import form as forming
 from c2wtasks.tasks.build import Work
@@ -27,7 +27,7 @@ def stage(work: Work) -> None:
     places, bundle = work.places, work.bundle
     contents = {name: _read(places.part(name)) for name in work.part_names}
     contents |= {name: contents[part] for name, part in places.copies.items()}
-    stamp = _read_rootfs(places.rootfs_stamp) if bundle.folder_form else None
+    root = _read_rootfs(places.rootfs_facts_file) if bundle.folder_form else None
     forms = {form.name: forming.whole(work, form) for form in bundle.file_forms}
 
     def text(facts: RootfsFacts | None) -> bytes:
@@ -36,12 +36,12 @@ def stage(work: Work) -> None:
     def put_rootfs(new: str) -> None:
         for name, form in forms.items():
             publish.link(places.form(name), form.files, new, work.default_mtime_ns)
-        if stamp is not None and (facts := _put_folder(work, stamp, f"{new}/{places.rootfs}")) != stamp.facts:
+        if root is not None and (facts := _put_folder(work, root, f"{new}/{places.rootfs}")) != root.facts:
             safely.unlink(f"{new}/{RECORD}")
             files.write_unpublished(f"{new}/{RECORD}", text(facts), work.default_mtime_ns)
         _drop_other_forms(work)
 
-    record_of_waiting = text(stamp.facts if stamp is not None else None)
+    record_of_waiting = text(root.facts if root is not None else None)
     publish.put_together(places, {**contents, RECORD: record_of_waiting}, work.default_mtime_ns, put_rootfs)
 
 
@@ -52,14 +52,14 @@ def _read(path: str) -> bytes:
         raise OutputError(f"{path}: cannot be read: {os_reason(error)}", hint="run again") from error
 
 
-def _read_rootfs(stamp: str) -> RootfsStamp:
-    found = record.read_rootfs(stamp)
+def _read_rootfs(path: str) -> WrittenRootfs:
+    found = record.read_rootfs(path)
     if found is None:
-        raise OutputError(f"{stamp}: cannot be read", hint="run again")
+        raise OutputError(f"{path}: cannot be read", hint="run again")
     return found
 
 
-def _put_folder(work: Work, stamp: RootfsStamp, target: str) -> RootfsFacts:
+def _put_folder(work: Work, root: WrittenRootfs, target: str) -> RootfsFacts:
     """Moves the root that waits, or, where it cannot be moved, writes it again. Where none waits, it is published,
     and only what is beside it has changed. Gives what is to be said of the one that is there now: whoever writes it
     again may have fewer rights, or do it on another file system."""
@@ -68,13 +68,13 @@ def _put_folder(work: Work, stamp: RootfsStamp, target: str) -> RootfsFacts:
     if waits:
         try:
             safely.rename(waiting, target)
-            return stamp.facts
+            return root.facts
         except OSError as error:
             if error.errno != errno.EXDEV:  # to another disk, or from a lower layer of an overlay
                 raise
     written = work.write_rootfs(target)
-    if not waits and written.facts != stamp.facts:
-        files.write(work.places.rootfs_stamp, record.encode_rootfs(written))
+    if not waits and written.facts != root.facts:
+        files.write(work.places.rootfs_facts_file, record.encode_rootfs(written))
     files.remove_tree(waiting)
     return written.facts
 
@@ -84,7 +84,7 @@ def _drop_other_forms(work: Work) -> None:
     places, bundle = work.places, work.bundle
     wanted = {os.path.basename(places.form(form.name)) for form in bundle.file_forms}
     if not bundle.folder_form:
-        files.remove_tree(places.rootfs_stamp)
+        files.remove_tree(places.rootfs_facts_file)
         files.remove_tree(places.part(ROOTFS))
     for name in files.names(places.parts):
         if name.startswith(FORM_PREFIX) and name.removesuffix(".json") not in wanted:

@@ -8,7 +8,7 @@ import msgspec
 
 from c2wtasks.engine.checks import Check, Values
 from c2wtasks.output import record
-from c2wtasks.output.record import RootfsStamp
+from c2wtasks.output.record import WrittenRootfs
 from c2wtasks.output.standing import identity
 from c2wtasks.rootfs.rights import LeftOut, builder
 
@@ -38,9 +38,9 @@ class Rights(Check):
     """Whoever wrote the root had all the rights that it takes, or as many as there are now. One who has less leaves a
     better root alone."""
 
-    def __init__(self, stamp: str) -> None:
-        self.stamp = stamp
-        self.root: RootfsStamp | None = None  # where it lacks something
+    def __init__(self, facts_file: str) -> None:
+        self.facts_file = facts_file
+        self.root: WrittenRootfs | None = None  # where it lacks something
 
     @property
     def left_out(self) -> LeftOut | None:
@@ -51,13 +51,13 @@ class Rights(Check):
         task.value_savers.append(self._saved)
 
     def _saved(self) -> Values:
-        root = record.read_rootfs(self.stamp)
+        root = record.read_rootfs(self.facts_file)
         self.root = root if root is not None and (root.facts.left_out or root.facts.ids) else None
         return {"root": msgspec.to_builtins(self.root)}
 
     def holds(self, values: Values) -> bool:
         saved = values.get("root")
-        self.root = msgspec.convert(saved, RootfsStamp) if saved else None
+        self.root = msgspec.convert(saved, WrittenRootfs) if saved else None
         return self.root is None or not self.root.may_be_improved
 
     def explain(self, values: Values) -> list[str]:

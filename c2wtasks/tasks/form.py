@@ -69,7 +69,7 @@ def make(work: Work, form: Form) -> None:
         check_holes(tree, form.name)
     places = work.places
     target, unfinished = places.form(form.name), places.part(f".{form.name}")
-    files.remove_tree(places.form_stamp(form.name))  # it must never lie beside other files than its own
+    files.remove_tree(places.form_facts_file(form.name))  # it must never lie beside other files than its own
     files.remove_tree(unfinished)
     try:
         with files.removed_on_failure(unfinished):
@@ -82,9 +82,9 @@ def make(work: Work, form: Form) -> None:
             files.remove_tree(target)
             safely.rename(unfinished, target)
             files.sync_folder(places.parts)
-        stamp = places.form_stamp(form.name)
-        files.write(stamp, msgspec.json.encode(facts) + b"\n")
-        safely.set_times(stamp, work.default_mtime_ns)  # it looks as they do
+        facts_file = places.form_facts_file(form.name)
+        files.write(facts_file, msgspec.json.encode(facts) + b"\n")
+        safely.set_times(facts_file, work.default_mtime_ns)  # it looks as they do
     except OSError as error:
         raise OutputError(f"{target}: cannot be written: {os_reason(error)}") from error
 
@@ -113,23 +113,23 @@ def whole(work: Work, form: Form) -> FormFacts:
 
     Raises LayerError, OutputError.
     """
-    stamp, folder = work.places.form_stamp(form.name), work.places.form(form.name)
-    facts = record.read_form(stamp)
+    facts_file, folder = work.places.form_facts_file(form.name), work.places.form(form.name)
+    facts = record.read_form(facts_file)
     if facts is None or not all(
-        _is_untouched(f"{folder}/{name}", stamp, work.default_mtime_ns) for name in facts.files
+        _is_untouched(f"{folder}/{name}", facts_file, work.default_mtime_ns) for name in facts.files
     ):
         make(work, form)
-        facts = record.read_form(stamp)
+        facts = record.read_form(facts_file)
     if facts is None:
-        raise OutputError(f"{stamp}: cannot be read", hint="run again")
+        raise OutputError(f"{facts_file}: cannot be read", hint="run again")
     return facts
 
 
-def _is_untouched(path: str, stamp: str, mtime_ns: int) -> bool:
-    """Whether a file looks as it was left: as the stamp does, since a file system may not keep all that it is told
-    (one mode for all files, whole seconds only)."""
+def _is_untouched(path: str, facts_file: str, mtime_ns: int) -> bool:
+    """Whether a file looks as it was left: as the facts file does, since a file system may not keep all that it is
+    told (one mode for all files, whole seconds only)."""
     try:
-        found, alike = safely.lstat(path), safely.lstat(stamp)
+        found, alike = safely.lstat(path), safely.lstat(facts_file)
     except OSError:
         return False
     return (found.st_mode, found.st_uid) == (alike.st_mode, alike.st_uid) and found.st_mtime_ns in (

@@ -42,13 +42,13 @@ def _has_proof(work: Work) -> bool:
     _, tree_fingerprint = work.tree()
     facts = None
     if bundle.folder_form:
-        root = record.read_rootfs(places.rootfs_stamp)
+        root = record.read_rootfs(places.rootfs_facts_file)
         if root is None or root.facts.tree != tree_fingerprint or root.may_be_improved:
             return False
         facts = root.facts
     forms: dict[str, FormFacts] = {}
     for form in bundle.file_forms:
-        made = record.read_form(places.form_stamp(form.name))
+        made = record.read_form(places.form_facts_file(form.name))
         if made is None or made.made_of != forming.made_of(work, form, tree_fingerprint):
             return False
         forms[form.name] = made

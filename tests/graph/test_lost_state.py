@@ -78,7 +78,7 @@ DOUBTS: dict[str, Callable[[Path], object]] = {
     "a part was edited": lambda folder: edit(folder / "bundles/.parts/web/linux-amd64/image.json"),
     "a part is gone": lambda folder: (folder / "bundles/.parts/web/linux-amd64/tree").unlink(),
     "nothing is noted": lambda folder: (folder / "bundles/.parts/web/linux-amd64/standing").unlink(),
-    "the stamp is gone": lambda folder: (folder / "bundles/.parts/web/linux-amd64/rootfs.json").unlink(),
+    "the facts file is gone": lambda folder: (folder / "bundles/.parts/web/linux-amd64/rootfs.json").unlink(),
     "something was put in": lambda folder: (folder / AT / "stray").touch(),
     "an option changed": lambda folder: write_catalog(
         folder,
