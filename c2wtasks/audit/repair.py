@@ -146,17 +146,17 @@ class _Listening:
     def recover(self) -> None:
         self._graph.recover()
 
-    def foresee(self, tasks: frozenset[str]) -> Iterable[str]:
-        return self._graph.foresee(tasks)
+    def warn_before(self, tasks: frozenset[str]) -> Iterable[str]:
+        return self._graph.warn_before(tasks)
 
-    def finish(self, failed: Failed, current: frozenset[str]) -> Iterable[str]:
+    def end_of_run(self, failed: Failed, current: frozenset[str]) -> Iterable[str]:
         self.failed = failed
-        return self._graph.finish(failed, current)
+        return self._graph.end_of_run(failed, current)
 
     def cleaned(self) -> None:
         self._graph.cleaned()
 
-    def tidy(self) -> Iterable[str]:
+    def after_good_run(self) -> Iterable[str]:
         return ()  # what was mended is looked at once more
 
 

@@ -88,10 +88,12 @@ def _build(command: Any, hooks: Hooks, options: dict[str, Any]) -> int:
             adopt(command.dep_manager, control.tasks, hooks.proven())
             so_far = _SoFar(command, hooks, options, control)
 
-            def foresee() -> None:
-                _foresee(command, hooks, so_far.control, options, executor)
+            def before_heavy() -> None:
+                _prepare(command, hooks, so_far.control, options, executor)
 
-            runner = _runner(command, stream, options, executor=executor, foresee=foresee, publish=hooks.publish)
+            runner = _runner(
+                command, stream, options, executor=executor, before_heavy=before_heavy, publish=hooks.publish
+            )
             if hooks.late:
                 executor.prepare(_UNKNOWN)  # there may be threads by the time that it is known
                 runner.run_all(Growing(control, partial(so_far.more, runner)))
@@ -99,10 +101,10 @@ def _build(command: Any, hooks: Hooks, options: dict[str, Any]) -> int:
                 runner.run_all(control.task_dispatcher())
         with interrupt.shielded():
             stream.flush()
-            finished = _tell(lambda: hooks.finish(runner.failed, runner.current))
+            finished = _tell(lambda: hooks.end_of_run(runner.failed, runner.current))
             ended_well = finished and runner.final_result == 0 and runner.stopped is None
             if ended_well:
-                _tell(hooks.tidy)
+                _tell(hooks.after_good_run)
         held.unfinished = executor.lost or runner.stopped is not None
     if runner.stopped is not None:
         done = f"{runner.executed or 'no'} task{'s' * (runner.executed > 1)} done"
@@ -231,7 +233,7 @@ def _runner(command: Any, stream: TextIO, options: dict[str, Any], **more: Any) 
     return Runner(*arguments, **more)
 
 
-def _foresee(command: Any, hooks: Hooks, control: TaskControl, options: dict[str, Any], executor: Executor) -> None:
+def _prepare(command: Any, hooks: Hooks, control: TaskControl, options: dict[str, Any], executor: Executor) -> None:
     from c2wtasks.engine.stale import in_order, surely_stale  # only ever needed where there is much to do
 
     # Of a user's own tasks nothing is asked out of turn: their checks may need what tasks before them make.
@@ -239,7 +241,7 @@ def _foresee(command: Any, hooks: Hooks, control: TaskControl, options: dict[str
     if not options["always"]:
         names = surely_stale(command.dep_manager, control, names)
     command.dep_manager.backend.check_writable()
-    _tell(lambda: hooks.foresee(frozenset(names)))
+    _tell(lambda: hooks.warn_before(frozenset(names)))
     executor.prepare(sum(heavy(control.tasks[name]) or 0 for name in names))
 
 

@@ -78,12 +78,12 @@ class Hooks(Protocol):
         Raises UserError.
         """
 
-    def foresee(self, tasks: frozenset[str]) -> Iterable[str]:
+    def warn_before(self, tasks: frozenset[str]) -> Iterable[str]:
         """Called once, before the first heavy task is executed: not at all where there is none. `tasks` are those
         that will surely run, of the heavy ones. Gives lines to warn with.
         """
 
-    def finish(self, failed: Failed, current: frozenset[str]) -> Iterable[str]:
+    def end_of_run(self, failed: Failed, current: frozenset[str]) -> Iterable[str]:
         """Called at the end of every run, whatever failed. Gives the lines to end with.
 
         `current` are the names of the tasks that are now as they should be. The lines that it gives before it
@@ -96,9 +96,9 @@ class Hooks(Protocol):
         Raises UserError.
         """
 
-    def tidy(self) -> Iterable[str]:
-        """Called after `finish` where the run ended well, while no other is at work. Gives lines, as `finish` does;
-        a UserError is just one more.
+    def after_good_run(self) -> Iterable[str]:
+        """Called after `end_of_run` where the run ended well, while no other is at work. Gives lines, as that does; a
+        UserError is just one more.
         """
 
 

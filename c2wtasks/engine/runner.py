@@ -85,18 +85,18 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
     Beyond doit's own: it remembers which tasks failed and for which others (`failed`), and in the end which are
     as they should be (`current`); a task that was not executed keeps its record, so that it is still up to date once
     what it waits for is mended; it records the states of targets; STAGED tasks are published, and recorded, many at a
-    time; and a signal ends it in good order (`stopped` is set, finished tasks are recorded). It calls `foresee` when
-    it comes to the first heavy task that is stale.
+    time; and a signal ends it in good order (`stopped` is set, finished tasks are recorded). It calls `before_heavy`
+    when it comes to the first heavy task that is stale.
     """
 
     def __init__(
-        self, *args: Any, executor: Executor, foresee: Callable[[], None], publish: Publish, **kwargs: Any
+        self, *args: Any, executor: Executor, before_heavy: Callable[[], None], publish: Publish, **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
         self.executor = executor
         self._publish = publish
         self._staged: dict[str, Any] = {}
-        self._foresee: Callable[[], None] | None = foresee
+        self._before_heavy: Callable[[], None] | None = before_heavy
         self.checker: Checker = self.dep_manager.checker
         self.failed: dict[str, dict[str, str]] = {}
         self.current: frozenset[str] = frozenset()
@@ -138,9 +138,9 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
         if failure is not None:
             self._handle_task_error(node, failure)
             return False
-        if self._foresee is not None and heavy(node.task) is not None:
-            foresee, self._foresee = self._foresee, None
-            foresee()
+        if self._before_heavy is not None and heavy(node.task) is not None:
+            before_heavy, self._before_heavy = self._before_heavy, None
+            before_heavy()
             self._dispatcher.ready = _MostUrgentFirst(self._dispatcher.ready)
         return True
 

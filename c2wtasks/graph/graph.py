@@ -482,7 +482,7 @@ class Graph:
         publish.recover(self.file.output)
         self.store.recover()
 
-    def finish(self, failed: Failed, current: frozenset[str]) -> Iterable[str]:
+    def end_of_run(self, failed: Failed, current: frozenset[str]) -> Iterable[str]:
         """Gives the lines that end the run, and brings catalog.json and bundle.lock up to date.
 
         `failed` maps the tasks that failed, or were left out for one that did, to the tasks at fault and why;
@@ -515,7 +515,7 @@ class Graph:
             self.lock.change(new)
             yield f"{self.lock.path}: added {some_of(list(new))}"
 
-    def foresee(self, tasks: frozenset[str]) -> Iterable[str]:
+    def warn_before(self, tasks: frozenset[str]) -> Iterable[str]:
         """Warns where there is not the room that the layers and roots of these tasks need."""
         from c2wtasks.tasks import room  # not needed where there is nothing to do
 
@@ -536,7 +536,7 @@ class Graph:
         if safely.exists(self._catalog):
             self._write_catalog({}, frozenset())
 
-    def tidy(self) -> Iterable[str]:
+    def after_good_run(self) -> Iterable[str]:
         """Keeps the cache to the size that bundle.yaml allows, and gives the lines that tell of it.
 
         Raises OutputError.

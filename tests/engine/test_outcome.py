@@ -278,8 +278,8 @@ def test_what_goes_wrong_at_the_end_is_one_line(toy: Path) -> None:
     with (toy / "dodo.py").open("a") as dodo:
         dodo.write(
             "from c2wtasks.errors import OutputError\n"
-            "def finish(failed, current):\n    raise OutputError('catalog.json: cannot be written')\n"
-            "HOOKS.finish = finish\n"
+            "def end_of_run(failed, current):\n    raise OutputError('catalog.json: cannot be written')\n"
+            "HOOKS.end_of_run = end_of_run\n"
         )
     result = run_doit(toy)
     assert (result.exit, result.stderr) == (1, "catalog.json: cannot be written\n")

@@ -45,7 +45,7 @@ def tree(bundle):
     write(f"out/{bundle}.tree", "".join(texts))
 
 
-def finish(failed, current):
+def end_of_run(failed, current):
     with open("catalog", "w") as stream:
         stream.write("\\n".join(sorted(failed)))
     for bundle in BUNDLES:
@@ -89,8 +89,8 @@ def recover():
 
 
 WORKERS = 0
-HOOKS = SimpleNamespace(aliases=ALIASES, finish=finish, workers=WORKERS, recover=recover, proven=list,
-                        late=(), arrive=None, foresee=lambda tasks: (), tidy=list, cleaned=lambda: None,
+HOOKS = SimpleNamespace(aliases=ALIASES, end_of_run=end_of_run, workers=WORKERS, recover=recover, proven=list,
+                        late=(), arrive=None, warn_before=lambda tasks: (), after_good_run=list, cleaned=lambda: None,
                         publish=lambda tasks: {})
 DOIT_CONFIG = configure(HOOKS)
 """

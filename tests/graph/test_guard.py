@@ -153,7 +153,7 @@ def test_every_command_goes_on(tmp_path: Path, place: str) -> None:
     assert (tmp_path / "bundles/web/linux-amd64/bundle.json").exists()
 
 
-@pytest.mark.parametrize("method", ["publish", "finish", "foresee", "proven", "recover"])
+@pytest.mark.parametrize("method", ["publish", "end_of_run", "warn_before", "proven", "recover"])
 def test_what_the_run_itself_does(tmp_path: Path, method: str) -> None:
     """No bundle's fault: the run still ends in a line, and the next is as if nothing had been."""
     small_catalog(tmp_path)
@@ -168,7 +168,7 @@ def test_what_the_run_itself_does(tmp_path: Path, method: str) -> None:
     run = run_doit(tmp_path, env=hooked(tmp_path / "hook", code))
     assert "Traceback" not in run.stdout + run.stderr
     assert "unexpected KeyError: 'odd'" in run.stderr
-    assert run.exit == (0 if method == "foresee" else 1)  # that only warns
+    assert run.exit == (0 if method == "warn_before" else 1)  # that only warns
     assert run_doit(tmp_path).exit == 0
     assert not left.exists()
     assert (tmp_path / "bundles/web/linux-amd64/bundle.json").exists()
