@@ -20,7 +20,9 @@ from measuring import child, machine
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from c2wtasks.bundlefile.model import Boot, Bundle, Form, Position, Process
+from c2wtasks.bundlefile.boot import Boot
+from c2wtasks.bundlefile.model import Bundle, Form, Process
+from c2wtasks.bundlefile.position import Position
 from c2wtasks.layers.store import Store
 from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import Reference

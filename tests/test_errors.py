@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import c2wtasks
-from c2wtasks.bundlefile.model import Position
+from c2wtasks.bundlefile.position import Position
 from c2wtasks.bundlefile.problems import Problem
 from c2wtasks.errors import UserError, one_line
 from c2wtasks.oci.digest import Digest

@@ -6,11 +6,12 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
+from c2wtasks.bundlefile.boot import PRESETS, Boot
 from c2wtasks.bundlefile.check import Given, ImageEntry, Settings
-from c2wtasks.bundlefile.model import DIR, NINE_P, Boot, Bundle, Form, Process
+from c2wtasks.bundlefile.model import DIR, NINE_P, Bundle, Form, Process
 from c2wtasks.bundlefile.nodes import position_of
 from c2wtasks.bundlefile.problems import Report
-from c2wtasks.bundlefile.settings import PRESETS
+from c2wtasks.bundlefile.profile import DEFAULT_PROFILE, PROFILES
 from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import Reference
 
@@ -58,7 +59,7 @@ def bundles_of(
     """The bundles of all images, sorted by name and platform.
 
     Each image comes with the defaults of its file, and that file's folder relative to the main file's.
-    Reported: a name that two files use, an external bundle of profile v0.3.
+    Reported: a name that two files use, an external bundle of a profile without.
     """
     found: list[Bundle] = []
     first: dict[str, ImageEntry] = {}
@@ -72,12 +73,12 @@ def bundles_of(
 
 
 def _bundles(image: ImageEntry, settings: Settings, folder: str, own: Platform, report: Report) -> list[Bundle]:
-    profile = _value(settings, "profile", "v0.8")
+    profile = _value(settings, "profile", DEFAULT_PROFILE)
     boot_settings: Settings = _value(settings, "boot", {})
     boot = _boot(boot_settings)
     preset = boot_settings["preset"].value if "preset" in boot_settings else ""
-    if boot.external_bundle and profile == "v0.3":
-        _reject_external(image, settings, report)
+    if boot.external_bundle and not PROFILES[profile].external_bundle:
+        _reject_external(image, settings, profile, report)
     reference: Reference | None = _value(settings, "source", None)
     if reference is None:
         return []
@@ -117,11 +118,13 @@ def _process(settings: Settings) -> Process:
     return Process(**values)
 
 
-def _reject_external(image: ImageEntry, settings: Settings, report: Report) -> None:
+def _reject_external(image: ImageEntry, settings: Settings, profile: str, report: Report) -> None:
     """Told at the image's own setting; at its name, if the setting comes from elsewhere."""
     node = settings["boot"].value["external_bundle"].node
     own = _value(image.settings, "boot", {})
     place = node if "external_bundle" in own else image.key
     where = "" if "external_bundle" in own else f" (set at {position_of(node)})"
     path = f"images.{image.name}.boot.external_bundle"
-    report.add(place, path, f"profile v0.3 cannot have an external bundle{where}", "use profile v0.8")
+    report.add(
+        place, path, f"profile {profile} cannot have an external bundle{where}", f"use profile {DEFAULT_PROFILE}"
+    )

@@ -11,7 +11,8 @@ from typing import TypeVar
 
 from c2wtasks.bundlefile.check import Settings
 from c2wtasks.bundlefile.expand import bundles_of
-from c2wtasks.bundlefile.model import Bundle, BundleFile, Position
+from c2wtasks.bundlefile.model import Bundle, BundleFile
+from c2wtasks.bundlefile.position import Position
 from c2wtasks.bundlefile.problems import Placed, Report
 from c2wtasks.bundlefile.read import read_all
 from c2wtasks.disk.files import ignores_case

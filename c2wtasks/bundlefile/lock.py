@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from c2wtasks.bundlefile.model import Position
+from c2wtasks.bundlefile.position import Position
 from c2wtasks.bundlefile.problems import Report
 from c2wtasks.bundlefile.values import shown
 from c2wtasks.oci.digest import Digest

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from c2wtasks.bundlefile import lock
 from c2wtasks.bundlefile.lock import Entries, Entry
-from c2wtasks.bundlefile.model import Position
+from c2wtasks.bundlefile.position import Position
 from c2wtasks.bundlefile.problems import Report
 from c2wtasks.bundlefile.read import content_of, decoded
 from c2wtasks.disk import files

@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
+from c2wtasks.bundlefile.boot import Boot
+from c2wtasks.bundlefile.position import Position
 from c2wtasks.oci.host import Host
 from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import Reference
-
-Profile = Literal["v0.3", "v0.8"]
-
-
-@dataclass(frozen=True, slots=True)
-class Boot:
-    """The settings of `initconfig.json`. The defaults are those of create-spec's flags."""
-
-    debug: bool = False
-    debug_init: bool = False
-    vmtouch: bool = True
-    binfmt: bool = True
-    external_bundle: bool = False
-    image_config_path: str = "/oci/image.json"
-    runtime_config_path: str = "/oci/spec.json"
-    rootfs_path: str = "/oci/rootfs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,22 +51,10 @@ class Form:
 
 
 @dataclass(frozen=True, slots=True)
-class Position:
-    """A place in a file, counted from 1, written as editors and compilers do: `bundle.yaml:12:5`."""
-
-    file: str
-    line: int
-    column: int
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}"
-
-
-@dataclass(frozen=True, slots=True)
 class Bundle:
     """One image for one platform.
 
-    `preset` is the one that `boot` names, "" where it names none.
+    `profile` is one of PROFILES. `preset` is the one that `boot` names, "" where it names none.
     `path` is the source's file or folder, relative to the folder of the main bundle.yaml (or absolute); of a
     registry's image, its repository.
     `forms` are the forms of the root to write, in the order given, no two of a name and at most one of FOLDERS; none
@@ -92,7 +65,7 @@ class Bundle:
     platform: Platform
     source: Reference
     path: str
-    profile: Profile
+    profile: str
     forms: tuple[Form, ...]
     boot: Boot
     preset: str

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from c2wtasks.bundlefile.model import Position
+from c2wtasks.bundlefile.position import Position
 from c2wtasks.bundlefile.problems import Report
 
 # A file needs no more than eight levels; merge keys and checks recurse, so the tree must not be deep.

@@ -8,7 +8,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
-from c2wtasks.bundlefile.settings import IMAGE_PATH, PRESETS, REGISTRY_PATH, SETTINGS, Setting
+from c2wtasks.bundlefile.boot import PRESETS
+from c2wtasks.bundlefile.settings import IMAGE_PATH, REGISTRY_PATH, SETTINGS, Setting
 from c2wtasks.errors import UserError
 
 BEGIN = "<!-- begin: {} -->\n"

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from c2wtasks.bundlefile.model import Position
+from c2wtasks.bundlefile.position import Position
 from c2wtasks.errors import UserError, one_line
 
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from c2wtasks.bundlefile.check import ImageEntry, Settings, check_file
 from c2wtasks.bundlefile.expand import inherited, merged
-from c2wtasks.bundlefile.model import Position
 from c2wtasks.bundlefile.nodes import parse, position_in
+from c2wtasks.bundlefile.position import Position
 from c2wtasks.bundlefile.problems import Report
 from c2wtasks.bundlefile.values import Pattern, shown
 from c2wtasks.errors import os_reason

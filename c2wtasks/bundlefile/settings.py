@@ -6,10 +6,12 @@ images as NAME; a row whose kind is SECTION has the rows below its path as its k
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, fields
+from typing import Literal
 
+from c2wtasks.bundlefile.boot import PRESETS, Boot
 from c2wtasks.bundlefile.forms import ROOTFS
+from c2wtasks.bundlefile.profile import DEFAULT_PROFILE, PROFILES
 from c2wtasks.bundlefile.values import (
     ABSOLUTE,
     ARGUMENTS,
@@ -31,14 +33,6 @@ from c2wtasks.bundlefile.values import (
 
 IMAGE_PATH = "images.NAME"
 REGISTRY_PATH = "registries.HOST"
-
-# The flags of create-spec that go with each way in which container2wasm builds.
-PRESETS: dict[str, dict[str, Any]] = {
-    "wasi-wizer": {"debug_init": True, "vmtouch": True, "binfmt": True},
-    "wasi-native": {"debug_init": False, "vmtouch": False, "binfmt": False},
-    "js": {"debug_init": True, "vmtouch": True, "binfmt": True},
-    "js-aarch64": {"debug_init": True, "vmtouch": True, "binfmt": False},
-}
 
 Only = Literal["", "main", "image"]
 
@@ -68,11 +62,16 @@ class Setting:
         return self.path.rpartition(".")[2]
 
 
+def _written(default: object) -> str:
+    """As bundle.yaml has it."""
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
 SETTINGS = (
     Setting(
         "profile",
-        choice("v0.3", "v0.8"),
-        "v0.8",
+        choice(*PROFILES),
+        DEFAULT_PROFILE,
         "The version of create-spec whose JSON files are reproduced, for all images of the file that name none.",
         "v0.3",
     ),
@@ -224,7 +223,7 @@ SETTINGS = (
         required="write e.g. source: oci:DIR",
     ),
     Setting("images.NAME.platforms", PLATFORMS, "those of the file", "As at the top.", "[linux/riscv64]"),
-    Setting("images.NAME.profile", choice("v0.3", "v0.8"), "that of the file", "As at the top.", "v0.8"),
+    Setting("images.NAME.profile", choice(*PROFILES), "that of the file", "As at the top.", DEFAULT_PROFILE),
     Setting(
         "images.NAME.rootfs",
         ROOTFS,
@@ -287,32 +286,7 @@ SETTINGS = (
         "`defaults` says of `boot`.",
         "wasi-wizer",
     ),
-    Setting("images.NAME.boot.debug", BOOLEAN, "false", "For an image that is to be debugged.", "true"),
-    Setting("images.NAME.boot.debug_init", BOOLEAN, "false", "Whether the VM's init tells what it does.", "true"),
-    Setting("images.NAME.boot.vmtouch", BOOLEAN, "true", "Whether files are read into memory at boot.", "false"),
-    Setting("images.NAME.boot.binfmt", BOOLEAN, "true", "Whether binfmt_misc is set up at boot.", "false"),
-    Setting(
-        "images.NAME.boot.external_bundle",
-        BOOLEAN,
-        "false",
-        "Whether the bundle is not in the VM but mounted over 9p. Not with profile v0.3.",
-        "true",
-    ),
-    Setting(
-        "images.NAME.boot.image_config_path",
-        ABSOLUTE,
-        "/oci/image.json",
-        "Where `image.json` is in the VM.",
-        "/i.json",
-    ),
-    Setting(
-        "images.NAME.boot.runtime_config_path",
-        ABSOLUTE,
-        "/oci/spec.json",
-        "Where `spec.json` is in the VM.",
-        "/s.json",
-    ),
-    Setting("images.NAME.boot.rootfs_path", ABSOLUTE, "/oci/rootfs", "Where the root is in the VM.", "/rootfs"),
+    *(Setting(f"images.NAME.boot.{row.name}", default=_written(row.default), **row.metadata) for row in fields(Boot)),
 )
 
 

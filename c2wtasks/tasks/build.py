@@ -15,6 +15,7 @@ from typing import Any
 
 from c2wtasks import fingerprint
 from c2wtasks.bundlefile.model import Bundle
+from c2wtasks.bundlefile.profile import PROFILES
 from c2wtasks.disk import files, safely
 from c2wtasks.errors import OutputError, SpecError, TreeError, os_reason
 from c2wtasks.layers import sameness
@@ -37,7 +38,6 @@ from c2wtasks.tree.weight import Scales
 from c2wtasks.vm import users
 from c2wtasks.vm.bootconfig import boot_config
 from c2wtasks.vm.imageconfig import with_overrides
-from c2wtasks.vm.profile import TABLES
 from c2wtasks.vm.runtimespec import runtime_spec
 
 _MAX_USER_FILE = 16 << 20
@@ -211,8 +211,8 @@ class Work:
             root = treefile.grow(tree)
             passwd, group = (self._user_file(tree, root, config.user, path) for path in (b"etc/passwd", b"etc/group"))
             user = users.resolve(config.user, passwd, group)
-        table = TABLES[self.bundle.profile]
-        spec = runtime_spec(config, user, table, terminal=self.bundle.process.terminal)
+        profile = PROFILES[self.bundle.profile]
+        spec = runtime_spec(config, user, profile, terminal=self.bundle.process.terminal)
         files.write_if_changed(self.places.part(IMAGE), image_json)
         files.write_if_changed(self.places.part(SPEC), spec)
 
@@ -250,7 +250,7 @@ class Work:
     def make_boot(self) -> None:
         """Raises OutputError."""
         architecture = self.image.parsed.architecture
-        text = boot_config(architecture, self.bundle.boot, TABLES[self.bundle.profile])
+        text = boot_config(architecture, self.bundle.boot, PROFILES[self.bundle.profile])
         files.write_if_changed(self.places.part(INITCONFIG), text)
 
     # What the bundle has of them:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from c2wtasks.bundlefile.model import Boot
+from c2wtasks.bundlefile.boot import Boot
+from c2wtasks.bundlefile.profile import Profile
 from c2wtasks.vm import gojson
 from c2wtasks.vm.gojson import drop_empty
-from c2wtasks.vm.profile import Table
 from c2wtasks.vm.runtimespec import ROOTFS_IN_VM
 
 _BUNDLE_IN_VM = "/run/bundle"
@@ -19,30 +19,30 @@ Fields = dict[str, Any]
 
 
 @lru_cache(maxsize=64)  # the bundles of a catalog have few different ones, and 0.7 ms is much for a text
-def boot_config(architecture: str, boot: Boot, table: Table) -> bytes:
+def boot_config(architecture: str, boot: Boot, profile: Profile) -> bytes:
     """The text of initconfig.json for an image of that architecture (as its config writes it)."""
     mounts = [_tmpfs_like("proc", "/proc")]
-    if boot.binfmt and not boot.external_bundle and architecture not in table.without_binfmt:
+    if boot.binfmt and not boot.external_bundle and architecture not in profile.without_binfmt:
         mounts.append(_binfmt(architecture))
     mounts += [_tmpfs_like("tmpfs", folder) for folder in ("/run", "/sys", "/tmp", "/var", "/mnt")]
     mounts.append(_mount("cgroup2", "none", "/sys/fs/cgroup", dir=[_dir("/sys/fs/cgroup", 0o666)]))
-    mounts += _etc_on_tmpfs() if table.etc_on_tmpfs else _etc_bound()
+    mounts += _etc_on_tmpfs() if profile.etc_on_tmpfs else _etc_bound()
     mounts.append(_mount("tmpfs", "tmpfs", _BUNDLE_IN_VM, dir=[_dir(_BUNDLE_IN_VM, 0o666)]))
-    overlay = _overlay(boot, table)
+    overlay = _overlay(boot, profile)
     if not boot.external_bundle:
         mounts.append(overlay)
-    touch = [["vmtouch", "-tv", *table.touched]] if boot.vmtouch else []
+    touch = [["vmtouch", "-tv", *profile.touched]] if boot.vmtouch else []
     debug = ["--debug"] if boot.debug else []
     config: Fields = {
         "mounts": mounts,
         **drop_empty({"cmd_pre_run": touch}),
-        "cmd": [[*table.start, *debug, *table.run, "-b", _BUNDLE_IN_VM, "foo"]],
+        "cmd": [[*profile.start, *debug, *profile.run, "-b", _BUNDLE_IN_VM, "foo"]],
         **drop_empty({"debug": boot.debug, "debug_init": boot.debug_init}),
-        "container": _container(boot, table),
+        "container": _container(boot, profile),
     }
-    if table.etc_on_tmpfs:
+    if profile.etc_on_tmpfs:
         config["post_mounts"] = [overlay] if boot.external_bundle else None
-    return gojson.dumps(config, go_before_1_22=table.go_before_1_22)
+    return gojson.dumps(config, go_before_1_22=profile.go_before_1_22)
 
 
 def _mount(kind: str, source: str, target: str, **more: Any) -> Fields:
@@ -90,10 +90,10 @@ def _network_files(etc: str) -> list[Fields]:
     return [_file(f"{etc}/hosts", 0o644, _HOSTS), _file(f"{etc}/resolv.conf", 0o644)]
 
 
-def _overlay(boot: Boot, table: Table) -> Fields:
+def _overlay(boot: Boot, profile: Profile) -> Fields:
     upper, work = "/run/rootfs-upper", "/run/rootfs-work"
     post: Fields = {}
-    if table.etc_on_tmpfs:
+    if profile.etc_on_tmpfs:
         etc = f"{ROOTFS_IN_VM}/etc"
         post = {"post_dir": [_dir(f"{etc}/", 0o644)] * 2, "post_file": _network_files(etc)}
     return _mount(
@@ -101,13 +101,13 @@ def _overlay(boot: Boot, table: Table) -> Fields:
         "overlay",
         ROOTFS_IN_VM,
         data=f"lowerdir={boot.rootfs_path},upperdir={upper},workdir={work}",
-        dir=[_dir(path, table.overlay_mode) for path in (ROOTFS_IN_VM, upper, work)],
+        dir=[_dir(path, profile.overlay_mode) for path in (ROOTFS_IN_VM, upper, work)],
         **post,
     )
 
 
-def _container(boot: Boot, table: Table) -> Fields:
-    if not table.etc_on_tmpfs:
+def _container(boot: Boot, profile: Profile) -> Fields:
+    if not profile.etc_on_tmpfs:
         return {
             "bundle_path": _BUNDLE_IN_VM,
             "image_config_path": boot.image_config_path,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from c2wtasks.bundlefile.profile import Profile
 from c2wtasks.oci.image import ImageConfig
 from c2wtasks.vm import gojson
 from c2wtasks.vm.gojson import drop_empty
-from c2wtasks.vm.profile import Table
 from c2wtasks.vm.users import User
 
 ROOTFS_IN_VM = "/run/rootfs"
@@ -48,18 +48,18 @@ _MOUNTS = [
 _RUN_MOUNT = _mount("/run", "tmpfs", "tmpfs", "nosuid strictatime mode=755 size=65536k")
 
 
-def runtime_spec(config: ImageConfig, user: User, table: Table, *, terminal: bool = True) -> bytes:
+def runtime_spec(config: ImageConfig, user: User, profile: Profile, *, terminal: bool = True) -> bytes:
     """The text of spec.json. `user` is the config's user, resolved in the rootfs."""
     process: dict[str, Any] = {
         **drop_empty({"terminal": terminal}),
         "user": {"uid": user.uid, "gid": user.gid, **drop_empty({"additionalGids": list(user.additional_gids)})},
-        **drop_empty({"args": [*config.entrypoint, *config.cmd], "env": _environment(config, table, terminal)}),
+        **drop_empty({"args": [*config.entrypoint, *config.cmd], "env": _environment(config, profile, terminal)}),
         "cwd": config.working_dir or "/",
         "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), _CAPABILITIES),
         "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024}],
-        **drop_empty({"noNewPrivileges": table.no_new_privileges}),
+        **drop_empty({"noNewPrivileges": profile.no_new_privileges}),
     }
-    namespaces = ["pid", "ipc", "uts", "mount", *(["network"] if table.network_namespace else [])]
+    namespaces = ["pid", "ipc", "uts", "mount", *(["network"] if profile.network_namespace else [])]
     masked = [
         "/proc/acpi",
         "/proc/asound",
@@ -71,7 +71,7 @@ def runtime_spec(config: ImageConfig, user: User, table: Table, *, terminal: boo
         "/proc/sched_debug",
         "/sys/firmware",
     ]
-    if table.powercap_masked:
+    if profile.powercap_masked:
         masked.append("/sys/devices/virtual/powercap")
     linux = {
         "resources": {"devices": [{"allow": False, "access": "rwm"}]},
@@ -81,13 +81,13 @@ def runtime_spec(config: ImageConfig, user: User, table: Table, *, terminal: boo
         "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
     }
     spec = {
-        "ociVersion": table.oci_version,
+        "ociVersion": profile.oci_version,
         "process": process,
         "root": {"path": ROOTFS_IN_VM},
-        "mounts": [*_MOUNTS, _RUN_MOUNT] if table.run_mount else _MOUNTS,
+        "mounts": [*_MOUNTS, _RUN_MOUNT] if profile.run_mount else _MOUNTS,
         "linux": linux,
     }
-    return gojson.dumps(spec, go_before_1_22=table.go_before_1_22)
+    return gojson.dumps(spec, go_before_1_22=profile.go_before_1_22)
 
 
 def what_keeps_from_starting(config: ImageConfig) -> list[str]:
@@ -106,10 +106,10 @@ def what_keeps_from_starting(config: ImageConfig) -> list[str]:
     return found
 
 
-def _environment(config: ImageConfig, table: Table, terminal: bool) -> list[str]:
-    if table.default_env is None:
+def _environment(config: ImageConfig, profile: Profile, terminal: bool) -> list[str]:
+    if profile.default_env is None:
         return list(config.env)
-    return [*overlay_environment(table.default_env, config.env), *(table.terminal_env if terminal else ())]
+    return [*overlay_environment(profile.default_env, config.env), *(profile.terminal_env if terminal else ())]
 
 
 def overlay_environment(defaults: tuple[str, ...], overrides: tuple[str, ...]) -> list[str]:

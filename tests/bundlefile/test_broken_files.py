@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from c2wtasks.bundlefile.load import load
-from c2wtasks.bundlefile.model import Position
+from c2wtasks.bundlefile.position import Position
 from c2wtasks.bundlefile.problems import BundleFileError
 from c2wtasks.errors import UserError
 

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from c2wtasks.bundlefile.boot import Boot
 from c2wtasks.bundlefile.load import load
-from c2wtasks.bundlefile.model import Boot, BundleFile, Form, Position, Process
+from c2wtasks.bundlefile.model import BundleFile, Form, Process
+from c2wtasks.bundlefile.position import Position
 from c2wtasks.oci.platform import Platform
 
 OWN = replace(Platform.own(), os="linux")

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from c2wtasks.bundlefile.boot import Boot
 from c2wtasks.bundlefile.load import load
-from c2wtasks.bundlefile.model import Boot, Bundle, Process
+from c2wtasks.bundlefile.model import Bundle, Process
 from c2wtasks.bundlefile.page import renewed
 from c2wtasks.bundlefile.settings import SETTINGS, Setting
 from c2wtasks.errors import UserError

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
+from c2wtasks.bundlefile.boot import PRESETS
 from c2wtasks.bundlefile.load import load
 from c2wtasks.bundlefile.model import Bundle
-from c2wtasks.bundlefile.settings import PRESETS
 from c2wtasks.disk import files
 from c2wtasks.tree import treefile
 from c2wtasks.tree.treefile import TreeFile

@@ -10,9 +10,9 @@ import json
 
 import pytest
 
-from c2wtasks.bundlefile.model import Boot
+from c2wtasks.bundlefile.boot import Boot
+from c2wtasks.bundlefile.profile import PROFILES
 from c2wtasks.vm.bootconfig import boot_config
-from c2wtasks.vm.profile import TABLES
 
 TMPFS = (
     '{"mounts":[{"fstype":"proc","src":"proc","dst":"/proc"},'
@@ -121,20 +121,20 @@ def test_text(profile, architecture, settings, changes):
     for old, new in changes:
         assert old in want
         want = want.replace(old, new)
-    assert boot_config(architecture, Boot(**settings), TABLES[profile]) == want.encode()
+    assert boot_config(architecture, Boot(**settings), PROFILES[profile]) == want.encode()
 
 
 def test_an_external_bundle_has_no_architecture():
     boot = Boot(external_bundle=True)
-    assert boot_config("arm64", boot, TABLES["v0.8"]) == boot_config("amd64", boot, TABLES["v0.8"])
+    assert boot_config("arm64", boot, PROFILES["v0.8"]) == boot_config("amd64", boot, PROFILES["v0.8"])
 
 
-@pytest.mark.parametrize("profile", TABLES)
+@pytest.mark.parametrize("profile", PROFILES)
 def test_settings_do_not_meddle(profile):
     """Each of the switches has its own place in the text, whatever the others are."""
     for debug, debug_init, vmtouch, binfmt in itertools.product([False, True], repeat=4):
         boot = Boot(debug=debug, debug_init=debug_init, vmtouch=vmtouch, binfmt=binfmt)
-        config = json.loads(boot_config("arm64", boot, TABLES[profile]))
+        config = json.loads(boot_config("arm64", boot, PROFILES[profile]))
         assert config.get("debug", False) is debug
         assert config.get("debug_init", False) is debug_init
         assert ("--debug" in config["cmd"][0]) is debug

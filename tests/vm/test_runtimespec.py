@@ -9,8 +9,8 @@ import json
 
 import pytest
 
+from c2wtasks.bundlefile.profile import PROFILES
 from c2wtasks.oci.image import ImageConfig
-from c2wtasks.vm.profile import TABLES
 from c2wtasks.vm.runtimespec import runtime_spec
 from c2wtasks.vm.users import User
 
@@ -21,7 +21,7 @@ ROOT = User()
 
 def process(profile, *, user=ROOT, terminal=True, **config):
     image = ImageConfig("linux", "amd64", "", (), **config)
-    return json.loads(runtime_spec(image, user, TABLES[profile], terminal=terminal))["process"]
+    return json.loads(runtime_spec(image, user, PROFILES[profile], terminal=terminal))["process"]
 
 
 # What v0.8 makes of an image's env. v0.3 takes it as it is.
@@ -64,7 +64,7 @@ def test_env(env, want):
         ([""], [""], ["", ""]),
     ],
 )
-@pytest.mark.parametrize("profile", TABLES)
+@pytest.mark.parametrize("profile", PROFILES)
 def test_args(profile, entrypoint, cmd, args):
     assert process(profile, entrypoint=tuple(entrypoint), cmd=tuple(cmd)).get("args") == args
 
@@ -72,12 +72,12 @@ def test_args(profile, entrypoint, cmd, args):
 @pytest.mark.parametrize(
     ("working_dir", "cwd"), [("", "/"), ("/", "/"), ("srv/app", "srv/app"), ("/a/../b/", "/a/../b/"), (" ", " ")]
 )
-@pytest.mark.parametrize("profile", TABLES)
+@pytest.mark.parametrize("profile", PROFILES)
 def test_cwd(profile, working_dir, cwd):
     assert process(profile, working_dir=working_dir)["cwd"] == cwd
 
 
-@pytest.mark.parametrize("profile", TABLES)
+@pytest.mark.parametrize("profile", PROFILES)
 def test_user(profile):
     assert process(profile)["user"] == {"uid": 0, "gid": 0}
     assert process(profile, user=User(1, 2, (3, 3)))["user"] == {"uid": 1, "gid": 2, "additionalGids": [3, 3]}
@@ -91,7 +91,7 @@ def test_no_terminal():
 
 
 def test_profiles():
-    specs = {name: json.loads(runtime_spec(ImageConfig("", "", "", ()), User(), TABLES[name])) for name in TABLES}
+    specs = {name: json.loads(runtime_spec(ImageConfig("", "", "", ()), User(), PROFILES[name])) for name in PROFILES}
     old, new = specs["v0.3"], specs["v0.8"]
     assert (old["ociVersion"], new["ociVersion"]) == ("1.1.0-rc.1", "1.1.0")
     assert [space["type"] for space in old["linux"]["namespaces"]] == ["pid", "ipc", "uts", "mount", "network"]
@@ -103,7 +103,7 @@ def test_profiles():
 
 
 def test_keys_stand_in_go_order():
-    spec = json.loads(runtime_spec(ImageConfig("", "", "", (), cmd=("a",), env=("A=1",)), User(), TABLES["v0.3"]))
+    spec = json.loads(runtime_spec(ImageConfig("", "", "", (), cmd=("a",), env=("A=1",)), User(), PROFILES["v0.3"]))
     assert list(spec) == ["ociVersion", "process", "root", "mounts", "linux"]
     assert list(spec["process"]) == [
         "terminal",

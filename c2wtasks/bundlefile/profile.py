@@ -1,4 +1,4 @@
-"""What differs between the versions of container2wasm that bundles are made for: one table each.
+"""What differs between the versions of container2wasm that bundles are made for: the table of profiles.
 
 `v0.3` is its commit 4f7a936 (containerd 1.7.2), `v0.8` its commit c0f692f (containerd 1.7.31).
 """
@@ -7,16 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from c2wtasks.bundlefile.model import Profile
-
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """`default_env` is what the image's env is laid over; None means that it is taken as it stands.
+class Profile:
+    """One version of create-spec, and of the init that reads what it writes.
 
-    `mode` is that of the folders which init makes for the overlay. `start` is the command that runs the
-    container; `touched` what vmtouch keeps in memory; `without_binfmt` the architectures, as image configs write
-    them, that need no emulator registered in the VM.
+    `default_env` is what the image's env is laid over; None means that it is taken as it stands. `start` is the
+    command that runs the container; `touched` what vmtouch keeps in memory; `without_binfmt` the architectures, as
+    image configs write them, that need no emulator registered in the VM. `overlay_mode` is that of the folders which
+    init makes for the overlay. `external_bundle`: whether the bundle may be mounted, and not be in the VM.
     """
 
     go_before_1_22: bool
@@ -33,10 +32,11 @@ class Table:
     without_binfmt: tuple[str, ...]
     overlay_mode: int
     etc_on_tmpfs: bool
+    external_bundle: bool
 
 
-TABLES: dict[Profile, Table] = {
-    "v0.3": Table(
+PROFILES: dict[str, Profile] = {
+    "v0.3": Profile(
         go_before_1_22=True,
         oci_version="1.1.0-rc.1",
         no_new_privileges=True,
@@ -51,8 +51,9 @@ TABLES: dict[Profile, Table] = {
         without_binfmt=("riscv64", "amd64"),
         overlay_mode=0o666,
         etc_on_tmpfs=False,
+        external_bundle=False,
     ),
-    "v0.8": Table(
+    "v0.8": Profile(
         go_before_1_22=False,
         oci_version="1.1.0",
         no_new_privileges=False,
@@ -67,5 +68,7 @@ TABLES: dict[Profile, Table] = {
         without_binfmt=("riscv64", "amd64", ""),
         overlay_mode=0o755,
         etc_on_tmpfs=True,
+        external_bundle=True,
     ),
 }
+DEFAULT_PROFILE = "v0.8"
