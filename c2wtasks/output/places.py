@@ -6,7 +6,7 @@
 <output>/.parts/<name>/<platform>/   private: what the tasks of the bundle made, for the next run and for publishing
     tree  rootfs/  rootfs.json  image.json  spec.json  initconfig.json
     form-NAME/  form-NAME.json       a form that is files: those that are published, as hard links; and what they are
-    boot                             since which start of the machine rootfs/ waits
+    boot                             which folder rootfs/ is, and since which start of the machine it waits
     standing  standing.tree          which folder was published last, and the tree of its root
 <output>/<name>/.parts/<platform>/   only while a bundle is published to another disk: where it is made ready
 """
@@ -20,6 +20,8 @@ from c2wtasks.bundlefile.model import NINE_P, Bundle
 from c2wtasks.disk.files import TEMPORARY_PREFIX
 
 PARTS = ".parts"
+NEW, OLD, READY = ".new", ".old", ".ready"
+"""In a bundle's private folder: what begins with a dot is unfinished, or on its way in or out."""
 FORM_PREFIX = "form-"
 IMAGE, SPEC, INITCONFIG, RECORD, ROOTFS = "image.json", "spec.json", "initconfig.json", "bundle.json", "rootfs"
 IN_9P = f"9p/{ROOTFS}"
@@ -78,7 +80,7 @@ class Places:
 
     @property
     def boot(self) -> str:
-        """Tells since which start of the machine `rootfs` has waited."""
+        """Tells which folder waits as `rootfs`, and since which start of the machine."""
         return f"{self.parts}/boot"
 
     def form(self, name: str) -> str:

@@ -9,20 +9,13 @@ from dataclasses import dataclass, field
 
 from c2wtasks.disk import files, safely
 from c2wtasks.errors import OutputError, os_reason
-from c2wtasks.output import record
-from c2wtasks.output.places import PARTS, RECORD, ROOTFS, Places
+from c2wtasks.output import waiting
+from c2wtasks.output.places import NEW, OLD, PARTS, READY, RECORD, ROOTFS, Places
 from c2wtasks.rootfs.writing.copying import link_file
 
 # What a rename to the name of another folder is refused with; the last three by SFTP, CIFS and others, which have few
 # words.
 _TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EPERM, errno.EACCES, errno.EIO)
-
-# Names in a bundle's private folder: what begins with a dot is unfinished, or on its way in or out.
-_NEW = ".new"
-_OLD = ".old"
-_READY = ".ready"
-
-_MAX_BOOT = 100  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +63,8 @@ def _fresh(places: Places) -> str:
 
     Raises OSError, OutputError.
     """
-    new, probe = places.part(_NEW), places.probe
-    for path in (new, probe, f"{places.beside}/{_NEW}"):
+    new, probe = places.part(NEW), places.probe
+    for path in (new, probe, f"{places.beside}/{NEW}"):
         files.remove_tree(path)
     files.make_folders(os.path.dirname(probe))
     files.make_folders(places.parts)
@@ -82,14 +75,14 @@ def _fresh(places: Places) -> str:
         safely.remove_folder(probe)
         if error.errno != errno.EXDEV:
             raise
-        new = f"{places.beside}/{_NEW}"
+        new = f"{places.beside}/{NEW}"
         files.make_folders(new)
     return new
 
 
 def _staging(places: Places) -> str:
     """The folder in which the bundle was made ready."""
-    return places.beside if safely.is_folder(f"{places.beside}/{_NEW}") else places.parts
+    return places.beside if safely.is_folder(f"{places.beside}/{NEW}") else places.parts
 
 
 def link(folder: str, paths: Iterable[str], new: str, mtime_ns: int) -> None:
@@ -122,7 +115,7 @@ def publish(staged: Sequence[Places]) -> Outcome:
     together: dict[int, list[Places]] = {}
     for places in staged:
         try:
-            together.setdefault(safely.lstat(f"{_staging(places)}/{_NEW}").st_dev, []).append(places)
+            together.setdefault(safely.lstat(f"{_staging(places)}/{NEW}").st_dev, []).append(places)
         except OSError as error:
             outcome.failed[places] = _unpublished(places, error)
     for group in together.values():
@@ -137,7 +130,7 @@ def _publish_together(staged: Sequence[Places], outcome: Outcome) -> None:
         files.sync_file_system(folder)
         for places in staged:
             try:
-                if _take_place(f"{_staging(places)}/{_NEW}", places.published):
+                if _take_place(f"{_staging(places)}/{NEW}", places.published):
                     outcome.in_place.append(places)
             except OutputError as error:
                 outcome.failed[places] = error
@@ -149,8 +142,8 @@ def _publish_together(staged: Sequence[Places], outcome: Outcome) -> None:
         return
     for places in staged:
         try:
-            files.remove_tree(places.part(_NEW))
-            _remove_with_empty(f"{places.beside}/{_NEW}", os.path.dirname(places.published))
+            files.remove_tree(places.part(NEW))
+            _remove_with_empty(f"{places.beside}/{NEW}", os.path.dirname(places.published))
         except OutputError as error:
             outcome.failed[places] = error
 
@@ -176,7 +169,7 @@ def _take_place(new: str, published: str) -> bool:
 
     Raises OSError, OutputError.
     """
-    ready = f"{os.path.dirname(new)}/{_READY}"
+    ready = f"{os.path.dirname(new)}/{READY}"
     if not safely.is_folder(ready) and _renamed(new, published):
         return False
     if not _renamed(new, ready):  # one that is there was to be published in place, and could not
@@ -212,7 +205,7 @@ def _renamed(new: str, published: str) -> bool:
 def _swap(new: str, published: str) -> None:
     """The same by way of a third name, where a file system does not exchange names (NFS, some FUSE): the name is gone
     for an instant, the content never."""
-    old = f"{os.path.dirname(new)}/{_OLD}"
+    old = f"{os.path.dirname(new)}/{OLD}"
     files.remove_tree(old)
     safely.rename(published, old)
     try:
@@ -252,7 +245,7 @@ def remove(places: Places, output: str, only: safely.Identity | None = None) -> 
     Raises OutputError.
     """
     if safely.is_folder(places.published):
-        doomed = places.part(_NEW)
+        doomed = places.part(NEW)
         files.remove_tree(doomed)
         try:
             files.make_folders(places.parts)
@@ -329,9 +322,9 @@ def _names(folder: str) -> list[str]:
 def _recover_bundle(places: Places) -> None:
     if not all(_finish_publishing(private, places.published) for private in (places.parts, places.beside)):
         return  # it is tried again when the bundle is published, which it has to be
-    _take_back_root(places)
+    waiting.take_back(places)
     for name in files.names(places.parts):
-        if name.startswith(".") or (name == ROOTFS and not _is_of_this_boot(places)):
+        if name.startswith(".") or (name == ROOTFS and not waiting.is_of_this_boot(places)):
             files.remove_tree(places.part(name))
     files.remove_tree(places.probe)
     _remove_with_empty(places.beside, os.path.dirname(places.published))
@@ -340,7 +333,7 @@ def _recover_bundle(places: Places) -> None:
 def _finish_publishing(private: str, published: str) -> bool:
     """Puts back the last good bundle, where names cannot be exchanged, or goes on to put the new one in its place,
     where it cannot be renamed. Says whether all is well with what is published."""
-    old, ready = f"{private}/{_OLD}", f"{private}/{_READY}"
+    old, ready = f"{private}/{OLD}", f"{private}/{READY}"
     try:
         if safely.is_folder(old) and not safely.exists(published):
             safely.rename(old, published)
@@ -349,48 +342,3 @@ def _finish_publishing(private: str, published: str) -> bool:
     except (OSError, OutputError):
         return False
     return True
-
-
-def _take_back_root(places: Places) -> None:
-    """Makes the root of a bundle that was ready to be published wait again, as it would have to be written once more.
-
-    Not where the published one is such a root, too: what lies there may be the bundle that was replaced, on its way
-    out, and nobody has looked whether its files are as they were left. If its root is another, its record, which
-    tells, goes before that does (`files.remove_tree` empties a folder of its files first).
-    """
-    new, waiting = places.part(_NEW), places.part(ROOTFS)
-    wanted, ready = record.read_rootfs(places.rootfs_facts_file), record.read(f"{new}/{RECORD}")
-    published = record.read(places.record)
-    if wanted is None or ready is None or ready.rootfs != wanted.facts or safely.exists(waiting):
-        return
-    if published is not None and published.rootfs == wanted.facts:
-        return
-    try:
-        safely.rename(f"{new}/{ready.folder}", waiting)
-    except OSError:  # it is written again
-        pass
-
-
-def note_boot(places: Places) -> None:
-    """Notes that the root which waits to be published is of the time since the machine was last started: it is synced
-    when it is published, so after a power loss it may be less than it seems.
-
-    Raises OutputError.
-    """
-    files.write_if_changed(places.boot, _boot())
-
-
-def _is_of_this_boot(places: Places) -> bool:
-    try:
-        return safely.read(places.boot, _MAX_BOOT) == _boot() != b""
-    except OSError:
-        return False
-
-
-def _boot() -> bytes:
-    """What is another after each start of the machine; b"" where the system has no such thing."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id", "rb") as stream:
-            return stream.read()
-    except OSError:
-        return b""

@@ -22,7 +22,7 @@ from c2wtasks.layers import sameness
 from c2wtasks.layers.store import Store, UnusableIndex, damaged, read_content, wrong_diff_id
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.image import ImageConfig
-from c2wtasks.output import publish, record, standing
+from c2wtasks.output import record, standing, waiting
 from c2wtasks.output.places import IMAGE, INITCONFIG, ROOTFS, SPEC, Places
 from c2wtasks.output.record import RootfsFacts, WrittenRootfs
 from c2wtasks.rootfs import dir as directory
@@ -159,11 +159,11 @@ class Work:
         try:
             with files.removed_on_failure(unfinished):
                 left_out = directory.write(tree, self.tar, unfinished, self._previous(tree))
-                publish.note_boot(self.places)
                 if tree.size >= _WORTH_SYNCING:
                     files.begin_to_sync(self.places.parts)
                 files.remove_tree(target)
                 safely.rename(unfinished, target)
+                waiting.note(self.places, target)
         except OSError as error:
             need = f" (the whole root takes {tree.size} bytes)"
             raise OutputError(f"{target}: cannot be written: {os_reason(error)}{need}") from error

@@ -10,7 +10,7 @@ from c2wtasks import fingerprint
 from c2wtasks.disk import files, safely
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.oci.image import ImageConfig
-from c2wtasks.output import publish, record
+from c2wtasks.output import publish, record, waiting
 from c2wtasks.output.places import FORM_PREFIX, IMAGE, RECORD, ROOTFS
 from c2wtasks.output.record import FormFacts, Record, RootfsFacts, WrittenRootfs
 from c2wtasks.sources.model import Layer
@@ -60,22 +60,20 @@ def _read_rootfs(path: str) -> WrittenRootfs:
 
 
 def _put_folder(work: Work, root: WrittenRootfs, target: str) -> RootfsFacts:
-    """Moves the root that waits, or, where it cannot be moved, writes it again. Where none waits, it is published,
-    and only what is beside it has changed. Gives what is to be said of the one that is there now: whoever writes it
-    again may have fewer rights, or do it on another file system."""
-    waiting = work.places.part(ROOTFS)
-    waits = safely.is_folder(waiting)
-    if waits:
-        try:
-            safely.rename(waiting, target)
+    """Moves the root that waits, or, where it cannot be moved, or somebody has put another in its place, writes it
+    again. Where none waits, it is published, and only what is beside it has changed. Gives what is to be said of the
+    one that is there now: whoever writes it again may have fewer rights, or do it on another file system."""
+    waits = waiting.waits(work.places)
+    try:
+        if waiting.move(work.places, target):
             return root.facts
-        except OSError as error:
-            if error.errno != errno.EXDEV:  # to another disk, or from a lower layer of an overlay
-                raise
+    except OSError as error:
+        if error.errno != errno.EXDEV:  # to another disk, or from a lower layer of an overlay
+            raise
     written = work.write_rootfs(target)
     if not waits and written.facts != root.facts:
         files.write(work.places.rootfs_facts_file, record.encode_rootfs(written))
-    files.remove_tree(waiting)
+    files.remove_tree(work.places.part(ROOTFS))
     return written.facts
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from c2wtasks.disk import files, safely
 from c2wtasks.errors import OutputError
-from c2wtasks.output import publish, record, standing
+from c2wtasks.output import publish, record, standing, waiting
 from c2wtasks.output.leftovers import Leftover, leftovers
 from c2wtasks.output.places import Places
 from c2wtasks.rootfs import dir as directory
@@ -101,7 +101,9 @@ STEPS: tuple[Callable[[], object], ...] = (
     lambda: published(OLD),
     lambda: files.write(WEB.tree, b"tree"),
     lambda: standing.note(WEB),
-    lambda: publish.note_boot(WEB),
+    lambda: waiting.note(WEB, WEB.output("rootfs")),
+    lambda: waiting.take_back(WEB),
+    lambda: waiting.move(WEB, WEB.part("moved")),
     look,
     lambda: publish.recover("bundles"),
     lambda: publish.remove(OLD, "bundles"),
