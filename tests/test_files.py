@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from c2wtasks.disk import files
+from c2wtasks.disk import abilities, files
 from tests.support import mounts
 
 
@@ -18,21 +18,21 @@ def test_mounts_below(tmp_path: Path, name: str) -> None:
     (top / name).mkdir(parents=True)
     (tmp_path / f"{name}-beside").mkdir()
     (tmp_path / "link").symlink_to(top)
-    assert files.mounts_below(str(top)) == frozenset()
+    assert abilities.mounts_below(str(top)) == frozenset()
     with mounts.memory(top / name), mounts.memory(tmp_path / f"{name}-beside"):
         for path in (top, tmp_path / "link"):
-            assert files.mounts_below(str(path)) == {name}
-        assert files.mounts_below(str(top / name)) == frozenset(), "a mount is not below itself"
-        assert files.mounts_below(str(tmp_path)) == {f"{name}/{name}", f"{name}-beside"}
-    assert files.mounts_below(str(tmp_path / "gone")) == frozenset()
+            assert abilities.mounts_below(str(path)) == {name}
+        assert abilities.mounts_below(str(top / name)) == frozenset(), "a mount is not below itself"
+        assert abilities.mounts_below(str(tmp_path)) == {f"{name}/{name}", f"{name}-beside"}
+    assert abilities.mounts_below(str(tmp_path / "gone")) == frozenset()
 
 
 @pytest.mark.parametrize("content", [[], ["a"], ["a", "A"], ["1"], ["É"]])
 def test_cases_that_are_told_apart(tmp_path: Path, content: list[str]) -> None:
     for name in content:
         (tmp_path / name).touch()
-    assert not files.ignores_case(str(tmp_path))
-    assert not files.ignores_case(str(tmp_path / "gone/and/below"))
+    assert not abilities.ignores_case(str(tmp_path))
+    assert not abilities.ignores_case(str(tmp_path / "gone/and/below"))
     assert sorted(os.listdir(tmp_path)) == sorted(content)
 
 
@@ -42,8 +42,8 @@ def test_cases_that_are_not(tmp_path: Path, content: list[str]) -> None:
     with mounts.ignoring_case(tmp_path / "disk", tmp_path / "m") as here:
         for name in content:
             (here / name).touch()
-        assert files.ignores_case(str(here))
-        assert files.ignores_case(str(here / "gone/and/below"))
+        assert abilities.ignores_case(str(here))
+        assert abilities.ignores_case(str(here / "gone/and/below"))
         assert sorted(os.listdir(here)) == sorted(map(str.lower, content)), "as it lists them"
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from c2wtasks.disk import safely
+from c2wtasks.disk import clib, keeping, removing, safely
 from tests.rootfs.making import needs_root
 
 
@@ -24,8 +24,8 @@ from tests.rootfs.making import needs_root
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways to open: with `openat2`, and where the kernel lacks it."""
     if request.param == "by parts":
-        monkeypatch.setattr(safely, "_caller", lambda: None)
-    elif safely._caller() is None:
+        monkeypatch.setattr(clib, "openat2", lambda: None)
+    elif clib.openat2() is None:
         pytest.skip("this kernel has no openat2")
 
 
@@ -97,9 +97,9 @@ def test_no_link_is_followed(place: Path, way: None, plant: object) -> None:
         lambda: safely.rename("mine", "ours/sub/file"),
         lambda: safely.link("ours/sub/file", "other"),
         lambda: safely.unlink("ours/sub/file"),
-        lambda: safely.remove_tree("ours/sub/file"),
-        lambda: safely.remove_tree("ours/sub"),
-        lambda: safely.remove_tree("ours"),
+        lambda: removing.remove_tree("ours/sub/file"),
+        lambda: removing.remove_tree("ours/sub"),
+        lambda: removing.remove_tree("ours"),
     ):
         try:
             attempt()
@@ -115,7 +115,7 @@ def test_a_link_of_our_own_is_followed_but_at_the_end(place: Path, way: None, pl
     for folder in ("", "ours"):
         (place / folder).chmod(0o755)
     assert safely.read("ours/sub/file", 100) == b"secret"
-    safely.remove_tree("ours/sub/file")
+    removing.remove_tree("ours/sub/file")
     assert not (place / "ours/sub/file").exists()
     link_last_of(place / "ours/sub/file", place / "canary/secret")
     with pytest.raises(OSError):
@@ -173,16 +173,16 @@ def deep(top: Path, depth: int) -> None:
 def test_a_tree_is_removed_however_deep(place: Path, way: None) -> None:
     deep(place / "ours", 3000)
     os.chmod(place / "ours/sub", 0o555)
-    safely.remove_tree("ours")
+    removing.remove_tree("ours")
     assert not (place / "ours").exists()
-    safely.remove_tree("ours")
+    removing.remove_tree("ours")
 
 
 def test_what_lies_behind_links_stays(place: Path, way: None) -> None:
     before = canary(place)
     (place / "ours/to-folder").symlink_to(place / "canary")
     (place / "ours/sub/to-file").symlink_to(place / "canary/secret")
-    safely.remove_tree("ours")
+    removing.remove_tree("ours")
     assert not (place / "ours").exists()
     assert canary(place) == before
 
@@ -194,7 +194,7 @@ def test_what_is_mounted_stays(place: Path, way: None) -> None:
     try:
         (place / "ours/sub/precious").write_text("precious")
         with pytest.raises(OSError, match="mounted"):
-            safely.remove_tree("ours")
+            removing.remove_tree("ours")
         assert (place / "ours/sub/precious").read_text() == "precious"
     finally:
         subprocess.run(["umount", place / "ours/sub"], check=True)
@@ -248,7 +248,7 @@ def test_an_attacker_moves_what_is_being_removed(
     for name in ("a/x", "b/x", "sub/x"):
         (place / "ours/deep" / name).mkdir(parents=True)
         (place / "ours/deep" / name / "file").touch()
-    inner = safely._unlink_files
+    inner = removing._unlink_files
 
     def moving(folder: int) -> list[str]:
         found = inner(folder)
@@ -257,10 +257,10 @@ def test_an_attacker_moves_what_is_being_removed(
             os.rename(at.parent, place / "canary" / f"moved-{at.parent.name}")
         return found
 
-    monkeypatch.setattr(safely, "_unlink_files", moving)
+    monkeypatch.setattr(removing, "_unlink_files", moving)
     refused = pytest.raises(OSError, match="somebody moves") if descriptors == 8 else nullcontext()
     with refused:  # it goes on only where all folders on the way up are still open
-        safely.remove_tree("ours")
+        removing.remove_tree("ours")
     monkeypatch.undo()
     for moved in (place / "canary").glob("moved-*"):
         shutil.rmtree(moved)
@@ -270,7 +270,7 @@ def test_an_attacker_moves_what_is_being_removed(
 
 
 def test_what_is_kept_to_stays_the_same_folder(place: Path, way: None) -> None:
-    safely.keep_to("ours")
+    keeping.keep_to("ours")
     try:
         (place / "ours").rename(place / "moved")
         (place / "canary").rename(place / "ours")
@@ -283,7 +283,7 @@ def test_what_is_kept_to_stays_the_same_folder(place: Path, way: None) -> None:
         with pytest.raises(OSError, match="a symbolic link lies there"):
             safely.names("ours/link")
     finally:
-        safely.keep_to_none()
+        keeping.keep_to_none()
     assert safely.read("ours/sub/file", 100) == b"secret"
 
 
@@ -293,20 +293,20 @@ def test_files_of_others_in_what_is_kept_to(place: Path, way: None) -> None:
     os.chown(place / "ours/theirs", 1000, 1000)
     (place / "theirs").write_text("x")
     os.chown(place / "theirs", 1000, 1000)
-    safely.keep_to("ours", frozenset((0,)))
+    keeping.keep_to("ours", frozenset((0,)))
     try:
         assert safely.read("ours/sub/file", 100) == b"content"
         assert safely.read("theirs", 100) == b"x"
         with pytest.raises(PermissionError, match="another user"):
             safely.read("ours/theirs", 100)
     finally:
-        safely.keep_to_none()
+        keeping.keep_to_none()
 
 
 def test_what_could_not_be_looked_at_is_not_reached_later(place: Path, way: None) -> None:
     with pytest.raises(OSError) as raised:
-        safely.keep_to("late")
-    safely.keep_out_of("late", raised.value)
+        keeping.keep_to("late")
+    keeping.keep_out_of("late", raised.value)
     try:
         (place / "late").mkdir()
         (place / "late/file").write_text("forged")
@@ -314,4 +314,4 @@ def test_what_could_not_be_looked_at_is_not_reached_later(place: Path, way: None
             safely.read("late/file", 100)
         assert safely.read("ours/sub/file", 100) == b"content"
     finally:
-        safely.keep_to_none()
+        keeping.keep_to_none()

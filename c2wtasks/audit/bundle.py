@@ -18,7 +18,7 @@ from c2wtasks.audit.finding import Finding, missing, shown
 from c2wtasks.audit.root import inspect
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.disk import files, safely
-from c2wtasks.disk.quietly import open_quietly
+from c2wtasks.disk.safely import open_quietly
 from c2wtasks.errors import os_reason
 from c2wtasks.oci.digest import Digest
 from c2wtasks.output import record

@@ -15,7 +15,7 @@ from c2wtasks.audit.auditor import Auditor, StoreAudit
 from c2wtasks.audit.threads import each
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.disk import files
-from c2wtasks.disk.quietly import open_quietly
+from c2wtasks.disk.safely import open_quietly
 from c2wtasks.engine.build import alone, build
 from c2wtasks.engine.interrupt import Stopped
 from c2wtasks.errors import OutputError, UserError

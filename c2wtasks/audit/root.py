@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from c2wtasks.audit.finding import MISSING, PRESENT, Finding, shown
 from c2wtasks.disk import files, safely
-from c2wtasks.disk.quietly import open_quietly
+from c2wtasks.disk.safely import open_quietly
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.rootfs import dir as directory
 from c2wtasks.rootfs.rights import SET_IDS, LeftOut, mode_and_owner, xattr_name

@@ -13,7 +13,7 @@ import msgspec
 from c2wtasks import fingerprint
 from c2wtasks.audit.finding import Finding, missing, shown
 from c2wtasks.disk import safely
-from c2wtasks.disk.quietly import open_quietly
+from c2wtasks.disk.safely import open_quietly
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.layers import indexfile
 from c2wtasks.layers.store import MAX_RECEIPT, Store, decode_receipt

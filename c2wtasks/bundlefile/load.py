@@ -15,7 +15,7 @@ from c2wtasks.bundlefile.model import Bundle, BundleFile
 from c2wtasks.bundlefile.position import Position
 from c2wtasks.bundlefile.problems import Placed, Report
 from c2wtasks.bundlefile.read import read_all
-from c2wtasks.disk.files import ignores_case
+from c2wtasks.disk.abilities import ignores_case
 from c2wtasks.oci.platform import Platform
 
 T = TypeVar("T")

@@ -14,7 +14,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from c2wtasks.disk import files, safely
+from c2wtasks.disk import files, keeping, safely
 from c2wtasks.errors import OutputError, os_reason
 
 _BY_ALGORITHM = ("layers", "layers/receipts", "documents", "blobs")
@@ -42,15 +42,15 @@ def settle(cache: str, catalog: str, *, group: bool, looks: bool) -> Trusted:
     """
     home = os.stat(catalog or ".")
     owners = frozenset((0, os.geteuid(), home.st_uid))
-    safely.keep_to_none()
+    keeping.keep_to_none()
     try:
         if not looks:
             files.make_folders(cache)
-        safely.keep_to(cache, None if group else owners)
+        keeping.keep_to(cache, None if group else owners)
         if group or all(_is_ours(found, owners, home) for found in _folders(cache)):
             return Trusted(cache, owners)
     except OSError as error:  # whoever needs it tells that; nobody knows who makes it meanwhile
-        safely.keep_out_of(cache, error)
+        keeping.keep_out_of(cache, error)
         return Trusted(cache, owners)
     return _apart(cache, owners, home, looks=looks)
 
@@ -65,9 +65,9 @@ def _apart(cache: str, owners: frozenset[int], home: os.stat_result, *, looks: b
                 f"note: others can write in {cache}, so what is kept there for you lies apart, in {own}; if all who "
                 "can may be believed, say 'cache_trust: group' in bundle.yaml, and it is shared with them"
             )
-        found = safely.keep_to(own, owners)
+        found = keeping.keep_to(own, owners)
     except FileNotFoundError as error:  # we only look
-        safely.keep_out_of(own, error)
+        keeping.keep_out_of(own, error)
         return Trusted(own, owners)
     except OSError as error:
         raise _useless(own, os_reason(error)) from error

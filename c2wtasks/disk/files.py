@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import os
-import re
 import secrets
 import stat
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from errno import EINVAL, ENOSYS, ENOTDIR, EOPNOTSUPP, EPERM
+from errno import ENOSYS, ENOTDIR, EOPNOTSUPP, EPERM
 from io import FileIO
 from typing import BinaryIO
 
-from c2wtasks.disk import safely
+from c2wtasks.disk import removing, safely
 from c2wtasks.errors import OutputError, os_reason
 
 TEMPORARY_PREFIX = ".tmp-"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _INHERITED = 0o2022
 _PIECE = 1 << 20
-_SYNC_FILE_RANGE_WRITE = 2
-_OCTAL = re.compile(rb"\\([0-7]{3})")
-_NO_SUCH_SYNC = (EINVAL, ENOSYS, EOPNOTSUPP)
 _NO_MODES = (EPERM, ENOSYS, EOPNOTSUPP)
 
 
@@ -224,104 +219,6 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-def ignores_case(folder: str) -> bool:
-    """Whether names in `folder`, or in the nearest one above it that is there, are one if they differ in case alone.
-
-    What lies in it tells, as a rule. Only where nothing does, a file is made there for a moment.
-    """
-    while folder and not os.path.isdir(folder):
-        folder = os.path.dirname(folder)
-    folder = folder or "."
-    try:
-        present = set(os.listdir(folder))
-        for name in present:
-            if (other := name.swapcase()) != name:
-                return other not in present and os.path.lexists(f"{folder}/{other}")
-        with temporary(folder) as probe:
-            return os.path.lexists(f"{folder}/{probe.name.swapcase()}")
-    except OSError:  # not to be written: then nothing will be
-        return False
-
-
-def mounts_below(folder: str) -> frozenset[str]:
-    """The paths, relative to `folder`, at which something is mounted below it, as far as the system tells."""
-    try:
-        with open("/proc/self/mountinfo", "rb") as stream:
-            text = stream.read()
-    except OSError:
-        return frozenset()
-    # A space, a tab, a newline and a backslash in a path are octal: "\\040".
-    escaped = "".join(f"\\{ord(c):03o}" if c in " \t\n\\" else c for c in os.path.realpath(folder))
-    above = f" {escaped}/".encode("utf-8", "surrogateescape")
-    if above not in text:  # as a rule
-        return frozenset()
-    found = (line.split(b" ")[4] for line in text.splitlines() if above in line)
-    return frozenset(
-        os.fsdecode(_OCTAL.sub(lambda code: bytes((int(code[1], 8),)), path[len(above) - 1 :]))
-        for path in found
-        if path.startswith(above[1:])
-    )
-
-
-def start_writing(descriptor: int, offset: int) -> None:
-    """Makes the kernel begin to put on disk what was written to a file from `offset` on, without waiting for it: the
-    disk works while we go on, and a later fsync finds little left to do. Nothing happens where it cannot (not Linux).
-    """
-    import ctypes
-
-    if sync_file_range := getattr(safely.libc(), "sync_file_range", None):
-        to_the_end = 0
-        sync_file_range(descriptor, ctypes.c_int64(offset), ctypes.c_int64(to_the_end), _SYNC_FILE_RANGE_WRITE)
-
-
-def sync_folder(folder: str) -> None:
-    """Makes the names in `folder` survive a power loss; where the file system syncs no folders, they are as safe as
-    it makes them.
-
-    Raises OSError.
-    """
-    with safely.open_folder(folder) as descriptor:
-        try:
-            os.fsync(descriptor)
-        except OSError as error:
-            if error.errno not in _NO_SUCH_SYNC:
-                raise
-
-
-def sync_file_system(folder: str) -> None:
-    """Puts all that was written to the file system of `folder` on disk: for a tree of many files, far cheaper than
-    one by one.
-
-    Raises OSError.
-    """
-    import ctypes
-
-    with safely.open_folder(folder) as descriptor:
-        syncfs = getattr(safely.libc(), "syncfs", None)
-        if syncfs is not None and syncfs(descriptor) == 0:
-            return
-        number = ctypes.get_errno() if syncfs is not None else ENOSYS
-        if number not in _NO_SUCH_SYNC:
-            raise OSError(number, os.strerror(number), folder)
-        os.sync()
-
-
-def begin_to_sync(folder: str) -> None:
-    """Makes the file system of `folder` put what was written so far on disk, and does not wait for it: only a later
-    `sync_file_system`, which finds little left to do, tells that all is there."""
-
-    def sync() -> None:
-        try:
-            sync_file_system(folder)
-        except OSError:  # the later one says so
-            pass
-
-    try:
-        threading.Thread(target=sync, name="syncing", daemon=True).start()
-    except RuntimeError:  # no more threads are to be had
-        pass
-
-
 @contextmanager
 def removed_on_failure(path: str) -> Iterator[None]:
     """Removes `path` with all below it if the block raises an error; an interrupted run has no time for it."""
@@ -333,11 +230,11 @@ def removed_on_failure(path: str) -> Iterator[None]:
 
 
 def remove_tree(path: str) -> None:
-    """Removes `path` with all below it, as `safely.remove_tree` does; nothing happens where it is not there.
+    """Removes `path` with all below it, as `removing.remove_tree` does; nothing happens where it is not there.
 
     Raises OutputError.
     """
     try:
-        safely.remove_tree(path)
+        removing.remove_tree(path)
     except OSError as error:
         raise OutputError(f"{path}: cannot be removed: {os_reason(error)}") from error

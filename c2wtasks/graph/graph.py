@@ -18,7 +18,7 @@ from c2wtasks.bundlefile.lockfile import LockFile
 from c2wtasks.bundlefile.model import Bundle, BundleFile, Form
 from c2wtasks.bundlefile.problems import BundleFileError
 from c2wtasks.cachedir import identity, trust
-from c2wtasks.disk import files, safely
+from c2wtasks.disk import abilities, files, safely
 from c2wtasks.engine.checks import AnyExists, Fails, Inputs
 from c2wtasks.errors import OutputError, UserError, some_of
 from c2wtasks.layers.store import Store
@@ -111,7 +111,7 @@ class Graph:
             lines = "\n".join(misfit.lines())
             how = "to make it fit, run: doit lock"
             raise InvalidDodoFile(f"{lock.path} does not fit, and may not be changed (--locked); {how}\n{lines}")
-        graph._mounts = files.mounts_below(file.output)
+        graph._mounts = abilities.mounts_below(file.output)
         graph._resolver = graph.resolver(lock.entries, memo)
         graph._asking, at_hand = graph._resolver.begin(file.bundles)
         patience = _GRACE if c2wtasks.may_be_late else None

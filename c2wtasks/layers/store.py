@@ -31,7 +31,7 @@ import msgspec
 import xxhash
 
 from c2wtasks.cachedir import lastuse
-from c2wtasks.disk import files, locks, safely
+from c2wtasks.disk import files, locks, safely, syncing
 from c2wtasks.errors import LayerError, OutputError, SourceError, os_reason
 from c2wtasks.layers import fragments, indexfile
 from c2wtasks.layers.decompress import CorruptStream, LargeWindow, plain_chunks
@@ -285,7 +285,7 @@ class Store:
             files.give_name(made, self.tar(diff_id), sync=True)
             # One that is there may be read just now, by a task that takes note of any change.
             files.give_name_if_changed(index, self.index(diff_id), sync=True)
-        files.sync_folder(os.path.dirname(self.tar(diff_id)))
+        syncing.sync_folder(os.path.dirname(self.tar(diff_id)))
         self.use(diff_id)
         return receipt
 
@@ -455,7 +455,7 @@ class _Sink:
             offset = out.tell()
             out.write(piece)
             out.flush()
-            files.start_writing(out.fileno(), offset)
+            syncing.start_writing(out.fileno(), offset)
         except OSError as error:
             written = os.fstat(out.fileno()).st_size
             raise OSError(error.errno, f"{os_reason(error)} (after {written} bytes of its tar)") from error

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from c2wtasks.disk import files, safely
+from c2wtasks.disk import files, safely, syncing
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.output import waiting
 from c2wtasks.output.places import NEW, OLD, PARTS, READY, RECORD, ROOTFS, Places
@@ -127,7 +127,7 @@ def _publish_together(staged: Sequence[Places], outcome: Outcome) -> None:
     """Publishes bundles that are on one file system."""
     folder = os.path.dirname(staged[0].published)
     try:
-        files.sync_file_system(folder)
+        syncing.sync_file_system(folder)
         for places in staged:
             try:
                 if _take_place(f"{_staging(places)}/{NEW}", places.published):
@@ -136,7 +136,7 @@ def _publish_together(staged: Sequence[Places], outcome: Outcome) -> None:
                 outcome.failed[places] = error
             except OSError as error:
                 outcome.failed[places] = _unpublished(places, error)
-        files.sync_file_system(folder)
+        syncing.sync_file_system(folder)
     except OSError as error:
         outcome.failed.update((places, _unpublished(places, error)) for places in staged)
         return
@@ -175,7 +175,7 @@ def _take_place(new: str, published: str) -> bool:
     if not _renamed(new, ready):  # one that is there was to be published in place, and could not
         files.remove_tree(ready)
         safely.rename(new, ready)
-    files.sync_folder(os.path.dirname(new))
+    syncing.sync_folder(os.path.dirname(new))
     _replace(ready, published)
     return True
 

@@ -8,7 +8,7 @@ import socket
 import sys
 from collections.abc import Callable
 
-from c2wtasks.disk import safely
+from c2wtasks.disk import clib
 
 _PR_SET_PDEATHSIG = 1
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -34,7 +34,7 @@ def forked(serve: Callable[[socket.socket], None]) -> tuple[int, socket.socket]:
             status = 1
             try:
                 ours.close()
-                safely.libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+                clib.libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
                 if os.getppid() == parent:  # else that has died before we could ask to die with it
                     serve(theirs)
                 status = 0

@@ -6,7 +6,7 @@ import os
 import shlex
 import stat
 
-from c2wtasks.disk import safely
+from c2wtasks.disk.below import LeadsOut, stat_below
 from c2wtasks.errors import SourceError, os_reason
 from c2wtasks.sources.model import BlobPlace
 from c2wtasks.sources.reading import NoSuchPath, not_regular, unreadable
@@ -16,7 +16,7 @@ class Folder:
     """A `Files` over the folder `path`.
 
     Links are followed as long as they stay in the folder; those that lead out only where nobody but root and
-    ourselves can have put them there (see `safely`). Where the names come from the source itself, give `contained`:
+    ourselves can have put them there (see `opening`). Where the names come from the source itself, give `contained`:
     what lies outside of the folder is then refused, and a file that several links lead to has one place.
     """
 
@@ -42,10 +42,10 @@ class Folder:
         try:
             if self._root is not None:
                 full = self._inside(self._root, name)
-            found, led_out = safely.stat_below(self.path, full[len(self.path) :].lstrip("/"))
+            found, led_out = stat_below(self.path, full[len(self.path) :].lstrip("/"))
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except safely.LeadsOut as error:
+        except LeadsOut as error:
             raise SourceError(
                 f"{full}: {os_reason(error)}",
                 hint=f"copy it with what its links lead to, and name the copy: cp -RL {shlex.quote(self.path)} COPY",

@@ -14,7 +14,7 @@ from errno import EINVAL
 from itertools import accumulate
 from typing import Protocol
 
-from c2wtasks.disk import safely
+from c2wtasks.disk.below import open_below
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.image import ImageConfig
 from c2wtasks.sources.packed import Unpacked
@@ -111,7 +111,7 @@ class BlobPlace(Place):
 
 def _open(place: BlobPlace) -> int:
     if place.folder:
-        return safely.open_below(place.folder, place.path[len(place.folder) :].lstrip("/"), leave=place.led_out)[0]
+        return open_below(place.folder, place.path[len(place.folder) :].lstrip("/"), leave=place.led_out)[0]
     descriptor = os.open(place.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)

@@ -16,7 +16,7 @@ from typing import Any
 from c2wtasks import fingerprint
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.bundlefile.profile import PROFILES
-from c2wtasks.disk import files, safely
+from c2wtasks.disk import files, safely, syncing
 from c2wtasks.errors import OutputError, SpecError, TreeError, os_reason
 from c2wtasks.layers import sameness
 from c2wtasks.layers.store import Store, UnusableIndex, damaged, read_content, wrong_diff_id
@@ -160,7 +160,7 @@ class Work:
             with files.removed_on_failure(unfinished):
                 left_out = directory.write(tree, self.tar, unfinished, self._previous(tree))
                 if tree.size >= _WORTH_SYNCING:
-                    files.begin_to_sync(self.places.parts)
+                    syncing.begin_to_sync(self.places.parts)
                 files.remove_tree(target)
                 safely.rename(unfinished, target)
                 waiting.note(self.places, target)

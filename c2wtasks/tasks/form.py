@@ -9,7 +9,7 @@ import msgspec
 
 from c2wtasks import fingerprint
 from c2wtasks.bundlefile.model import Bundle, Form
-from c2wtasks.disk import files, safely
+from c2wtasks.disk import files, safely, syncing
 from c2wtasks.errors import OutputError, SourceError, os_reason
 from c2wtasks.output import publish, record
 from c2wtasks.output.record import FormFacts
@@ -81,7 +81,7 @@ def make(work: Work, form: Form) -> None:
             facts = FormFacts(made_of(work, form, tree_fingerprint), _settle(unfinished, work.default_mtime_ns), lost)
             files.remove_tree(target)
             safely.rename(unfinished, target)
-            files.sync_folder(places.parts)
+            syncing.sync_folder(places.parts)
         facts_file = places.form_facts_file(form.name)
         files.write(facts_file, msgspec.json.encode(facts) + b"\n")
         safely.set_times(facts_file, work.default_mtime_ns)  # it looks as they do
@@ -102,7 +102,7 @@ def _settle(folder: str, mtime_ns: int) -> dict[str, str]:
             os.fsync(stream.fileno())
             found[name] = fingerprint.of_stream(stream)
     for above in (*reversed(publish.folders_of(found)), ""):
-        files.sync_folder(f"{folder}/{above}")
+        syncing.sync_folder(f"{folder}/{above}")
     return found
 
 

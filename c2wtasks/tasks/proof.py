@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from c2wtasks import fingerprint
 from c2wtasks.disk import safely
-from c2wtasks.disk.quietly import open_quietly
+from c2wtasks.disk.safely import open_quietly
 from c2wtasks.errors import OutputError
 from c2wtasks.output import record, standing
 from c2wtasks.output.record import FormFacts

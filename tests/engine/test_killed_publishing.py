@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from c2wtasks.disk import files, safely
+from c2wtasks.disk import clib, files, safely, syncing
 from c2wtasks.output import publish
 from c2wtasks.output.places import Places
 from tests.support import mounts
@@ -48,7 +48,7 @@ def killed_at(step: int, places: Places, output: str, arm: Callable[[], None]) -
         try:
             arm()
             left = [step]
-            for module, name in [*((os, name) for name in STEPS), (files, "sync_file_system")]:
+            for module, name in [*((os, name) for name in STEPS), (syncing, "sync_file_system")]:
                 _count(module, name, left)
             assert not publish.publish([places]).failed
         finally:
@@ -173,8 +173,8 @@ def test_a_rename_to_a_taken_name_is_refused_in_any_way(
         syncfs = staticmethod(lambda _: 0)
 
     monkeypatch.setattr(os, "rename", rename)
-    monkeypatch.setattr(safely, "libc", Library)
-    monkeypatch.setattr(safely, "_caller", lambda: None)
+    monkeypatch.setattr(clib, "libc", Library)
+    monkeypatch.setattr(clib, "openat2", lambda: None)
     assert publish.publish([places]).failed == {}
     assert standing(places) == NEW
     assert not os.path.exists(places.part(".new"))
@@ -237,8 +237,9 @@ def test_the_new_one_is_on_disk_before_the_old_one_goes(tmp_path: Path, monkeypa
         places = Places(f"{output}/web/linux-amd64", f"{output}/.parts/web/linux-amd64")
         stage(places, NEW)
         noted(safely, "rename")
-        for name in ("sync_file_system", "sync_folder", "remove_tree"):
-            noted(files, name)
+        noted(files, "remove_tree")
+        for name in ("sync_file_system", "sync_folder"):
+            noted(syncing, name)
         assert publish.publish([places]).in_place == [places]
     parts, published = ".parts/web/linux-amd64", "web/linux-amd64"
     assert calls == [

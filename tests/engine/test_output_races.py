@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from c2wtasks.disk import files, safely
+from c2wtasks.disk import clib, files, syncing
 from c2wtasks.errors import OutputError
 from c2wtasks.output import publish, record, standing, waiting
 from c2wtasks.output.leftovers import Leftover, leftovers
@@ -116,8 +116,8 @@ STEPS: tuple[Callable[[], object], ...] = (
 @pytest.mark.parametrize("way", ["openat2", "by parts"])
 def test_the_canary_is_never_touched(place: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
     if way == "by parts":
-        monkeypatch.setattr(safely, "_caller", lambda: None)
-    monkeypatch.setattr(files, "sync_file_system", lambda _folder: None)
+        monkeypatch.setattr(clib, "openat2", lambda: None)
+    monkeypatch.setattr(syncing, "sync_file_system", lambda _folder: None)
     canary = Canary.make(place / "canary")
     before = canary.state()
     done = 0

@@ -14,7 +14,7 @@ import pytest
 
 from c2wtasks.audit import store as audit
 from c2wtasks.cache import sweep
-from c2wtasks.disk import files, safely
+from c2wtasks.disk import clib, files, keeping
 from c2wtasks.errors import UserError
 from c2wtasks.layers.store import Store
 from c2wtasks.oci.digest import Digest
@@ -91,7 +91,7 @@ def collected(cache: str) -> None:
 @pytest.mark.parametrize("way", ["openat2", "by parts"])
 def test_links_that_come_and_go(place: Path, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if way == "by parts":
-        monkeypatch.setattr(safely, "_caller", lambda: None)
+        monkeypatch.setattr(clib, "openat2", lambda: None)
     cache = str(place / "cache")
     store = Store(f"{cache}/layers")
     layers = [layer_of(place, number) for number in range(4)]
@@ -123,7 +123,7 @@ def test_links_that_come_and_go(place: Path, way: str, monkeypatch: pytest.Monke
         lambda layer: files.make_folders(f"{cache}/layers/unfinished/x", shared=True),
     ]
     done = 0
-    safely.keep_to(cache)
+    keeping.keep_to(cache)
     try:
         for number in range(ROUNDS):
             for step in steps:
@@ -136,7 +136,7 @@ def test_links_that_come_and_go(place: Path, way: str, monkeypatch: pytest.Monke
                 assert canary(place) == before
         assert attacker.poll() is None, "the attacker gave up"
     finally:
-        safely.keep_to_none()
+        keeping.keep_to_none()
         attacker.kill()
         attacker.wait()
         attacker.stdout.close()

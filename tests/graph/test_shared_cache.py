@@ -19,7 +19,7 @@ from zlib import crc32
 import pytest
 from doit.doit_cmd import DoitMain
 
-from c2wtasks.disk import safely
+from c2wtasks.disk import clib, removing
 from c2wtasks.layers import indexfile
 from c2wtasks.layers.entry import Entry
 from c2wtasks.oci.digest import Digest
@@ -222,7 +222,7 @@ def test_a_folder_that_others_put_in_the_place_of_ours(place: Path, squat: Calla
         assert ended.exit == 3
         assert "../cache/uid-0: others can write in the cache, and this folder" in ended.stderr
     assert canary(place) == before
-    safely.remove_tree(str(place / "cache/uid-0"))
+    removing.remove_tree(str(place / "cache/uid-0"))
     assert run(folder).exit == 0
 
 
@@ -460,7 +460,7 @@ def built(place: Path, request: pytest.FixtureRequest, monkeypatch: pytest.Monke
     folder = catalog_in(place, 0o755 if trust == "own" else 0o2775, cache_trust=trust)
     assert run(folder).exit == 0
     if number & 2:
-        monkeypatch.setattr(safely, "_caller", lambda: None)
+        monkeypatch.setattr(clib, "openat2", lambda: None)
     return folder
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from c2wtasks.disk import safely
+from c2wtasks.disk import clib
 from c2wtasks.errors import LayerError, SourceError
 from c2wtasks.layers.store import Store
 from tests.rootfs.making import needs_root
@@ -29,8 +29,8 @@ Resolve = Callable[..., Any]
 @pytest.fixture(params=["openat2", "by parts"], autouse=True)
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "by parts":
-        monkeypatch.setattr(safely, "_caller", lambda: None)
-    elif safely._caller() is None:
+        monkeypatch.setattr(clib, "openat2", lambda: None)
+    elif clib.openat2() is None:
         pytest.skip("this kernel has no openat2")
 
 

@@ -7,12 +7,11 @@ import tarfile
 
 import pytest
 
-from c2wtasks.disk import safely
 from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import Reference
 from c2wtasks.registry.hosts import Access
 from c2wtasks.sources import archive as archive_module
-from c2wtasks.sources import reading
+from c2wtasks.sources import model, reading
 from c2wtasks.sources.documents import Documents
 from c2wtasks.sources.resolve import Resolver
 from tests.support.images import DOCKER, OCI, Layer, Layout, pack, tar
@@ -234,9 +233,9 @@ def test_a_thousand_images_read_index_json_once(layout, tmp_path, monkeypatch):
         lambda name, real=archive_module.open_regular: opened.append("scan") or real(name),
     )
     monkeypatch.setattr(
-        safely,
+        model,
         "open_below",
-        lambda top, name, leave, real=safely.open_below: (
+        lambda top, name, leave, real=model.open_below: (
             opened.append(f"{top}/{name}") or real(top, name, leave=leave)
         ),
     )

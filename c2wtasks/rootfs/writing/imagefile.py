@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from c2wtasks.disk import files, safely
+from c2wtasks.disk import files, removing, safely
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.rootfs.dir import shown_path
 from c2wtasks.rootfs.writing.copying import OpenTars, TarByNumber
@@ -32,7 +32,7 @@ def image_file(path: str, length: int, nodes: list[Node], tars: TarByNumber) -> 
     """
     made = ImageFile(OpenTars(tars))
     try:
-        safely.remove_tree(path)  # what was left there
+        removing.remove_tree(path)  # what was left there
         made.descriptor = safely.create(path)
         files.set_mode(made.descriptor, 0o644)
         os.ftruncate(made.descriptor, length)
