@@ -17,9 +17,10 @@ from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.disk import files
 from c2wtasks.disk.safely import open_quietly
 from c2wtasks.engine.build import alone, build
+from c2wtasks.engine.config import Failed
 from c2wtasks.engine.interrupt import Stopped
 from c2wtasks.errors import OutputError, UserError
-from c2wtasks.graph.graph import Failed, Graph
+from c2wtasks.graph.graph import Graph
 from c2wtasks.layers import indexfile
 from c2wtasks.layers.tarindex import ArchiveError
 from c2wtasks.oci.digest import Digest

@@ -15,7 +15,7 @@ from c2wtasks.commands.status import our_graph
 from c2wtasks.engine.build import told
 from c2wtasks.engine.command import Command
 from c2wtasks.engine.select import resolve
-from c2wtasks.engine.state import State
+from c2wtasks.engine.state import Backend
 from c2wtasks.errors import one_line
 from c2wtasks.graph.graph import Graph
 
@@ -33,7 +33,7 @@ class OurCommand(Command, DoitCmdBase):  # type: ignore[misc]
             return int(told(lambda: super(OurCommand, self).execute(params, args)))
         finally:
             if self.dep_manager is not None:
-                if self.only_looks(params) and isinstance(self.dep_manager.backend, State):
+                if self.only_looks(params) and isinstance(self.dep_manager.backend, Backend):
                     self.dep_manager.backend.discard()
                 self.dep_manager.close()
 

@@ -20,15 +20,16 @@ from c2wtasks.disk.locks import Held
 from c2wtasks.engine import executor as executors
 from c2wtasks.engine import interrupt, streams
 from c2wtasks.engine.checker import Checker
-from c2wtasks.engine.config import Hooks, heavy, urgency
+from c2wtasks.engine.config import Hooks
 from c2wtasks.engine.deciding import Deciding
 from c2wtasks.engine.executor import Executor
 from c2wtasks.engine.growing import Growing
 from c2wtasks.engine.interrupt import signals
+from c2wtasks.engine.meta import blob_bytes, is_heavy, urgency
 from c2wtasks.engine.reporter import Console
 from c2wtasks.engine.runner import Runner, ThreadRunner, adopt
 from c2wtasks.engine.select import resolve
-from c2wtasks.engine.state import State
+from c2wtasks.engine.state import Backend
 from c2wtasks.errors import one_line, os_reason, some_of
 from c2wtasks.process.unexpected import as_user_error
 
@@ -75,7 +76,7 @@ def check_engine(command: Any) -> None:
     """Raises InvalidCommand: doit was told to use another checker or backend than ours."""
     if not isinstance(command.dep_manager.checker, Checker):
         raise InvalidCommand("check_file_uptodate cannot be chosen here: files are always compared by content")
-    if not isinstance(command.dep_manager.backend, State):
+    if not isinstance(command.dep_manager.backend, Backend):
         raise InvalidCommand("backend cannot be chosen here: what was done is always kept in SQLite")
 
 
@@ -237,12 +238,12 @@ def _prepare(command: Any, hooks: Hooks, control: TaskControl, options: dict[str
     from c2wtasks.engine.stale import in_order, surely_stale  # only ever needed where there is much to do
 
     # Of a user's own tasks nothing is asked out of turn: their checks may need what tasks before them make.
-    names = [name for name in in_order(control) if heavy(control.tasks[name]) is not None]
+    names = [name for name in in_order(control) if is_heavy(control.tasks[name])]
     if not options["always"]:
         names = surely_stale(command.dep_manager, control, names)
     command.dep_manager.backend.check_writable()
     _tell(lambda: hooks.warn_before(frozenset(names)))
-    executor.prepare(sum(heavy(control.tasks[name]) or 0 for name in names))
+    executor.prepare(sum(blob_bytes(control.tasks[name]) for name in names))
 
 
 def _tell(lines_of: Callable[[], Iterable[str]]) -> bool:

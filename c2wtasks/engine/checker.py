@@ -15,7 +15,7 @@ from c2wtasks import fingerprint
 from c2wtasks.disk.filestate import tick_ns
 
 # [mtime_ns, ctime_ns, size, inode, xxh3-128 of the content]; of a folder just [mtime_ns].
-State = list[Any]
+FileState = list[Any]
 
 _UNKNOWN = ""  # in place of a fingerprint: equal to none, so the file counts as changed
 _UNSETTLED = 0  # in place of a ctime: equal to none, so the content is looked at once more
@@ -48,12 +48,12 @@ class Checker(FileChangedChecker):  # type: ignore[misc]
     """
 
     def __init__(self) -> None:
-        self.touched: dict[str, State] = {}
+        self.touched: dict[str, FileState] = {}
         self._stats: dict[str, os.stat_result] = {}
-        self._fingerprints: dict[str, tuple[State, str]] = {}
-        self._recorded: Callable[[str], State | None] = lambda _path: None
+        self._fingerprints: dict[str, tuple[FileState, str]] = {}
+        self._recorded: Callable[[str], FileState | None] = lambda _path: None
 
-    def watch_targets(self, recorded: Callable[[str], State | None]) -> None:
+    def watch_targets(self, recorded: Callable[[str], FileState | None]) -> None:
         """From now on a target counts as there only if it is as in the state `recorded` gives for its path."""
         self._recorded = recorded
 
@@ -93,7 +93,7 @@ class Checker(FileChangedChecker):  # type: ignore[misc]
             raise OSError(errno.EINVAL, f"is {kind}, where a regular file is needed", file_path)
         return found
 
-    def check_modified(self, file_path: str, file_stat: os.stat_result, state: State) -> bool:
+    def check_modified(self, file_path: str, file_stat: os.stat_result, state: FileState) -> bool:
         """Whether the content is another than that of `state`. A file that cannot be read counts as changed."""
         if len(state) != 5:
             return True
@@ -112,7 +112,7 @@ class Checker(FileChangedChecker):  # type: ignore[misc]
             self.touched[file_path] = current
         return False
 
-    def get_state(self, dep: str, current_state: State | None) -> State | None:
+    def get_state(self, dep: str, current_state: FileState | None) -> FileState | None:
         """The state to record of a dependency whose task has run; None if it is still `current_state`.
 
         Raises OSError.
@@ -126,7 +126,7 @@ class Checker(FileChangedChecker):  # type: ignore[misc]
             return None
         return self._state(dep, now)
 
-    def target_state(self, path: str) -> State | None:
+    def target_state(self, path: str) -> FileState | None:
         """The state to record of what a task has made; None for what is not there, or neither file nor folder.
 
         Raises OSError.
@@ -145,7 +145,7 @@ class Checker(FileChangedChecker):  # type: ignore[misc]
             found = self._stats[path] = os.stat(path)
         return found
 
-    def _state(self, path: str, found: os.stat_result) -> State:
+    def _state(self, path: str, found: os.stat_result) -> FileState:
         identity = _identity(found)
         age = time.time_ns() - found.st_ctime_ns
         known = self._known_fingerprint(path, found)
@@ -161,5 +161,5 @@ class Checker(FileChangedChecker):  # type: ignore[misc]
         return seen[1] if seen is not None and seen[0] == _identity(found) else _UNKNOWN
 
 
-def _identity(found: os.stat_result) -> State:
+def _identity(found: os.stat_result) -> FileState:
     return [found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino]

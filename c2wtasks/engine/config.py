@@ -11,36 +11,8 @@ from c2wtasks.errors import UserError
 
 KEY = "c2wtasks"
 
-HEAVY = "heavy"
-"""In the `meta` of a task whose actions are heavy and may run in another process: how many bytes of blobs they have
-to do with."""
-
-
-URGENT = "urgent"
-"""In the `meta` of a heavy task: the size of the largest that waits for it, if that is not itself."""
-
-STAGED = "staged"
-"""In the `meta` of a task which only makes ready what is then published together with others' (`Hooks.publish`)."""
-
-
-MENDS = "mends"
-"""In the `meta` of a STAGED task: dependencies that it makes again where it finds them damaged. They are recorded as
-it leaves them."""
-
-
-def heavy(task: Any) -> int | None:
-    """What the `meta` of a doit task says under HEAVY; None where it is not heavy."""
-    size: int | None = (task.meta or {}).get(HEAVY)
-    return size
-
-
-def urgency(task: Any) -> int:
-    """Of the tasks that are ready, the one with most of it goes first."""
-    return (task.meta or {}).get(URGENT) or heavy(task) or 0
-
-
-# Each task that failed, or was left out for one that did -> the tasks at fault -> why, on one line.
 Failed = Mapping[str, Mapping[str, str]]
+"""Each task that failed, or was left out for one that did -> the tasks at fault -> why, on one line."""
 
 
 class Hooks(Protocol):
@@ -69,8 +41,8 @@ class Hooks(Protocol):
         """The tasks that prove themselves current by what is on disk, where nothing is remembered of them."""
 
     def publish(self, tasks: frozenset[str]) -> Mapping[str, UserError]:
-        """Called with tasks that have ended well and are STAGED: makes what they have made ready their targets.
-        Gives the errors of those for which that cannot be done."""
+        """Called with tasks that have ended well and are `published_later`: makes what they have made ready their
+        targets. Gives the errors of those for which that cannot be done."""
 
     def recover(self) -> None:
         """Called first, where the last run was cut short: removes what it left unfinished.

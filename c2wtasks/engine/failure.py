@@ -9,8 +9,8 @@ from typing import Any
 from doit.action import PythonAction
 from doit.exceptions import TaskFailed
 
-from c2wtasks.engine.config import heavy
 from c2wtasks.engine.executor import Executor
+from c2wtasks.engine.meta import is_heavy
 from c2wtasks.errors import UserError, one_line
 from c2wtasks.process.unexpected import as_user_error
 
@@ -40,11 +40,11 @@ def guard(task: Any, executor: Executor) -> None:
     doit's own PythonAction would make a traceback of it and drop the exception. The actions of a task whose `meta`
     says that they are heavy are run by `executor`.
     """
-    is_heavy = heavy(task) is not None
+    heavy = is_heavy(task)
     for action in task.actions:
         if isinstance(action, PythonAction):
             function = action.py_callable
-            if is_heavy:
+            if heavy:
                 function = _handed_over(function, executor, task)
             action.py_callable = _guarded(function)
 

@@ -14,11 +14,11 @@ from doit.action import PythonAction
 from doit.exceptions import BaseFail, DependencyError, UnmetDependency
 from doit.runner import JobHold
 
-from c2wtasks.engine.checker import Checker, State
-from c2wtasks.engine.config import MENDS, STAGED, heavy, urgency
+from c2wtasks.engine.checker import Checker, FileState
 from c2wtasks.engine.executor import Executor
 from c2wtasks.engine.failure import UserFailure, guard, reason
 from c2wtasks.engine.interrupt import Stopped, shielded, signals, stop_threads
+from c2wtasks.engine.meta import blob_bytes, is_heavy, meta_of, urgency
 from c2wtasks.errors import UserError, os_reason
 from c2wtasks.process.unexpected import as_user_error
 
@@ -36,9 +36,9 @@ def watch_targets(dep_manager: Any, makers: Mapping[str, str]) -> None:
     dep_manager.checker.watch_targets(lambda path: recorded_target(dep_manager, makers[path], path))
 
 
-def recorded_target(dep_manager: Any, task_name: str, path: str) -> State | None:
+def recorded_target(dep_manager: Any, task_name: str, path: str) -> FileState | None:
     """The state in which the task left its target `path`, if that is remembered."""
-    state: State | None = dep_manager._get(task_name, _TARGET + path)
+    state: FileState | None = dep_manager._get(task_name, _TARGET + path)
     return state
 
 
@@ -84,9 +84,9 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
 
     Beyond doit's own: it remembers which tasks failed and for which others (`failed`), and in the end which are
     as they should be (`current`); a task that was not executed keeps its record, so that it is still up to date once
-    what it waits for is mended; it records the states of targets; STAGED tasks are published, and recorded, many at a
-    time; and a signal ends it in good order (`stopped` is set, finished tasks are recorded). It calls `before_heavy`
-    when it comes to the first heavy task that is stale.
+    what it waits for is mended; it records the states of targets; what is to be published later is
+    published, and recorded, many tasks at a time; and a signal ends it in good order (`stopped` is set, finished
+    tasks are recorded). It calls `before_heavy` when it comes to the first heavy task that is stale.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
         if failure is not None:
             self._handle_task_error(node, failure)
             return False
-        if self._before_heavy is not None and heavy(node.task) is not None:
+        if self._before_heavy is not None and is_heavy(node.task):
             before_heavy, self._before_heavy = self._before_heavy, None
             before_heavy()
             self._dispatcher.ready = _MostUrgentFirst(self._dispatcher.ready)
@@ -162,10 +162,10 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
             node.run_status = "successful"  # a group: nothing to record
             self.reporter.add_success(task)
             return
-        if base_fail is None and (task.meta or {}).get(STAGED):
+        if base_fail is None and meta_of(task).get("published_later"):
             node.run_status = "successful"  # so far: it is recorded, and said, when it is published
             self._staged[task.name] = node
-            if len(self._staged) >= _TOGETHER or sum(heavy(one.task) or 0 for one in self._staged.values()) > _LARGE:
+            if len(self._staged) >= _TOGETHER or sum(blob_bytes(one.task) for one in self._staged.values()) > _LARGE:
                 self.publish_staged()
             return
         self._settle(node, base_fail)
@@ -195,7 +195,7 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
             failed = dict.fromkeys(self._staged, as_user_error(error))
         for name, node in list(self._staged.items()):
             del self._staged[name]
-            self.checker.made([*node.task.targets, *node.task.meta.get(MENDS, ())])
+            self.checker.made([*node.task.targets, *meta_of(node.task).get("mends", ())])
             self._settle(node, UserFailure(failed[name]) if name in failed else None)
 
     def finish(self) -> Any:
@@ -297,7 +297,7 @@ class ThreadRunner(Runner, doit.runner.MThreadRunner):  # type: ignore[misc]
         super()._abandon()
 
 
-def _record_touched(dep_manager: Any, tasks: Mapping[str, Any], touched: Mapping[str, State]) -> None:
+def _record_touched(dep_manager: Any, tasks: Mapping[str, Any], touched: Mapping[str, FileState]) -> None:
     """Records the new states of files of which only the times have moved, for every task that names them."""
     if not touched:
         return

@@ -41,7 +41,7 @@ class _Damaged(Exception):
     """The file is none, or no longer one, that SQLite can read."""
 
 
-class State:
+class Backend:
     """doit's interface of a backend: (task, key) -> plain data."""
 
     def __init__(self, name: str, codec: Any = None, *, module_name: str | None = None) -> None:
@@ -485,3 +485,6 @@ def _say(line: str) -> None:
     from c2wtasks.errors import one_line
 
     print(one_line(line), file=sys.stderr)
+
+
+State = Backend  # as environments have it in their entry points that were installed before

@@ -20,6 +20,8 @@ from c2wtasks.bundlefile.problems import BundleFileError
 from c2wtasks.cachedir import identity, trust
 from c2wtasks.disk import abilities, files, safely
 from c2wtasks.engine.checks import AnyExists, Fails, Inputs
+from c2wtasks.engine.config import Failed
+from c2wtasks.engine.meta import Meta
 from c2wtasks.errors import OutputError, UserError, some_of
 from c2wtasks.layers.store import Store
 from c2wtasks.output import listing, publish, record, standing
@@ -44,7 +46,6 @@ if TYPE_CHECKING:
     from c2wtasks.cache import upkeep
 
 Task = dict[str, Any]
-Failed = Mapping[str, Mapping[str, str]]
 LOCK = "bundle.lock"
 _TOLD_ALONE = 20  # notes of one sort on bundles; of more there is one line
 _GRACE = 1.0  # seconds without any answer from a registry, after which a run begins with what it has
@@ -242,7 +243,7 @@ class Graph:
             "title": _titled(f"layer {copies[0].short}"),
             "doc": f"reads, checks and stores the layer {copies[0].short}",
             "actions": [(_store_layer, [self.store, copies])],
-            "meta": {"heavy": copies[0].place.size, "urgent": largest},
+            "meta": Meta(blob_bytes=copies[0].place.size, waiting_bytes=largest),
             "file_dep": [] if digest else sorted({copy.place.where for copy in copies}),
             "targets": [self.store.receipt_file(digest)] if digest else [],
             "uptodate": [
@@ -264,7 +265,7 @@ class Graph:
             "name": str(work.bundle),
             "doc": f"applies the {len(layers)} layers of {work.bundle}",
             "actions": [work.make_tree],
-            "meta": {"heavy": work.blobs_size},
+            "meta": Meta(blob_bytes=work.blobs_size),
             "file_dep": sorted(indexes),
             "task_dep": list(dict.fromkeys(f"layer:{layer.key}" for layer in layers)),
             "targets": [work.places.tree],
@@ -299,7 +300,7 @@ class Graph:
             "name": f"{work.bundle}:{form.name}",
             "doc": f"writes the rootfs folder of {work.bundle}",
             "actions": [work.make_rootfs],
-            "meta": {"heavy": work.blobs_size},
+            "meta": Meta(blob_bytes=work.blobs_size),
             "file_dep": [work.places.tree],
             "targets": [work.places.rootfs_facts_file],
             "uptodate": [
@@ -315,7 +316,7 @@ class Graph:
             "name": f"{work.bundle}:{name}",
             "doc": f"makes the form {name} of {work.bundle}",
             "actions": [(forming.make, [work, form])],
-            "meta": {"heavy": work.blobs_size},
+            "meta": Meta(blob_bytes=work.blobs_size),
             "file_dep": [work.places.tree, *forming.json_in(work, form).values()],
             "targets": [work.places.form_facts_file(name)],
             "uptodate": [
@@ -386,7 +387,7 @@ class Graph:
         of_folder = [work.places.rootfs_facts_file] if work.bundle.folder_form else []
         yield self._bundle_task(work.bundle, (stage, [work])) | {
             "doc": f"publishes {work.bundle} in {work.places.published}",
-            "meta": {"heavy": work.blobs_size, "staged": True, "mends": of_forms},
+            "meta": Meta(blob_bytes=work.blobs_size, published_later=True, mends=of_forms),
             "file_dep": [*(work.places.part(name) for name in work.part_names), *of_forms, *of_folder],
             "targets": [work.places.output(name) for name in (*work.part_names, *work.places.copies, RECORD)],
             "uptodate": [Inputs(output_version=OUTPUT_VERSION, **work.facts()), Published(work.places.published)],

@@ -32,14 +32,14 @@ _MAGIC = b"c2wmemo\x04"
 _MAX_SIZE = 1 << 28
 _BY_OTHERS = 0o022
 
-State = tuple[int, int, int, int]
+FileState = tuple[int, int, int, int]
 
 
 class _Memory(msgspec.Struct):
     """`catalog` is the identity of the catalog, `files` maps paths to their states, `images` keys to images."""
 
     catalog: str = ""
-    files: dict[str, State] = {}
+    files: dict[str, FileState] = {}
     images: dict[str, Image] = {}
 
 
@@ -63,7 +63,7 @@ class Memo:
     unsaved: OutputError | None = None
     _before: _Memory = field(default_factory=_Memory)
     _now: _Memory = field(default_factory=_Memory)
-    _states: dict[str, State | None] = field(default_factory=dict)
+    _states: dict[str, FileState | None] = field(default_factory=dict)
     _began: int = field(default_factory=time.time_ns)
 
     @classmethod
@@ -163,7 +163,7 @@ class Memo:
     def _stands(self, file: str) -> bool:
         return self._state(file) == self._before.files.get(file, ())
 
-    def _state(self, file: str) -> State | None:
+    def _state(self, file: str) -> FileState | None:
         """A regular file's state, looked at once; None where there is none."""
         if file not in self._states:
             try:
@@ -175,7 +175,7 @@ class Memo:
                 self._states[file] = state if stat.S_ISREG(found.st_mode) else None
         return self._states[file]
 
-    def _settled(self, file: str) -> State | None:
+    def _settled(self, file: str) -> FileState | None:
         """The state of a file that had not changed for a tick of its clock when we began to read: so it is what was
         read, and no later change can hide behind it."""
         state = self._state(file)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from c2wtasks import fingerprint
-from c2wtasks.engine.checker import Checker, State
+from c2wtasks.engine.checker import Checker, FileState
 
 
 @pytest.fixture
@@ -38,14 +38,14 @@ def settle() -> None:
     time.sleep(0.03)
 
 
-def recorded(path: str) -> State:
+def recorded(path: str) -> FileState:
     """The state an earlier run recorded of `path`."""
     state = Checker().get_state(path, None)
     assert state is not None
     return state
 
 
-def modified(path: str, state: State, checker: Checker | None = None) -> bool:
+def modified(path: str, state: FileState, checker: Checker | None = None) -> bool:
     checker = checker or Checker()
     return checker.check_modified(path, checker.info(path), state)
 
@@ -209,7 +209,7 @@ def test_unreadable_file_is_changed(path: str) -> None:
 
 
 @pytest.mark.parametrize("state", [[], [1], ["1", 2, "3"]])
-def test_foreign_state_is_changed(path: str, state: State) -> None:
+def test_foreign_state_is_changed(path: str, state: FileState) -> None:
     assert modified(path, state)
 
 

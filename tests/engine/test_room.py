@@ -125,7 +125,7 @@ def test_asked_once_before_the_first_heavy_task(toy: Path, args: list[str]) -> N
         dodo.write(
             "def task_tree():\n"
             "    for name, layers in BUNDLES.items():\n"
-            "        yield {'name': name, 'actions': [(tree, [name])], 'meta': {'heavy': 1},\n"
+            "        yield {'name': name, 'actions': [(tree, [name])], 'meta': {'blob_bytes': 1},\n"
             "               'file_dep': [f'out/{layer}.idx' for layer in layers], 'targets': [f'out/{name}.tree']}\n"
             "def warn_before(tasks):\n"
             "    yield ' '.join(['foreseen:', *sorted(task[5:] for task in tasks if task.startswith('tree:'))])\n"

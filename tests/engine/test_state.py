@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from c2wtasks.engine.state import State
+from c2wtasks.engine.state import Backend
 from c2wtasks.errors import OutputError
 from tests.engine import toys
 from tests.graph.catalogs import small_catalog
@@ -209,7 +209,7 @@ def record(number: int) -> dict[str, object]:
 
 
 def filled(path: Path) -> None:
-    state = State(str(path))
+    state = Backend(str(path))
     for number in range(120):
         for key, value in record(number).items():
             state.set(f"tree:image{number}@linux/amd64", key, value)
@@ -241,7 +241,7 @@ def test_no_damage_is_believed(tmp_path: Path, seed: int, capsys: pytest.Capture
     refused = kept = 0
     for _ in range(150):
         path.write_bytes(damaged(good, rng))
-        reading = State(str(path))
+        reading = Backend(str(path))
         before = path.read_bytes()
         try:
             found = {number: reading.record(f"tree:image{number}@linux/amd64") for number in range(120)}
@@ -254,10 +254,10 @@ def test_no_damage_is_believed(tmp_path: Path, seed: int, capsys: pytest.Capture
         reading.dump()
         assert path.read_bytes() == before
         assert set(os.listdir(tmp_path)) == {"good", "db"}
-        writing = State(str(path))
+        writing = Backend(str(path))
         writing.set("new", "key", "value")
         writing.dump()
-        again = State(str(path))
+        again = Backend(str(path))
         assert again.get("new", "key") == "value"
         assert all(again.record(f"tree:image{number}@linux/amd64") in ({}, have) for number, have in found.items())
         again.dump()
@@ -288,7 +288,7 @@ def test_damage_that_shows_when_it_is_written(tmp_path: Path, capsys: pytest.Cap
     """All that was read is in the file that takes its place."""
     path = tmp_path / "db"
     filled(path)
-    state = State(str(path))
+    state = Backend(str(path))
     assert not state.lost
     content = bytearray(path.read_bytes())
     content[100:110] = b"\xff" * 10  # the first page, after it was read
@@ -297,7 +297,7 @@ def test_damage_that_shows_when_it_is_written(tmp_path: Path, capsys: pytest.Cap
     state.commit()
     state.dump()
     assert "moved to" in capsys.readouterr().err
-    again = State(str(path))
+    again = Backend(str(path))
     assert again.get("new", "key") == "value"
     assert all(again.record(f"tree:image{number}@linux/amd64") == record(number) for number in range(120))
 
@@ -321,14 +321,14 @@ def test_a_run_that_was_killed_as_it_wrote(tmp_path: Path) -> None:
     assert done.returncode == -signal.SIGKILL
     before = {one.name: one.read_bytes() for one in tmp_path.iterdir()}
     assert set(before) == {"db", "db-journal"}
-    reading = State(str(path))
+    reading = Backend(str(path))
     assert all(reading.record(f"tree:image{number}@linux/amd64") == record(number) for number in range(120))
     reading.dump()
     assert {one.name: one.read_bytes() for one in tmp_path.iterdir()} == before
-    writing = State(str(path))
+    writing = Backend(str(path))
     writing.set("new", "key", "value")
     writing.dump()
-    again = State(str(path))
+    again = Backend(str(path))
     assert again.get("new", "key") == "value"
     assert all(again.record(f"tree:image{number}@linux/amd64") == record(number) for number in range(120))
     assert set(os.listdir(tmp_path)) == {"db"}

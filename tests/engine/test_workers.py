@@ -174,11 +174,11 @@ BUG = """
 def heavy():
     raise AssertionError("this cannot be")
 def task_heavy():
-    return {"actions": [heavy], "meta": {"heavy": 1}}
+    return {"actions": [heavy], "meta": {"blob_bytes": 1}}
 def out_of_memory():
     raise MemoryError
 def task_memory():
-    return {"actions": [out_of_memory], "meta": {"heavy": 1}}
+    return {"actions": [out_of_memory], "meta": {"blob_bytes": 1}}
 """
 
 

@@ -1,0 +1,45 @@
+"""What a task tells the engine of itself, in doit's `meta`: `"meta": Meta(blob_bytes=...)`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+
+class Meta(TypedDict, total=False):
+    """All of it may be left out."""
+
+    blob_bytes: int
+    """How many bytes of blobs the task's actions have to do with. A task that says so is heavy: its actions may run
+    in another process."""
+
+    waiting_bytes: int
+    """Of a heavy task: the `blob_bytes` of the largest that waits for it, if that is not itself."""
+
+    published_later: bool
+    """Whether the task only makes ready what is then published together with others' (`Hooks.publish`)."""
+
+    mends: Sequence[str]
+    """Of a task that is `published_later`: dependencies that it makes again where it finds them damaged. They are
+    recorded as it leaves them."""
+
+
+def meta_of(task: Any) -> Meta:
+    """The Meta of a doit task; empty where it has none."""
+    meta: Meta | None = task.meta
+    return meta or {}
+
+
+def is_heavy(task: Any) -> bool:
+    """Whether the actions of a doit task may run in another process."""
+    return meta_of(task).get("blob_bytes") is not None
+
+
+def blob_bytes(task: Any) -> int:
+    """How many bytes of blobs a doit task has to do with; 0 where it is not heavy."""
+    return meta_of(task).get("blob_bytes") or 0
+
+
+def urgency(task: Any) -> int:
+    """Of the tasks that are ready, the one with the largest urgency (bytes of blobs) goes first."""
+    return meta_of(task).get("waiting_bytes") or blob_bytes(task)
