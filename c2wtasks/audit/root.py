@@ -18,6 +18,7 @@ from c2wtasks.rootfs import dir as directory
 from c2wtasks.rootfs.rights import SET_IDS, LeftOut, mode_and_owner, xattr_name
 from c2wtasks.rootfs.writing.pieces import fragments
 from c2wtasks.tree.model import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK
+from c2wtasks.tree.paths import node_path
 from c2wtasks.tree.treefile import ROOT, Node, TreeFile
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -117,7 +118,7 @@ class _Walk:
                 tar.close()
 
     def path(self, index: int) -> str:
-        inner = directory.node_path(self.nodes, index)
+        inner = node_path(self.nodes, index)
         return shown(self.folder) + (f"/{shown(inner)}" if inner else "")
 
     def find(self, index: int, what: str, want: str, have: str) -> None:

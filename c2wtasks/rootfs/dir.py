@@ -19,6 +19,7 @@ from c2wtasks.layers.fragments import unpack
 from c2wtasks.rootfs.rights import SET_IDS, LeftOut, builder, mode_and_owner, xattr_name
 from c2wtasks.rootfs.writing.copying import CANNOT_LINK, OpenTars, TarByNumber, copy
 from c2wtasks.tree.model import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK, TYPE_BITS
+from c2wtasks.tree.paths import node_path, shown_path
 from c2wtasks.tree.treefile import ROOT, Node, TreeFile
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -493,20 +494,6 @@ def _reached(root: int, path: bytes) -> Iterator[tuple[int, bytes]]:
         yield here, path
     finally:
         os.close(here)
-
-
-def node_path(nodes: list[Node], index: int) -> bytes:
-    """The path of a node below the root; b"" for the root."""
-    parts = []
-    while index:
-        parts.append(nodes[index].name)
-        index = nodes[index].parent
-    return b"/".join(reversed(parts))
-
-
-def shown_path(nodes: list[Node], index: int) -> str:
-    """The path of a node, for messages."""
-    return node_path(nodes, index).decode("utf-8", "backslashreplace") or "/"
 
 
 def _allow_descriptors(nodes: list[Node]) -> None:

@@ -26,12 +26,12 @@ from zlib import adler32
 
 from c2wtasks.errors import OutputError
 from c2wtasks.oci.digest import Digest
-from c2wtasks.rootfs.dir import node_path
 from c2wtasks.rootfs.writing import sending
 from c2wtasks.rootfs.writing.compressing import Compression, compressor
 from c2wtasks.rootfs.writing.copying import TarByNumber
 from c2wtasks.rootfs.writing.pieces import Extent, Piece, Zeros, expanded, fragments, paths
 from c2wtasks.tree.model import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK
+from c2wtasks.tree.paths import node_path
 from c2wtasks.tree.treefile import Node, TreeFile
 
 _BLOCK = 512

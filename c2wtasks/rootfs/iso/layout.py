@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from c2wtasks.errors import OutputError
-from c2wtasks.rootfs.dir import shown_path
 from c2wtasks.rootfs.iso import names, records, rockridge
 from c2wtasks.rootfs.iso.records import BLOCK, DIRECTORY_FLAG, MORE_EXTENTS_FLAG, blocks, record
 from c2wtasks.tree.model import BLOCK as BLOCK_DEVICE
 from c2wtasks.tree.model import CHARACTER, DIRECTORY, SYMLINK, TYPE_BITS
+from c2wtasks.tree.paths import shown_path
 from c2wtasks.tree.treefile import ROOT, Node, TreeFile
 
 SECTION = 2**32 - BLOCK

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from c2wtasks.errors import OutputError
-from c2wtasks.rootfs.dir import shown_path
 from c2wtasks.tree.model import DIRECTORY, SYMLINK
+from c2wtasks.tree.paths import shown_path
 from c2wtasks.tree.treefile import Node
 
 _MAX_NAME = 255

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from c2wtasks.disk import files, removing, safely
 from c2wtasks.errors import OutputError, os_reason
-from c2wtasks.rootfs.dir import shown_path
 from c2wtasks.rootfs.writing.copying import OpenTars, TarByNumber
+from c2wtasks.tree.paths import shown_path
 from c2wtasks.tree.treefile import ROOT, Node
 
 

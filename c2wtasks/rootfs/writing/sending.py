@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Protocol
 from c2wtasks.disk import files, safely
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.oci.digest import Digest
-from c2wtasks.rootfs.dir import shown_path
 from c2wtasks.rootfs.writing import copying
 from c2wtasks.rootfs.writing.compressing import Compressor
 from c2wtasks.rootfs.writing.copying import OpenTars, TarByNumber
 from c2wtasks.rootfs.writing.pieces import Extent, Piece, Zeros, size
+from c2wtasks.tree.paths import shown_path
 from c2wtasks.tree.treefile import TreeFile
 
 if TYPE_CHECKING:
