@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from c2wtasks.errors import OutputError, TreeError
 from c2wtasks.rootfs.ext4 import geometry
-from c2wtasks.rootfs.writing.diskplan import block_runs
+from c2wtasks.rootfs.writing.linuxfs import block_runs
 from c2wtasks.tree.model import CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK, Inode
 from tests.rootfs.bordering import bordering, fragments
 from tests.rootfs.disks import EROFS, EXT4, KEY, Disk, each_disk

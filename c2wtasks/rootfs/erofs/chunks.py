@@ -11,7 +11,7 @@ from struct import pack
 from typing import NamedTuple
 
 from c2wtasks.rootfs.erofs.records import BLOCK, MAX_BLOCKS
-from c2wtasks.rootfs.writing.diskplan import block_runs, joined
+from c2wtasks.rootfs.writing.linuxfs import block_runs, joined
 
 _ENTRY_SIZE = 4
 _HOLE = MAX_BLOCKS.to_bytes(_ENTRY_SIZE, "little")

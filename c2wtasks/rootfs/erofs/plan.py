@@ -14,7 +14,7 @@ from c2wtasks.rootfs.erofs import chunks, dirents, xattrs
 from c2wtasks.rootfs.erofs.chunks import Chunks
 from c2wtasks.rootfs.erofs.records import BLOCK, CHUNKED, INLINE, INODE, MAX_BLOCKS, PLAIN, SLOT, SLOTS
 from c2wtasks.rootfs.holding import MAX_HOLES
-from c2wtasks.rootfs.writing.diskplan import check_names, children_of, refusal
+from c2wtasks.rootfs.writing.linuxfs import check_names, children_of, refusal
 from c2wtasks.tree.model import DIRECTORY, FILE, SYMLINK
 from c2wtasks.tree.treefile import ROOT, Node, TreeFile
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from struct import Struct
 
-from c2wtasks.rootfs.writing.attributes import uuids
+from c2wtasks.rootfs.writing.linuxfs import uuids
 from c2wtasks.tree.model import TYPE_BITS
 from c2wtasks.tree.treefile import Node
 

@@ -10,10 +10,10 @@ from c2wtasks.rootfs.erofs import dirents, records, xattrs
 from c2wtasks.rootfs.erofs.dirents import Entry
 from c2wtasks.rootfs.erofs.plan import SMALL, Plan, plan
 from c2wtasks.rootfs.erofs.records import BLOCK, CHUNKED, INLINE, SLOT
-from c2wtasks.rootfs.writing.attributes import device_number
 from c2wtasks.rootfs.writing.copying import TarByNumber, copy, read
 from c2wtasks.rootfs.writing.gathering import Gathered
 from c2wtasks.rootfs.writing.imagefile import ImageFile, image_file
+from c2wtasks.rootfs.writing.linuxfs import device_number
 from c2wtasks.tree.model import DIRECTORY, DIRENT_TYPES, FIFO, FILE, SYMLINK
 from c2wtasks.tree.treefile import ROOT, TreeFile
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from struct import Struct
 
-from c2wtasks.rootfs.writing.attributes import Xattr, linux_xattrs
+from c2wtasks.rootfs.writing.linuxfs import Xattr, linux_xattrs
 
 MAX_VALUE = 2**16 - 1
 _HEAD = bytes(12)  # a filter of names, which may be left out, and how many are shared: none

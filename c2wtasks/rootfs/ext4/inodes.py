@@ -8,7 +8,7 @@ from typing import NamedTuple
 from c2wtasks.rootfs.ext4.extents import EMPTY, ROOT_SIZE
 from c2wtasks.rootfs.ext4.geometry import BLOCK, INODE
 from c2wtasks.rootfs.ext4.xattrs import IN_INODE
-from c2wtasks.rootfs.writing.attributes import device_number
+from c2wtasks.rootfs.writing.linuxfs import device_number
 from c2wtasks.tree.model import TYPE_BITS
 from c2wtasks.tree.treefile import Node
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from c2wtasks.rootfs.ext4 import folders, inodes, xattrs
 from c2wtasks.rootfs.ext4.extents import node_count
 from c2wtasks.rootfs.ext4.geometry import BLOCK
-from c2wtasks.rootfs.writing.attributes import Xattr
-from c2wtasks.rootfs.writing.diskplan import block_runs, check_names, children_of, refusal
+from c2wtasks.rootfs.writing.linuxfs import Xattr, block_runs, check_names, children_of, refusal
 from c2wtasks.rootfs.writing.pieces import fragments
 from c2wtasks.tree.model import DIRECTORY, FILE, SYMLINK
 from c2wtasks.tree.treefile import ROOT, Node, TreeFile

@@ -13,7 +13,7 @@ from c2wtasks.rootfs.ext4.extents import ROOT_SIZE
 from c2wtasks.rootfs.ext4.geometry import BLOCK, DESCRIPTOR, INODE, Geometry
 from c2wtasks.rootfs.ext4.hashing import HALF_MD4
 from c2wtasks.rootfs.ext4.inodes import EXTRA_SIZE, FIRST, JOURNAL, Body
-from c2wtasks.rootfs.writing.attributes import uuids
+from c2wtasks.rootfs.writing.linuxfs import uuids
 
 OFFSET = 1024
 """Where the first superblock lies in its block; a copy lies at the start."""

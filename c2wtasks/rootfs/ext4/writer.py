@@ -34,10 +34,10 @@ from c2wtasks.rootfs.ext4.superblock import (
     journal_superblock,
     superblock,
 )
-from c2wtasks.rootfs.writing.attributes import Xattr
 from c2wtasks.rootfs.writing.copying import SMALL, TarByNumber, copy, read
 from c2wtasks.rootfs.writing.gathering import Gathered
 from c2wtasks.rootfs.writing.imagefile import ImageFile, image_file
+from c2wtasks.rootfs.writing.linuxfs import Xattr
 from c2wtasks.rootfs.writing.pieces import fragments
 from c2wtasks.tree.model import DIRECTORY, DIRENT_TYPES, FIFO, FILE, SYMLINK
 from c2wtasks.tree.treefile import ROOT, Node, TreeFile

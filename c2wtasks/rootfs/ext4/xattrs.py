@@ -13,7 +13,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from c2wtasks.rootfs.ext4.geometry import BLOCK
-from c2wtasks.rootfs.writing.attributes import ACCESS_ACL, DEFAULT_ACL, Xattr, linux_xattrs
+from c2wtasks.rootfs.writing.linuxfs import ACCESS_ACL, DEFAULT_ACL, Xattr, linux_xattrs
 from c2wtasks.tree import acl
 
 IN_INODE = 96

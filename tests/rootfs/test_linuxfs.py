@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 
-from c2wtasks.rootfs.writing.attributes import device_number, uuids
+from c2wtasks.rootfs.writing.linuxfs import device_number, uuids
 
 
 def test_device_numbers() -> None:
