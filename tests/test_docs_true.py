@@ -7,12 +7,14 @@ one is a decision.
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 import signal
 import tomllib
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -287,12 +289,31 @@ def test_the_layout_is_the_trees() -> None:
     assert sorted((modules | set(packages())) - of_code) == []
 
 
-def test_the_layout_is_the_order_of_imports() -> None:
+def floors() -> list[list[str]]:
+    """The floors of the contract of imports, from the highest on."""
     contracts = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-    (floors,) = (one["layers"] for one in contracts if one["type"] == "layers")
-    order = {
-        name.strip().removeprefix("c2wtasks."): at for at, floor in enumerate(floors) for name in floor.split("|")
-    }
+    (found,) = (one["layers"] for one in contracts if one["type"] == "layers")
+    return [[name.strip().removeprefix("c2wtasks.") for name in floor.split("|")] for floor in found]
+
+
+@pytest.mark.parametrize("package", packages())
+def test_each_package_says_what_it_is_for(package: str) -> None:
+    """What for; that it may import the floor below it; and where its tests are."""
+    said = ast.get_docstring(ast.parse((PACKAGE / package / "__init__.py").read_text())) or ""
+    what, _, rest = said.partition("\n\n")
+    imports, tests = rest.split("\n")
+    assert len(what) > 40
+    (below,) = (lower for floor, lower in pairwise(floors()) if package in floor)
+    named = ", ".join(f"`{name}`" for name in below)
+    assert imports.removesuffix(" and what lies below.").strip(".") == f"May import {named}"
+    folders = re.findall(r"(tests[\w/]*)", tests.removeprefix("Tests:"))
+    assert folders
+    assert [folder for folder in folders if not (PROJECT / folder).is_dir()] == []
+    assert [name for name in re.findall(r"test_\w+", tests) if not list(TESTS.rglob(f"{name}.py"))] == []
+
+
+def test_the_layout_is_the_order_of_imports() -> None:
+    order = {name: at for at, floor in enumerate(floors()) for name in floor}
     listed = [name.strip("/").removesuffix(".py") for folder, name in layout() if folder == "c2wtasks/"]
     at = [order[name] for name in listed if name in packages()]
     assert at == sorted(at)

@@ -1,0 +1,5 @@
+"""The families of tasks: what makes each stale, what it does, what proves it.
+
+May import `output` and what lies below.
+Tests: tests/graph, tests/engine (test_room).
+"""
