@@ -45,6 +45,7 @@ OTHERS_OPTIONS = {
 OTHERS_FILES = {"config.json", "auth.json", "daemon.json", "index.json", "manifest.json"}
 OTHERS_FILES |= {"hosts.toml", "image-index.md", "imageconfig.json"}
 OTHERS_KEYS = {"form", "mode", "note", "warning", "folder"}
+KEYS_OF_OTHERS = {"features"}
 MADE = {".doit.db.lock", "form-NAME.json"}  # by names that the code puts together
 FILE_ENDINGS = (".json", ".tar", ".cpio", ".iso", ".ext4", ".squashfs", ".erofs")
 ENVIRONMENT_OF_OTHERS = {"TMPDIR"}  # which Python's tempfile takes
@@ -231,6 +232,13 @@ def test_settings_that_are_named_exist(page: Path) -> None:
         found = re.match(r"([a-z][a-z_0-9]*):(?: |$)", code)
         if found and "\n" not in code and f"`{code}`" in text_of(page):
             assert found[1] in known, code
+
+
+@each_page()
+def test_keys_of_json_that_are_named_exist(page: Path) -> None:
+    keys = {key for code in code_of(page) for key in re.findall(r'"([a-z]\w*)":', code)} - KEYS_OF_OTHERS
+    snake = {key: re.sub("[A-Z]", lambda letter: "_" + letter[0].lower(), key) for key in keys}
+    assert [key for key in keys if not re.search(rf"\b({key}|{snake[key]})\b", sources())] == []
 
 
 # Links, and what is in a tree.
