@@ -28,7 +28,7 @@ from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import Reference
 from c2wtasks.registry.hosts import Access
 from c2wtasks.rootfs import dir as directory
-from c2wtasks.rootfs.forms import MAKERS, Making
+from c2wtasks.rootfs.forms import Making, maker_of
 from c2wtasks.sources.documents import Documents
 from c2wtasks.sources.resolve import Resolver
 from c2wtasks.tree import model, treefile
@@ -83,7 +83,7 @@ def bench(layout: str, tag: str, rounds: int, work: Path) -> None:
             place.mkdir()
             made, root, out = place / "ours", place / "root", place / "out"
             made.mkdir()
-            seconds, peak = child(lambda kind=kind, made=made: MAKERS[kind].make(making, Form(kind), str(made)))
+            seconds, peak = child(lambda kind=kind, made=made: maker_of(kind).make(making, Form(kind), str(made)))
             ours.append(seconds)
             peaks.append(peak)
             largest = max((path for path in made.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)

@@ -34,7 +34,7 @@ T = TypeVar("T")
 _MODE = 0o644
 _FOLDER_MODE = 0o755
 _TRIES = 3
-_SMALL = frozenset((IMAGE, SPEC, INITCONFIG, *COPIES))
+_SMALL = frozenset((IMAGE, SPEC, INITCONFIG, *(name for copies in COPIES.values() for name in copies)))
 
 TarOf = Callable[[Digest], str | None]
 

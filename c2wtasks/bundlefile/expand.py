@@ -8,7 +8,8 @@ from typing import Any
 
 from c2wtasks.bundlefile.boot import PRESETS, Boot
 from c2wtasks.bundlefile.check import Given, ImageEntry, Settings
-from c2wtasks.bundlefile.model import DIR, NINE_P, Bundle, Form, Process
+from c2wtasks.bundlefile.forms import DEFAULT_FORM
+from c2wtasks.bundlefile.model import Bundle, Form, Process
 from c2wtasks.bundlefile.nodes import position_of
 from c2wtasks.bundlefile.problems import Report
 from c2wtasks.bundlefile.profile import DEFAULT_PROFILE, PROFILES
@@ -84,9 +85,9 @@ def _bundles(image: ImageEntry, settings: Settings, folder: str, own: Platform, 
         return []
     place = reference.place
     path = place if reference.is_remote else os.path.normpath(os.path.join(folder, place))
-    forms = _value(settings, "rootfs", (Form(DIR),))
+    forms = _value(settings, "rootfs", (Form(DEFAULT_FORM),))
     if boot.external_bundle:  # the VM gets its root from elsewhere
-        forms = tuple(form for form in forms if form.kind == NINE_P)
+        forms = tuple(form for form in forms if form.type.is_external)
     process = _process(_value(settings, "process", {}))
     same_owner = _value(settings, "same_owner", True)
     position = position_of(image.key)

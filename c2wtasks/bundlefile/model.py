@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from c2wtasks.bundlefile.boot import Boot
+from c2wtasks.bundlefile.forms import FORMS, FormType, Value
 from c2wtasks.bundlefile.position import Position
 from c2wtasks.oci.host import Host
 from c2wtasks.oci.platform import Platform
@@ -25,28 +26,26 @@ class Process:
     terminal: bool = True
 
 
-DIR, NINE_P = "dir", "9p"
-FOLDERS = (DIR, NINE_P)
-"""The forms whose root is a folder of real files: `rootfs/`, or `9p/rootfs/` beside the files of the runtime bundle,
-as container2wasm mounts them where the bundle is external."""
-
-_TOLD_APART = {"iso": "tree", "tar": "compression"}
-
-
 @dataclass(frozen=True, slots=True)
 class Form:
     """One form of the root. `options` are (name, value), sorted, without those that have their default."""
 
     kind: str
-    options: tuple[tuple[str, str | int | bool], ...] = ()
+    options: tuple[tuple[str, Value], ...] = ()
 
-    def option(self, name: str) -> str | int | bool | None:
+    @property
+    def type(self) -> FormType:
+        """What is true of all forms of this kind."""
+        return FORMS[self.kind]
+
+    def option(self, name: str) -> Value | None:
+        """None where it is not given, or has its default."""
         return dict(self.options).get(name)
 
     @property
     def name(self) -> str:
         """What tells the forms of a bundle apart, and their files: `iso`, `iso-vm`, `tar-zstd`."""
-        told_apart = self.option(_TOLD_APART[self.kind]) if self.kind in _TOLD_APART else None
+        told_apart = self.option(self.type.tells_apart)
         return f"{self.kind}-{told_apart}" if told_apart else self.kind
 
 
@@ -57,8 +56,8 @@ class Bundle:
     `profile` is one of PROFILES. `preset` is the one that `boot` names, "" where it names none.
     `path` is the source's file or folder, relative to the folder of the main bundle.yaml (or absolute); of a
     registry's image, its repository.
-    `forms` are the forms of the root to write, in the order given, no two of a name and at most one of FOLDERS; none
-    where a bundle has no root.
+    `forms` are the forms of the root to write, in the order given, no two of a name and at most one of them a
+    folder; none where a bundle has no root.
     """
 
     name: str
@@ -79,12 +78,12 @@ class Bundle:
     @property
     def folder_form(self) -> Form | None:
         """The form that is a folder of real files, if the bundle has one."""
-        return next((form for form in self.forms if form.kind in FOLDERS), None)
+        return next((form for form in self.forms if form.type.folder), None)
 
     @property
     def file_forms(self) -> tuple[Form, ...]:
         """The other forms, each of which is a file or a few."""
-        return tuple(form for form in self.forms if form.kind not in FOLDERS)
+        return tuple(form for form in self.forms if not form.type.folder)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 from c2wtasks.bundlefile.boot import PRESETS, Boot
-from c2wtasks.bundlefile.forms import ROOTFS
+from c2wtasks.bundlefile.forms import DEFAULT_FORM
 from c2wtasks.bundlefile.profile import DEFAULT_PROFILE, PROFILES
+from c2wtasks.bundlefile.rootfs import ROOTFS
 from c2wtasks.bundlefile.values import (
     ABSOLUTE,
     ARGUMENTS,
@@ -227,7 +228,7 @@ SETTINGS = (
     Setting(
         "images.NAME.rootfs",
         ROOTFS,
-        "[dir]",
+        f"[{DEFAULT_FORM}]",
         "The forms in which the container's root is written, each a word, or a mapping with options: "
         "`{form: iso, tree: vm}`. See [the forms](forms.md).",
         "[dir, ext4]",

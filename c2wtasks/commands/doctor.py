@@ -9,11 +9,10 @@ from collections.abc import Iterator
 
 import msgspec
 
-from c2wtasks.bundlefile.model import FOLDERS
+from c2wtasks.bundlefile.forms import FORMS, FormType
 from c2wtasks.commands.base import FINE, NOT_FINE, OurCommand
 from c2wtasks.commands.why import JSON
 from c2wtasks.errors import OutputError, os_reason
-from c2wtasks.rootfs.forms import MAKERS
 from c2wtasks.rootfs.rights import FILE_CAPABILITY, LeftOut, builder
 from c2wtasks.rootfs.trying import try_at
 
@@ -50,15 +49,15 @@ class Doctor(OurCommand):
         output = self.graph.file.output
         note, harm = _of_folders(output), _harm(output)
         forms = [
-            *(Health(kind, True, kind in used, note=note) for kind in FOLDERS),
-            *(_health(kind, kind in used) for kind in MAKERS),
+            *(Health(kind, True, kind in used, note=note) for kind, row in FORMS.items() if row.folder),
+            *(_health(row, kind in used) for kind, row in FORMS.items() if not row.folder),
         ]
         works = all(one.works for one in forms if one.used)
         if as_json:
             self.show_json({"works": works, "forms": forms, "mountLacks": harm})
         else:
             self.show(map(_line, forms))
-            if harm and any(one.used and one.form in FOLDERS for one in forms):
+            if harm and any(one.used and FORMS[one.form].folder for one in forms):
                 self.show([f"note: {output} is on a file system without {' and '.join(harm)}: {_HARM}"])
         return FINE if works else NOT_FINE
 
@@ -100,16 +99,15 @@ def _lacks(left_out: LeftOut) -> Iterator[str]:
         yield "file capabilities"
 
 
-def _health(kind: str, used: bool) -> Health:
-    maker = MAKERS[kind]
-    path = shutil.which(maker.tool) if maker.tool else None
+def _health(row: FormType, used: bool) -> Health:
+    path = shutil.which(row.tool) if row.tool else None
     found, note = "", ""
     if path is not None:
         try:
             found = _version(path)
         except OSError as error:
             note = f"{path} cannot be run: {os_reason(error)}"
-    return Health(kind, not maker.tool or found != "", used, maker.tool, maker.package, found, note)
+    return Health(row.kind, not row.tool or found != "", used, row.tool, row.package, found, note)
 
 
 def _version(path: str) -> str:

@@ -14,19 +14,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from c2wtasks.bundlefile.model import NINE_P, Bundle
+from c2wtasks.bundlefile.forms import DEFAULT_FORM, FORMS, JSON_FILES
+from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.disk.files import TEMPORARY_PREFIX
 
 PARTS = ".parts"
 NEW, OLD, READY = ".new", ".old", ".ready"
 """In a bundle's private folder: what begins with a dot is unfinished, or on its way in or out."""
 FORM_PREFIX = "form-"
-IMAGE, SPEC, INITCONFIG, RECORD, ROOTFS = "image.json", "spec.json", "initconfig.json", "bundle.json", "rootfs"
-IN_9P = f"9p/{ROOTFS}"
-COPIES = {"9p/config/config.json": SPEC, "9p/config/imageconfig.json": IMAGE}
-"""What the form `9p` has of the bundle's other files, by its own names."""
+IMAGE, SPEC, INITCONFIG = JSON_FILES
+RECORD, ROOTFS = "bundle.json", FORMS[DEFAULT_FORM].folder
+COPIES = {row.folder: row.copies for row in FORMS.values() if row.copies}
+"""What forms that are folders have of the bundle's other files, by where the root lies in them: the name there -> the
+usual one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +44,13 @@ class Places:
     def of(cls, output: str, bundle: Bundle) -> Places:
         inside = f"{bundle.name}/{bundle.platform.folder}"
         form = bundle.folder_form
-        rootfs = IN_9P if form is not None and form.kind == NINE_P else ROOTFS
+        rootfs = form.type.folder if form is not None else ROOTFS
         return cls(f"{output}/{inside}", f"{output}/{PARTS}/{inside}", rootfs)
 
     @property
-    def copies(self) -> dict[str, str]:
+    def copies(self) -> Mapping[str, str]:
         """What the bundle has under a second name: that name -> the file's usual one."""
-        return COPIES if self.rootfs == IN_9P else {}
+        return COPIES.get(self.rootfs, {})
 
     @property
     def tree(self) -> str:

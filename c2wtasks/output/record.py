@@ -8,7 +8,7 @@ import msgspec
 
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.disk import safely
-from c2wtasks.output.places import COPIES, IN_9P, ROOTFS
+from c2wtasks.output.places import COPIES, ROOTFS
 from c2wtasks.rootfs.rights import Builder, LeftOut, builder
 from c2wtasks.sources.model import Image
 
@@ -83,7 +83,8 @@ class Record(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     @property
     def folder(self) -> str:
         """Where the root lies in the bundle, if it is a folder."""
-        return IN_9P if COPIES.keys() <= self.outputs.keys() else ROOTFS
+        folders = (folder for folder, copies in COPIES.items() if copies.keys() <= self.outputs.keys())
+        return next(folders, ROOTFS)
 
 
 # Made here, and not with the first text: msgspec looks into a type when it first decodes to it, and crashes where two

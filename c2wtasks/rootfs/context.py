@@ -10,10 +10,11 @@ import shlex
 
 import msgspec
 
-from c2wtasks.bundlefile.model import Bundle
+from c2wtasks.bundlefile.model import Bundle, Form
 from c2wtasks.disk import safely
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.oci.digest import Digest
+from c2wtasks.rootfs.forms import Maker, Making
 from c2wtasks.rootfs.writing import imagelayout
 from c2wtasks.rootfs.writing.copying import TarByNumber
 from c2wtasks.tree.treefile import TreeFile
@@ -98,3 +99,11 @@ def _arguments(bundle: Bundle) -> list[tuple[str, ...]]:
         if bundle.preset == "wasi-native":
             values["OPTIMIZATION_MODE"] = "native"
     return target + [("--build-arg", f"{name}={value}") for name, value in values.items()]
+
+
+def _make(making: Making, _form: Form, folder: str) -> None:
+    safely.make_folder(f"{folder}/context")
+    write(*making.whole("out/"), f"{folder}/context", making.bundle)
+
+
+MAKER = Maker(_make)

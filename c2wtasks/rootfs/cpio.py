@@ -16,7 +16,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from c2wtasks.bundlefile.model import Form
 from c2wtasks.errors import OutputError
+from c2wtasks.rootfs.forms import Maker, Making
+from c2wtasks.rootfs.holding import Limits
 from c2wtasks.rootfs.writing import sending
 from c2wtasks.rootfs.writing.copying import TarByNumber
 from c2wtasks.rootfs.writing.pieces import Piece, expanded, paths
@@ -101,3 +104,10 @@ def _header(
 def _refused(path: bytes, why: str) -> OutputError:
     shown = path.decode("utf-8", "backslashreplace")
     return OutputError(f"{shown}: {why}", hint="write another form of the root, or remove the file from the image")
+
+
+def _make(making: Making, _form: Form, folder: str) -> None:
+    write(making.tree, making.tars, f"{folder}/rootfs.cpio")
+
+
+MAKER = Maker(_make, Limits(xattrs=(), whole_seconds=True, first=0, last=_LIMIT - 1), holes=lambda _form: False)

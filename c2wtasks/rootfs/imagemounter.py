@@ -7,9 +7,12 @@ from typing import Any
 
 import msgspec
 
+from c2wtasks.bundlefile.forms import IMAGE
+from c2wtasks.bundlefile.model import Form
 from c2wtasks.disk import safely
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.platform import Platform
+from c2wtasks.rootfs.forms import Maker, Making
 from c2wtasks.rootfs.writing import imagelayout
 from c2wtasks.rootfs.writing.copying import TarByNumber
 from c2wtasks.tree.treefile import TreeFile
@@ -31,3 +34,18 @@ def write(tree: TreeFile, tars: TarByNumber, folder: str, platform: Platform, im
         return msgspec.json.encode(fields)
 
     imagelayout.write(folder, platform, config, tree, tars, compression="gzip" if gzip else None)
+
+
+def _make(making: Making, form: Form, folder: str) -> None:
+    safely.make_folder(f"{folder}/imagemounter")
+    write(
+        making.tree,
+        making.tars,
+        f"{folder}/imagemounter",
+        making.bundle.platform,
+        making.json_files[IMAGE],
+        gzip=form.option("compression") == "gzip",
+    )
+
+
+MAKER = Maker(_make)

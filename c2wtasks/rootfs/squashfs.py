@@ -15,15 +15,17 @@ from __future__ import annotations
 
 import os
 import subprocess
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, cast
 
 import msgspec
 
+from c2wtasks.bundlefile.model import Form
 from c2wtasks.disk import files, safely
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.process.unexpected import as_user_error
 from c2wtasks.rootfs import tar
-from c2wtasks.rootfs.holding import XATTRS_BUT_ACLS
+from c2wtasks.rootfs.forms import Maker, Making
+from c2wtasks.rootfs.holding import XATTRS_BUT_ACLS, Limits
 from c2wtasks.rootfs.writing.copying import TarByNumber
 from c2wtasks.tree.treefile import TreeFile
 
@@ -121,3 +123,11 @@ def _why(messages: BinaryIO, code: int, tree: TreeFile) -> str:
     if last.endswith("block processor: internal error."):
         return f"{last} (may it start threads? Their number is limited: ulimit -u, pids.max); run with -n 1"
     return last
+
+
+def _make(making: Making, form: Form, folder: str) -> None:
+    compression = cast("Compression", form.option("compression") or "gzip")
+    write(making.tree, making.tars, f"{folder}/rootfs.squashfs", compression=compression)
+
+
+MAKER = Maker(_make, Limits(XATTRS_BUT_ACLS, whole_seconds=True, first=0, last=2**32 - 1), holes=lambda _form: False)

@@ -22,10 +22,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from functools import lru_cache, partial
+from typing import cast
 from zlib import adler32
 
+from c2wtasks.bundlefile.model import Form
 from c2wtasks.errors import OutputError
 from c2wtasks.oci.digest import Digest
+from c2wtasks.rootfs.forms import Maker, Making
 from c2wtasks.rootfs.writing import sending
 from c2wtasks.rootfs.writing.compressing import Compression, compressor
 from c2wtasks.rootfs.writing.copying import TarByNumber
@@ -276,3 +279,18 @@ def _padded(content: bytes) -> bytes:
 
 def _shown(name: bytes) -> str:
     return name.decode("utf-8", "backslashreplace")
+
+
+def _make(making: Making, form: Form, folder: str) -> None:
+    compression = cast("Compression | None", form.option("compression"))
+    suffix = {"gzip": ".gz", "zstd": ".zst", None: ""}[compression]
+    level = cast("int | None", form.option("level"))
+    path = f"{folder}/rootfs.tar{suffix}"
+    write(making.tree, making.tars, path, compression=compression, level=level, sparse=_is_sparse(form))
+
+
+def _is_sparse(form: Form) -> bool:
+    return form.option("sparse") is not False
+
+
+MAKER = Maker(_make, holes=_is_sparse)

@@ -13,7 +13,7 @@ from c2wtasks.disk import files, safely, syncing
 from c2wtasks.errors import OutputError, SourceError, os_reason
 from c2wtasks.output import publish, record
 from c2wtasks.output.record import FormFacts
-from c2wtasks.rootfs.forms import MAKERS, Making, is_here
+from c2wtasks.rootfs.forms import Making, is_here, maker_of
 from c2wtasks.rootfs.holding import check_holes, left_out
 from c2wtasks.tasks.build import Work
 
@@ -22,31 +22,29 @@ _MODE = 0o644
 
 def missing_tools(bundle: Bundle) -> dict[str, SourceError]:
     """Why forms of a bundle, by name, cannot be made: the tools that they need and that are not here."""
-    makers = {form.name: MAKERS[form.kind] for form in bundle.file_forms}
     return {
-        name: SourceError(
-            f"form {name} needs {maker.tool} (Debian's package {maker.package})",
+        form.name: SourceError(
+            f"form {form.name} needs {form.type.tool} (Debian's package {form.type.package})",
             hint="install it, or leave the form out",
         )
-        for name, maker in makers.items()
-        if maker.tool and not is_here(maker.tool)
+        for form in bundle.file_forms
+        if form.type.tool and not is_here(form.type.tool)
     }
 
 
 def inputs(work: Work, form: Form) -> dict[str, Any]:
     """All that a form is made from, beside the tree and the bundle's JSON files."""
-    preset = {"preset": work.bundle.preset} if form.kind == "context" else {}  # it is in none of these
     return {
         "output_version": record.OUTPUT_VERSION,
         "form": dict(form.options),
         "created_ns": work.default_mtime_ns,
-        **preset,
+        **{name: getattr(work.bundle, name) for name in form.type.settings},
     }
 
 
 def json_in(work: Work, form: Form) -> dict[str, str]:
     """The JSON files of the bundle that a form holds, too, by name, with where they lie."""
-    return {name: work.places.part(name) for name in MAKERS[form.kind].json_files(form)}
+    return {name: work.places.part(name) for name in form.type.json_files(dict(form.options))}
 
 
 def made_of(work: Work, form: Form, tree_fingerprint: str) -> str:
@@ -64,7 +62,7 @@ def make(work: Work, form: Form) -> None:
     Raises LayerError, OutputError.
     """
     tree, tree_fingerprint = work.tree()
-    maker = MAKERS[form.kind]
+    maker = maker_of(form.kind)
     if not maker.holes(form):
         check_holes(tree, form.name)
     places = work.places

@@ -234,7 +234,7 @@ ONE_FILE: list[tuple[str, str, list[str]]] = [
         "2:46: defaults.rootfs[0].compression: 'bzip2' is not one of gzip, zstd",
     ]),
     ("folder twice", IMAGES + "defaults: {rootfs: [9p, dir]}\n", [
-        "2:20: defaults.rootfs: '9p' has the folder of 'dir' in it; name one of them"
+        "2:20: defaults.rootfs: 9p and dir are the same folder of files; name one of them"
     ]),
     ("form twice, with options", IMAGES + "defaults: {rootfs: [tar, {form: tar}, {form: iso, tree: vm}, {form: iso, tree: vm}]}\n", [
         "2:26: defaults.rootfs[1]: form 'tar' is given twice",

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from c2wtasks.bundlefile.forms import OPTIONS
-from c2wtasks.bundlefile.model import FOLDERS
+from c2wtasks.bundlefile.forms import FORMS
 from c2wtasks.rootfs import erofs, ext4, squashfs
-from c2wtasks.rootfs.forms import MAKERS
+from c2wtasks.rootfs.forms import maker_of
 from c2wtasks.rootfs.holding import left_out
 from c2wtasks.tree import treefile
 from c2wtasks.tree.model import DIRECTORY, FILE, Inode
@@ -52,12 +51,9 @@ TREES: list[tuple[str, dict[str, object], str, str]] = [
 @pytest.mark.parametrize(("fields", "forms", "said"), [pytest.param(*row, id=name) for name, *row in TREES])
 def test_what_each_form_leaves_out(fields: dict[str, object], forms: str, said: str) -> None:
     tree = tree_of(**fields)
-    found = {form: left_out(tree, maker.limits) for form, maker in MAKERS.items()}
-    assert found == {form: said if form in forms.split() else "" for form in MAKERS}
-
-
-def test_every_form_that_is_a_file_has_its_limits() -> None:
-    assert set(MAKERS) == set(OPTIONS) - set(FOLDERS)
+    kinds = [kind for kind, row in FORMS.items() if not row.folder]
+    found = {kind: left_out(tree, maker_of(kind).limits) for kind in kinds}
+    assert found == {kind: said if kind in forms.split() else "" for kind in kinds}
 
 
 @pytest.mark.parametrize(("names", "said"), [(65_000, ""), (65_001, "1 hard link"), (130_001, "2 hard links")])
@@ -65,8 +61,8 @@ def test_hard_links(names: int, said: str) -> None:
     file = Inode(FILE, 0o644, mtime_ns=0)
     root = Inode(DIRECTORY, 0o755, mtime_ns=0, children={b"%d" % number: file for number in range(names)})
     tree = treefile.flatten(root, [], default_mtime_ns=0)
-    assert left_out(tree, MAKERS["ext4"].limits) == said
-    assert not left_out(tree, MAKERS["erofs"].limits)
+    assert left_out(tree, maker_of("ext4").limits) == said
+    assert not left_out(tree, maker_of("erofs").limits)
 
 
 @needs_root

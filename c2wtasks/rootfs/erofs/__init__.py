@@ -14,6 +14,17 @@ EROFS holds all that Linux has; times are 64-bit and signed. What it cannot hold
   16 TiB without the holes of sparse files: OutputError.
 """
 
-from c2wtasks.rootfs.erofs.writer import write
+from __future__ import annotations
 
-__all__ = ["write"]
+from c2wtasks.bundlefile.model import Form
+from c2wtasks.rootfs.erofs.writer import write
+from c2wtasks.rootfs.forms import Maker, Making
+
+__all__ = ["MAKER", "write"]
+
+
+def _make(making: Making, _form: Form, folder: str) -> None:
+    write(making.tree, making.tars, f"{folder}/rootfs.erofs", key=making.key, created_ns=making.created_ns)
+
+
+MAKER = Maker(_make)

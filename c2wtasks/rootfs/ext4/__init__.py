@@ -14,6 +14,26 @@ What ext4 cannot hold:
   or longer than 4,095 bytes, a file or an image of more than 16 TiB, a malformed ACL: OutputError.
 """
 
-from c2wtasks.rootfs.ext4.writer import write
+from __future__ import annotations
 
-__all__ = ["write"]
+from c2wtasks.bundlefile.model import Form
+from c2wtasks.rootfs.ext4.writer import write
+from c2wtasks.rootfs.forms import Maker, Making
+from c2wtasks.rootfs.holding import Limits
+
+__all__ = ["MAKER", "write"]
+
+
+def _make(making: Making, form: Form, folder: str) -> None:
+    size = form.option("size")
+    write(
+        making.tree,
+        making.tars,
+        f"{folder}/rootfs.ext4",
+        key=making.key,
+        size=size if isinstance(size, int) else None,
+        journal=bool(form.option("journal")),
+    )
+
+
+MAKER = Maker(_make, Limits(first=-(2**31), last=2**34 - 2**31 - 1, most_names=65_000))

@@ -20,6 +20,21 @@ own, though each says how many names there are; a name of 254 or 255 bytes is it
 least, times outside 1901 to 2038 are others within.
 """
 
+from __future__ import annotations
+
+from c2wtasks.bundlefile.model import Form
+from c2wtasks.rootfs.forms import Maker, Making
+from c2wtasks.rootfs.holding import Limits
 from c2wtasks.rootfs.iso.writer import write
 
-__all__ = ["write"]
+__all__ = ["MAKER", "write"]
+
+
+def _make(making: Making, form: Form, folder: str) -> None:
+    is_whole = form.option("tree") == "vm"
+    tree, tars = making.whole("") if is_whole else (making.tree, making.tars)
+    write(tree, tars, f"{folder}/{'vm' if is_whole else 'rootfs'}.iso", created_ns=making.created_ns)
+
+
+_1900, _2156 = -2_208_988_800, 5_869_584_000  # the beginning of these years, in seconds since 1970
+MAKER = Maker(_make, Limits(xattrs=(), whole_seconds=True, first=_1900, last=_2156 - 1), holes=lambda _form: False)
