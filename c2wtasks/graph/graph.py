@@ -254,7 +254,8 @@ class Graph:
 
     def tree_tasks(self) -> Iterator[Task]:
         """`tree:<bundle>`: the layers applied, in memory."""
-        # Where images disagree on a blob's diffID, the index of a wrong one is never made: its tree says so.
+        # Where images disagree on a blob's diffID, no index is made for a wrong one: it is no dependency, and the
+        # tree of its image fails with the two diffIDs (`wrong_diff_id`).
         disputed = {key for key, copies in self.layers.items() if len({copy.diff_id for copy in copies}) > 1}
         return self._made(self._with_rootfs(), lambda work: self._tree_task(work, disputed))
 

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Source(Protocol):
-    """What a transport supplies. A remote one fetches a blob into a cache of its own to give its place."""
+    """What a transport supplies."""
 
     @property
     def path(self) -> str:

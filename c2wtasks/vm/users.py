@@ -110,6 +110,6 @@ def _lines(content: bytes) -> Iterator[str]:
 
 
 def _entry(line: str) -> _Entry:
-    """Fields that lack are empty, and an id that is no number is 0."""
+    """A field that is missing counts as empty, an id that is no number as 0."""
     name, _, number, fourth, *_ = [*line.split(":"), "", "", "", ""]
     return _Entry(name, _atoi(number)[0], fourth)
