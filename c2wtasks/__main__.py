@@ -15,9 +15,9 @@ def main() -> None:
     from c2wtasks.engine import streams
 
     streams.secure()
-    from doit.doit_cmd import DoitMain
+    from c2wtasks.commands.program import Program
 
-    status = DoitMain().run(sys.argv[1:])
+    status = Program().run(sys.argv[1:])
     if sys.argv[1:2] in _NO_COMMANDS:
         status = streams.settled(status)
     sys.exit(status)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from c2wtasks.audit.auditor import Auditor, StoreAudit
@@ -16,11 +16,10 @@ from c2wtasks.audit.threads import each
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.disk import files
 from c2wtasks.disk.safely import open_quietly
-from c2wtasks.engine.build import alone, build
-from c2wtasks.engine.config import Failed
+from c2wtasks.engine.build import build
+from c2wtasks.engine.exclusive import alone
 from c2wtasks.engine.interrupt import Stopped
-from c2wtasks.errors import OutputError, UserError
-from c2wtasks.graph.graph import Graph
+from c2wtasks.errors import OutputError
 from c2wtasks.layers import indexfile
 from c2wtasks.layers.tarindex import ArchiveError
 from c2wtasks.oci.digest import Digest
@@ -116,51 +115,6 @@ def _by_blob(copies: Iterable[Layer]) -> Iterator[list[Layer]]:
     yield from blobs.values()
 
 
-class _Listening:
-    """The graph's hooks, which also keep what failed."""
-
-    def __init__(self, graph: Graph) -> None:
-        self._graph = graph
-        self.failed: Failed = {}
-
-    @property
-    def aliases(self) -> Mapping[str, tuple[str, ...]]:
-        return self._graph.aliases
-
-    @property
-    def workers(self) -> int:
-        return self._graph.workers
-
-    @property
-    def late(self) -> tuple[str, ...]:
-        return ()
-
-    def arrive(self, *, wait: bool) -> bool:
-        return False
-
-    def proven(self) -> Iterable[str]:
-        return self._graph.proven()
-
-    def publish(self, tasks: frozenset[str]) -> Mapping[str, UserError]:
-        return self._graph.publish(tasks)
-
-    def recover(self) -> None:
-        self._graph.recover()
-
-    def warn_before(self, tasks: frozenset[str]) -> Iterable[str]:
-        return self._graph.warn_before(tasks)
-
-    def end_of_run(self, failed: Failed, current: frozenset[str]) -> Iterable[str]:
-        self.failed = failed
-        return self._graph.end_of_run(failed, current)
-
-    def cleaned(self) -> None:
-        self._graph.cleaned()
-
-    def after_good_run(self) -> Iterable[str]:
-        return ()  # what was mended is looked at once more
-
-
 def mend_bundles(command: Any, auditor: Auditor, bundles: Iterable[Bundle]) -> dict[str, str]:
     """Makes bundles again from their images, by running their tasks as if for the first time. Gives the reason for
     each bundle (`name@platform`) that could not be made; what was published of it still stands.
@@ -174,9 +128,8 @@ def mend_bundles(command: Any, auditor: Auditor, bundles: Iterable[Bundle]) -> d
     again = [key for key in keys if key not in cannot]
     if not again:
         return reasons
-    hooks = _Listening(auditor.graph)
     _fresh_memory(command)
-    with alone(command, hooks):
+    with alone(command, auditor.graph):
         for key in again:
             _forget(command, key)
             try:
@@ -189,11 +142,12 @@ def mend_bundles(command: Any, auditor: Auditor, bundles: Iterable[Bundle]) -> d
         return reasons
     _fresh_memory(command)
     command.sel_tasks = [f"bundle:{key}" for key in again]
-    status = build(command, hooks, _OPTIONS | {"outfile": sys.stderr, "num_process": auditor.workers})
-    if status > 128:
-        raise Stopped(status - 128)
+    options = _OPTIONS | {"outfile": sys.stderr, "num_process": auditor.workers}
+    outcome = build(command, auditor.graph, options, last=False)  # what was mended is looked at once more
+    if outcome.status > 128:
+        raise Stopped(outcome.status - 128)
     for key in again:
-        if why := hooks.failed.get(f"bundle:{key}"):
+        if why := outcome.failed.get(f"bundle:{key}"):
             reasons[key] = " / ".join(dict.fromkeys(text for _, text in sorted(why.items())))
     _fresh_memory(command)
     return reasons

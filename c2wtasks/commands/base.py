@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 from doit.cmd_base import DoitCmdBase
+from doit.control import TaskControl
 from doit.exceptions import InvalidCommand
 
 from c2wtasks.bundlefile.model import Bundle
-from c2wtasks.commands.status import our_graph
-from c2wtasks.engine.build import told
-from c2wtasks.engine.command import Command
+from c2wtasks.engine.command import Command, hooks_of
+from c2wtasks.engine.exclusive import check_engine, told
+from c2wtasks.engine.runner import adopt
 from c2wtasks.engine.select import resolve
+from c2wtasks.engine.stale import Stale, find_stale, in_order
 from c2wtasks.engine.state import Backend
 from c2wtasks.errors import one_line
 from c2wtasks.graph.graph import Graph
@@ -39,8 +40,15 @@ class OurCommand(Command, DoitCmdBase):  # type: ignore[misc]
 
     @property
     def graph(self) -> Graph:
-        """Raises InvalidCommand where the dodo is not ours."""
-        return our_graph(self)
+        """The graph of the dodo.
+
+        Raises InvalidCommand where the dodo is not ours.
+        """
+        graph = hooks_of(self)
+        if not isinstance(graph, Graph):
+            raise InvalidCommand("this dodo.py is not one of ours; copy the one that comes with c2wtasks")
+        check_engine(self)
+        return graph
 
     def show(self, lines: Iterable[str]) -> None:
         """Prints lines of the result."""
@@ -57,12 +65,6 @@ class OurCommand(Command, DoitCmdBase):  # type: ignore[misc]
             raise InvalidCommand(f"'{one_line(self.sel_tasks[0])}': this command takes options only{more}")
 
 
-def say(lines: Iterable[str]) -> None:
-    """Prints lines to stderr."""
-    sys.stderr.write("".join(f"{one_line(line)}\n" for line in lines))
-    sys.stderr.flush()
-
-
 def chosen(graph: Graph, words: Sequence[str]) -> list[Bundle]:
     """The bundles that `words` name: images, bundles, `bundle:` tasks, or patterns over these.
 
@@ -71,3 +73,20 @@ def chosen(graph: Graph, words: Sequence[str]) -> list[Bundle]:
     tasks = {f"bundle:{bundle}": bundle for bundle in graph.file.bundles}
     names = resolve(words, {}, (), graph.aliases | {task: (task,) for task in tasks})
     return [tasks[name] for name in dict.fromkeys(names) if name in tasks]
+
+
+def stale_tasks(command: OurCommand) -> tuple[list[Stale], int]:
+    """The tasks that a run of the command's selection would execute, in that order; and how many were looked at.
+
+    Raises InvalidCommand: a word names nothing.
+    """
+    graph = command.graph
+    control = TaskControl(command.task_list)
+    selected = command.sel_tasks
+    if selected is not None:
+        selected = resolve(selected, control.tasks, control.targets, graph.aliases)
+    control.process(selected)
+    adopt(command.dep_manager, control.tasks, graph.proven())
+    names = in_order(control)
+    found = find_stale(command.dep_manager, control, names)
+    return found, len(names)

@@ -11,7 +11,7 @@ import msgspec
 
 from c2wtasks.bundlefile.forms import FORMS, FormType
 from c2wtasks.commands.base import FINE, NOT_FINE, OurCommand
-from c2wtasks.commands.why import JSON
+from c2wtasks.commands.options import JSON
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.rootfs.rights import FILE_CAPABILITY, LeftOut, builder
 from c2wtasks.rootfs.trying import try_at

@@ -7,7 +7,6 @@ not up to date.
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -42,7 +41,7 @@ def _exclusively(command: Any, change: Callable[[], Any]) -> Any:
     hooks = command.hooks()
     if hooks is None:
         return change()
-    from c2wtasks.engine.build import exclusively
+    from c2wtasks.engine.exclusive import exclusively
 
     return exclusively(command, hooks, change)
 
@@ -50,7 +49,7 @@ def _exclusively(command: Any, change: Callable[[], Any]) -> Any:
 def _told(command: Command, look: Callable[[], Any]) -> Any:
     if command.hooks() is None:
         return look()
-    from c2wtasks.engine.build import told
+    from c2wtasks.engine.exclusive import told
 
     return told(look)
 
@@ -72,12 +71,13 @@ class Clean(Command, DoitClean):  # type: ignore[misc]
             return clean(**options)
         if options["dryrun"]:
             return clean(**_resolved(self, options))
-        from c2wtasks.engine.build import exclusively
+        from c2wtasks.engine.exclusive import exclusively
+        from c2wtasks.notices import tell
 
         def change() -> int:
             clean(**_resolved(self, options))
             hooks.cleaned()
-            sys.stderr.write("".join(f"{line}\n" for line in self._failed))
+            tell(*self._failed)
             return 1 if self._failed else 0
 
         return exclusively(self, hooks, change)

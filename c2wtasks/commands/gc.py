@@ -11,10 +11,11 @@ from c2wtasks import sizes
 from c2wtasks.cache import sweep
 from c2wtasks.cache.sweep import Kind, Removal
 from c2wtasks.cache.upkeep import Decision, decide, why_no_more
-from c2wtasks.commands.base import FINE, NOT_FINE, OurCommand, say
-from c2wtasks.commands.why import JSON
-from c2wtasks.engine.build import alone
+from c2wtasks.commands.base import FINE, NOT_FINE, OurCommand
+from c2wtasks.commands.options import DRY_RUN, JSON
+from c2wtasks.engine.exclusive import alone
 from c2wtasks.errors import os_reason
+from c2wtasks.notices import tell
 from c2wtasks.sizes import human
 
 _MAX_SIZE = {
@@ -23,13 +24,6 @@ _MAX_SIZE = {
     "type": str,
     "default": "",
     "help": "how large the cache may be (20G): the tars that were read longest ago go",
-}
-DRY_RUN = {
-    "name": "dry_run",
-    "long": "dry-run",
-    "type": bool,
-    "default": False,
-    "help": "say what would be removed, and remove nothing",
 }
 
 
@@ -96,10 +90,10 @@ class Gc(OurCommand):
             over=found.plan.over,
         )
         self._report(report, as_json)
-        say(f"{path}: cannot be removed: {os_reason(error)}" for path, error in failed.items())
+        tell(*(f"{path}: cannot be removed: {os_reason(error)}" for path, error in failed.items()))
         if report.over:
             over = human(report.over)
-            say([f"the cache is still {over} larger than {max_size}: {why_no_more(found.plan)}"])
+            tell(f"the cache is still {over} larger than {max_size}: {why_no_more(found.plan)}")
         return NOT_FINE if failed or report.over else FINE
 
     def _decide(self, limit: int | None) -> Decision:

@@ -11,10 +11,11 @@ from doit.exceptions import InvalidCommand
 from c2wtasks import LOCKED
 from c2wtasks.bundlefile.lock import Entry, moves
 from c2wtasks.bundlefile.model import Bundle
-from c2wtasks.commands.base import FINE, NOT_FINE, OurCommand, chosen, say
-from c2wtasks.engine.build import alone
+from c2wtasks.commands.base import FINE, NOT_FINE, OurCommand, chosen
+from c2wtasks.engine.exclusive import alone
 from c2wtasks.errors import UserError
 from c2wtasks.graph.graph import Graph
+from c2wtasks.notices import tell
 from c2wtasks.sources.locked import entry_of
 
 _UPDATE = {
@@ -84,7 +85,7 @@ class Lock(OurCommand):
         if changes:
             graph.lock.change(changes)
         self.show(lines or ["nothing moved" if again else f"{graph.lock.path} fits"])
-        say(f"{bundle}: {error}" for bundle, error in sorted(failed.items()))
+        tell(*(f"{bundle}: {error}" for bundle, error in sorted(failed.items())))
         return NOT_FINE if failed else FINE
 
     def _check(self, graph: Graph) -> int:
@@ -94,7 +95,7 @@ class Lock(OurCommand):
         looked_up, failed = _look_up(graph, fitting)
         lines += (f"{new.bundle}: {moved}" for new in looked_up if (moved := moves(entries[new.bundle], new)))
         self.show(lines)
-        say(f"{bundle}: {error}" for bundle, error in sorted(failed.items()))
+        tell(*(f"{bundle}: {error}" for bundle, error in sorted(failed.items())))
         return NOT_FINE if lines or failed else FINE
 
 

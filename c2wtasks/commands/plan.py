@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from c2wtasks.commands.base import FINE, OurCommand
-from c2wtasks.commands.status import stale_tasks
-from c2wtasks.commands.why import JSON
+from c2wtasks.commands.base import FINE, OurCommand, stale_tasks
+from c2wtasks.commands.options import JSON
 from c2wtasks.engine.stale import Stale
 from c2wtasks.graph.graph import Graph
 from c2wtasks.sizes import human

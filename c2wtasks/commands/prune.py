@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 
-from c2wtasks.commands.base import FINE, NOT_FINE, OurCommand, say
-from c2wtasks.commands.gc import DRY_RUN
-from c2wtasks.commands.why import JSON
-from c2wtasks.engine.build import alone
+from c2wtasks.commands.base import FINE, NOT_FINE, OurCommand
+from c2wtasks.commands.options import DRY_RUN, JSON
+from c2wtasks.engine.exclusive import alone
 from c2wtasks.errors import OutputError
+from c2wtasks.notices import tell
 from c2wtasks.output import publish
 from c2wtasks.output.leftovers import Foreign, Leftover, leftovers
 from c2wtasks.output.places import Places
@@ -83,7 +83,7 @@ class Prune(OurCommand):
         self.show(f"{verb} {line.bundle}: {', '.join(line.paths)}" for line in report.removed)
         count = len(report.removed)
         self.show([f"{verb} {count or 'no'} bundle{'' if count == 1 else 's'}"])
-        say(f"left alone: {line.path}: {line.why}" for line in report.left_alone)
+        tell(*(f"left alone: {line.path}: {line.why}" for line in report.left_alone))
 
 
 def _remove(found: list[Leftover], output: str) -> set[str]:
@@ -96,6 +96,6 @@ def _remove(found: list[Leftover], output: str) -> set[str]:
             else:
                 publish.remove_private(leftover.places, output)
         except OutputError as error:
-            say([str(error)])
+            tell(str(error))
             failed.add(leftover.bundle)
     return failed

@@ -15,9 +15,10 @@ from c2wtasks.audit.auditor import Auditor, StoreAudit
 from c2wtasks.audit.finding import Finding
 from c2wtasks.audit.repair import mend_bundles, mend_documents, mend_store
 from c2wtasks.bundlefile.model import Bundle
-from c2wtasks.commands.base import FINE, NOT_FINE, OurCommand, chosen, say
-from c2wtasks.commands.why import JSON
+from c2wtasks.commands.base import FINE, NOT_FINE, OurCommand, chosen
+from c2wtasks.commands.options import JSON
 from c2wtasks.graph.graph import Graph
+from c2wtasks.notices import tell
 from c2wtasks.sources.locked import NotAsLocked
 
 _REPAIR = {
@@ -192,7 +193,7 @@ class Verify(OurCommand):
         if self._quiet:
             self.show_json(report)
         else:
-            say(f"not compared: {line}" for line in found.unread)
+            tell(*(f"not compared: {line}" for line in found.unread))
             self.show(_summary(report, found.deviations, repair))
         return FINE if fine else NOT_FINE
 

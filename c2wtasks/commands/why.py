@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from c2wtasks.commands.base import OurCommand
-from c2wtasks.commands.status import stale_tasks
+from c2wtasks.commands.base import OurCommand, stale_tasks
+from c2wtasks.commands.options import JSON
 from c2wtasks.engine.stale import Stale
-
-JSON = {"name": "as_json", "long": "json", "type": bool, "default": False, "help": "for a program: one JSON object"}
 
 
 class Why(OurCommand):

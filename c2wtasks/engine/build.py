@@ -10,77 +10,41 @@ from functools import partial
 from typing import Any, TextIO
 
 from doit.action import PythonAction
-from doit.cmdparse import CmdParseError
 from doit.control import TaskControl
 from doit.exceptions import InvalidCommand, InvalidDodoFile, InvalidTask
 from doit.task import Stream
 
-from c2wtasks.disk import locks
-from c2wtasks.disk.locks import Held
 from c2wtasks.engine import executor as executors
 from c2wtasks.engine import interrupt, streams
-from c2wtasks.engine.checker import Checker
 from c2wtasks.engine.config import Hooks
 from c2wtasks.engine.deciding import Deciding
+from c2wtasks.engine.exclusive import alone, check_engine, told
 from c2wtasks.engine.executor import Executor
 from c2wtasks.engine.growing import Growing
-from c2wtasks.engine.interrupt import signals
 from c2wtasks.engine.meta import blob_bytes, is_heavy, urgency
+from c2wtasks.engine.outcome import DONE, FAILED, Outcome
 from c2wtasks.engine.reporter import Console
 from c2wtasks.engine.runner import Runner, ThreadRunner, adopt
 from c2wtasks.engine.select import resolve
-from c2wtasks.engine.state import Backend
-from c2wtasks.errors import one_line, os_reason, some_of
+from c2wtasks.errors import os_reason, some_of
+from c2wtasks.notices import tell
 from c2wtasks.process.unexpected import as_user_error
 
-DONE = 0
-FAILED = 1
 _UNKNOWN = 1 << 62  # bytes
 
-_STATE_ELSEWHERE = "--db-file FILE puts the record, and its lock beside it, elsewhere"
 
-
-def build(command: Any, hooks: Hooks, options: dict[str, Any]) -> int:
-    """Runs what was selected, as doit's `run` does, and gives the exit code.
+def build(command: Any, hooks: Hooks, options: dict[str, Any], *, last: bool = True) -> Outcome:
+    """Runs what was selected, as doit's `run` does. Where that is not the `last` thing that the command does,
+    `Hooks.after_good_run` is not called.
 
     Raises InvalidCommand where the command line is wrong, KeyboardInterrupt where it was interrupted before it began.
     """
     _check(options)
-    return int(told(lambda: _build(command, hooks, options)))
+    outcome: Outcome = told(lambda: _build(command, hooks, options, last), Outcome(FAILED))
+    return outcome
 
 
-def told(work: Callable[[], Any]) -> Any:
-    """What `work` gives. FAILED, after a line on stderr, where it raises any error but those that doit tells: of the
-    command line or the dodo."""
-    try:
-        return work()
-    except (CmdParseError, InvalidCommand, InvalidDodoFile, InvalidTask):
-        raise
-    except Exception as error:
-        signals.check()
-        _say([str(as_user_error(error))])
-        return FAILED
-
-
-def exclusively(command: Any, hooks: Hooks, change: Callable[[], Any]) -> int:
-    """Makes a change to outputs or state while no run is at work, and gives the exit code."""
-
-    def changed() -> int:
-        with alone(command, hooks):
-            return change() or DONE
-
-    return int(told(changed))
-
-
-def check_engine(command: Any) -> None:
-    """Raises InvalidCommand: doit was told to use another checker or backend than ours."""
-    if not isinstance(command.dep_manager.checker, Checker):
-        raise InvalidCommand("check_file_uptodate cannot be chosen here: files are always compared by content")
-    if not isinstance(command.dep_manager.backend, Backend):
-        raise InvalidCommand("backend cannot be chosen here: what was done is always kept in SQLite")
-
-
-def _build(command: Any, hooks: Hooks, options: dict[str, Any]) -> int:
+def _build(command: Any, hooks: Hooks, options: dict[str, Any], last: bool) -> Outcome:
     check_engine(command)
     control = _control(command, hooks, options)
     PythonAction.pm_pdb = options["pdb"]
@@ -104,35 +68,14 @@ def _build(command: Any, hooks: Hooks, options: dict[str, Any]) -> int:
             stream.flush()
             finished = _tell(lambda: hooks.end_of_run(runner.failed, runner.current))
             ended_well = finished and runner.final_result == 0 and runner.stopped is None
-            if ended_well:
+            if ended_well and last:
                 _tell(hooks.after_good_run)
         held.unfinished = executor.lost or runner.stopped is not None
     if runner.stopped is not None:
         done = f"{runner.executed or 'no'} task{'s' * (runner.executed > 1)} done"
-        _say([f"interrupted: {done}; the next run goes on from here"])
-        return runner.stopped.exit_code
-    return DONE if ended_well else FAILED
-
-
-@contextmanager
-def alone(command: Any, hooks: Hooks) -> Iterator[Held]:
-    """Keeps other runs from the state file and the outputs while the block runs; waits for one that is at work.
-
-    Nothing may be read of the state before. What a run has left that was cut short is removed first.
-
-    Raises UserError.
-    """
-
-    def announce(holder: str) -> None:
-        _say([f"waiting for {holder}, which is at work here"])
-
-    with locks.locked(f"{command.dep_manager.backend.name}.lock", announce, elsewhere=_STATE_ELSEWHERE) as held:
-        if held.died:
-            held.unfinished = True  # and stays so where that fails
-            hooks.recover()
-            held.recovered()
-            held.unfinished = False
-        yield held
+        tell(f"interrupted: {done}; the next run goes on from here")
+        return Outcome(runner.stopped.exit_code, runner.failed)
+    return Outcome(DONE if ended_well else FAILED, runner.failed)
 
 
 @dataclass(slots=True)
@@ -158,7 +101,7 @@ class _SoFar:
     def _waited(self, runner: Runner) -> bool:
         runner.publish_staged()  # it may be long until more comes
         if not self.told:
-            _say([f"waiting for {some_of(self.hooks.late)}"])
+            tell(f"waiting for {some_of(self.hooks.late)}")
             self.told = True
         return self.hooks.arrive(wait=True)
 
@@ -214,7 +157,7 @@ def _check(options: dict[str, Any]) -> None:
     if options["par_type"] not in ("thread", "process"):
         raise InvalidCommand(f"-P {options['par_type']}: tasks run in threads")
     if workers and options["par_type"] == "process":
-        _say(["note: heavy steps run in processes anyway, all else in threads"])
+        tell("note: heavy steps run in processes anyway, all else in threads")
 
 
 def _runner(command: Any, stream: TextIO, options: dict[str, Any], **more: Any) -> Runner:
@@ -256,13 +199,8 @@ def _tell(lines_of: Callable[[], Iterable[str]]) -> bool:
         lines.append(str(as_user_error(error)))
         return False
     finally:
-        _say(lines)
+        tell(*lines)
     return True
-
-
-def _say(lines: Iterable[str]) -> None:
-    sys.stderr.write("".join(f"{one_line(line)}\n" for line in lines))
-    sys.stderr.flush()
 
 
 @contextmanager
@@ -277,7 +215,7 @@ def _output(outfile: str | TextIO) -> Iterator[TextIO]:
     with stream:
         yield stream
     if why := streams.lost(stream):
-        _say([f"{outfile}: cannot be written: {why}"])
+        tell(f"{outfile}: cannot be written: {why}")
 
 
 @contextmanager

@@ -7,12 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from c2wtasks.engine.checker import Checker
+from c2wtasks.engine.outcome import Failed
 from c2wtasks.errors import UserError
 
 KEY = "c2wtasks"
-
-Failed = Mapping[str, Mapping[str, str]]
-"""Each task that failed, or was left out for one that did -> the tasks at fault -> why, on one line."""
 
 
 class Hooks(Protocol):

@@ -62,4 +62,4 @@ class Run(Command, doit.cmd_run.Run):  # type: ignore[misc]
             return super()._execute(**options)
         from c2wtasks.engine.build import build
 
-        return build(self, hooks, options)
+        return build(self, hooks, options).status

@@ -15,7 +15,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import sys
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -482,9 +481,9 @@ def _other_owner(name: str) -> str:
 
 
 def _say(line: str) -> None:
-    from c2wtasks.errors import one_line
+    from c2wtasks.notices import tell
 
-    print(one_line(line), file=sys.stderr)
+    tell(line)
 
 
 State = Backend  # as environments have it in their entry points that were installed before

@@ -20,8 +20,8 @@ from c2wtasks.bundlefile.problems import BundleFileError
 from c2wtasks.cachedir import identity, trust
 from c2wtasks.disk import abilities, files, safely
 from c2wtasks.engine.checks import AnyExists, Fails, Inputs
-from c2wtasks.engine.config import Failed
 from c2wtasks.engine.meta import Meta
+from c2wtasks.engine.outcome import Failed
 from c2wtasks.errors import OutputError, UserError, some_of
 from c2wtasks.layers.store import Store
 from c2wtasks.output import listing, publish, record, standing

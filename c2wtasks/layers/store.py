@@ -19,7 +19,6 @@ from __future__ import annotations
 import hashlib
 import os
 import queue
-import sys
 import threading
 from collections.abc import Iterator, Sequence, Set
 from contextlib import closing, contextmanager
@@ -38,6 +37,7 @@ from c2wtasks.layers.decompress import CorruptStream, LargeWindow, plain_chunks
 from c2wtasks.layers.entry import Entry
 from c2wtasks.layers.fragments import Fragments
 from c2wtasks.layers.tarindex import ArchiveError
+from c2wtasks.notices import tell
 from c2wtasks.oci.digest import Digest
 from c2wtasks.sources.model import BlobPlace, Layer
 
@@ -183,7 +183,7 @@ class Store:
         """Keeps others from reading the same blob. Gives the folder for what is unfinished."""
 
         def announce(holder: str) -> None:
-            print(f"layer {layer.short}: waiting for {holder}, which reads it", file=sys.stderr, flush=True)
+            tell(f"layer {layer.short}: waiting for {holder}, which reads it")
 
         lock = self._lock(layer.key)
         try:
@@ -254,7 +254,7 @@ class Store:
             place = layer.place.elsewhere()
             if place is None:
                 raise
-            print(f"{error.message}; fetching it once more", file=sys.stderr, flush=True)
+            tell(f"{error.message}; fetching it once more")
             return self._read_in(replace(layer, place=place), claims, unfinished)
 
     def _read_in(self, layer: Layer, claims: Set[Digest], unfinished: str) -> Receipt:

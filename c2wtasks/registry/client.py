@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TypeVar
 
+from c2wtasks.notices import tell
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.image import DOCKER_SCHEMA1, INDEXES, MANIFESTS
 from c2wtasks.oci.imagename import Repository
@@ -21,7 +22,7 @@ from c2wtasks.registry.auth import Authority
 from c2wtasks.registry.errors import Broken, NotThere, RegistryError
 from c2wtasks.registry.hosts import Access, Endpoint, registry_of
 from c2wtasks.registry.limits import Limits, retry_after
-from c2wtasks.registry.patience import Patience, tell
+from c2wtasks.registry.patience import Patience
 from c2wtasks.registry.wire import MAX_REDIRECTS, Body, Response, Wire, end, next_hop, split
 
 T = TypeVar("T")

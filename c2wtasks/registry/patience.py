@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from functools import lru_cache
 
-from c2wtasks.errors import one_line
+from c2wtasks.notices import tell
 from c2wtasks.registry.errors import Broken, RegistryError
 from c2wtasks.registry.limits import Limits
-
-
-def tell(line: str) -> None:
-    print(one_line(line), file=sys.stderr, flush=True)
-
 
 tell_once = lru_cache(256)(tell)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from c2wtasks.notices import tell
 from c2wtasks.oci.digest import Digest
 from c2wtasks.registry.client import Client
 from c2wtasks.registry.errors import Broken, RegistryError
 from c2wtasks.registry.hosts import Endpoint
-from c2wtasks.registry.patience import Patience, tell
+from c2wtasks.registry.patience import Patience
 from c2wtasks.registry.wire import Body, end
 
 _CHUNK = 1 << 20

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from c2wtasks.notices import tell
 from c2wtasks.oci.host import Host
 from c2wtasks.oci.imagename import Repository
 from c2wtasks.registry import credentials, proxies, wire
@@ -21,7 +22,6 @@ from c2wtasks.registry.credentials import IdentityToken, NoLogin, Password, Secr
 from c2wtasks.registry.errors import RegistryError
 from c2wtasks.registry.hosts import Access, names_of
 from c2wtasks.registry.limits import Limits, retry_after
-from c2wtasks.registry.patience import tell
 
 
 @pytest.mark.parametrize(
