@@ -43,7 +43,8 @@ def test_a_command_that_is_no_entry_point_is_found(tmp_path: Path) -> None:
     program = (
         "import sys\n"
         "from doit.plugin import PluginDict\n"
-        "PluginDict._from_entry_points = lambda self, category: {}\n"
+        "known = PluginDict._from_entry_points\n"
+        "PluginDict._from_entry_points = lambda self, of: {} if of == 'COMMAND' else known(self, of)\n"
         "from c2wtasks.__main__ import main\n"
         "sys.argv[0] = 'doit'\n"
         "main()\n"
