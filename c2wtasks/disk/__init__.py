@@ -1,6 +1,6 @@
 """Files and folders that others may write to: reached through no link of theirs, written whole, locked,
 synced, removed.
 
-May import `errors`, `feed`, `fingerprint`, `sealed`, `sizes`.
+May import `notices` and what lies below.
 Tests: tests (test_safely, test_files, test_locks).
 """
