@@ -14,6 +14,7 @@ import msgspec
 
 from c2wtasks.audit import store as audit
 from c2wtasks.audit.bundle import BundleAudit, Known, check_bundle
+from c2wtasks.audit.fetched import Fetched
 from c2wtasks.audit.finding import Finding, shown
 from c2wtasks.audit.store import LayerAudit, TarState
 from c2wtasks.audit.threads import each
@@ -29,7 +30,6 @@ from c2wtasks.output.places import Places
 from c2wtasks.output.record import Record
 from c2wtasks.process.unexpected import as_user_error
 from c2wtasks.sources.model import Layer
-from c2wtasks.sources.reading import MAX_INDEX_FILE
 from c2wtasks.tasks.build import Work
 
 
@@ -124,15 +124,15 @@ class Auditor:
         images = {bundle: work.image for bundle in bundles if (work := self.works.get(str(bundle))) is not None}
         return [bundle for bundle, one in images.items() if (one.manifest_digest, one.config_digest) in wrong]
 
-    def check_documents(self) -> dict[str, list[Finding]]:
-        """The documents from registries, each held against the digest that it is named by."""
-        documents = self.graph.documents
-        found: dict[str, list[Finding]] = {}
-        for digest in audit.digests_in(documents.root):
-            if documents.get(digest, MAX_INDEX_FILE) is None:
-                wrong = Finding(shown(documents.path(digest)), "content", str(digest), "another content")
-                found[f"document {digest}"] = [wrong]
-        return found
+    @property
+    def fetched(self) -> Fetched:
+        return Fetched(self.graph.documents, f"{self.graph.file.cache}/blobs", self._blob_sizes)
+
+    def _blob_sizes(self, digest: Digest) -> set[int]:
+        """Those that the images of the catalog give a blob, or else its receipt."""
+        sizes = {copy.place.size for copy in self.copies.get(digest, ())}
+        receipt = None if sizes else self.store.receipt(digest)
+        return sizes if receipt is None else {receipt.blob_size}
 
     # Bundles.
 

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from io import FileIO
 from typing import Any, TypeVar
@@ -15,6 +15,7 @@ import msgspec
 
 from c2wtasks import fingerprint
 from c2wtasks.audit.finding import Finding, missing, shown
+from c2wtasks.audit.reading import open_whole
 from c2wtasks.audit.root import inspect
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.disk import files, safely
@@ -90,6 +91,8 @@ class _Audit:
         self.known = known
         self.tars = tars
         self.result = BundleAudit()
+        made = (record.read_form(places.form_facts_file(form.name)) for form in bundle.file_forms)
+        self.forms = [facts for facts in made if facts is not None]
 
     def find(self, path: str, what: str, want: str, have: str) -> None:
         self.result.findings.append(Finding(shown(path), what, want, have))
@@ -126,21 +129,25 @@ class _Audit:
             self.root(have, have.rootfs, found)
         return self.result
 
-    def fingerprint(self, name: str) -> str | None:
-        """That of a file's content. Files of forms are read whole, however long they are."""
+    def fingerprint(self, name: str, want: str) -> str | None:
+        """That of a file's content. Files of forms are read whole, if they are as long as they were made."""
         if name not in _SMALL:
-            return self.taken(name, fingerprint.of_stream)
+            sizes = {
+                facts.sizes[name] for facts in self.forms if facts.files.get(name) == want and name in facts.sizes
+            }
+            return self.taken(name, fingerprint.of_stream, sizes)
         text = self.content(name)
         return None if text is None else fingerprint.of_bytes(text)
 
     def content(self, name: str) -> bytes | None:
         return self.taken(name, lambda stream: _whole(stream, record.MAX_SIZE))
 
-    def taken(self, name: str, take: Callable[[FileIO], T]) -> T | None:
-        """What `take` gives of a file; None, and a finding, where it cannot be read."""
+    def taken(self, name: str, take: Callable[[FileIO], T], sizes: Collection[int] = ()) -> T | None:
+        """What `take` gives of a file, of one of the `sizes` (bytes) if any are known; None, and a finding, where it
+        cannot be read or has another."""
         path = self.places.output(name)
         try:
-            with open_quietly(path) as stream:
+            with open_whole(path, sizes) as stream:
                 return take(stream)
         except FileNotFoundError:
             self.result.findings.append(missing(path, "file"))
@@ -193,7 +200,7 @@ class _Audit:
 
     def outputs(self, have: Record) -> None:
         for name, want in sorted(have.outputs.items()):
-            found = self.fingerprint(name)
+            found = self.fingerprint(name, want)
             if found is None:
                 continue
             if found != want:

@@ -81,12 +81,6 @@ def mend_store(auditor: Auditor, found: StoreAudit) -> dict[str, str]:
     return reasons
 
 
-def mend_documents(auditor: Auditor, found: Iterable[str]) -> None:
-    """Removes the documents that `check_documents` has found wrong: they are fetched again where they are needed."""
-    for of in found:
-        files.remove_tree(auditor.graph.documents.path(Digest.parse(of.removeprefix("document "))))
-
-
 def _index_again(auditor: Auditor, diff_id: Digest) -> bool:
     """Writes the index of a good tar; says whether the tar could be read."""
     path = auditor.store.index(diff_id)

@@ -12,6 +12,7 @@ import msgspec
 
 from c2wtasks import fingerprint
 from c2wtasks.audit.finding import Finding, missing, shown
+from c2wtasks.audit.reading import open_whole
 from c2wtasks.disk import safely
 from c2wtasks.disk.safely import open_quietly
 from c2wtasks.errors import OutputError, os_reason
@@ -86,8 +87,8 @@ def check_layer(store: Store, diff_id: Digest) -> LayerAudit:
     """Hashes the layer's tar; if it is good, makes its index again in memory, to compare."""
     path, index = store.tar(diff_id), store.index(diff_id)
     try:
-        with open_quietly(path) as tar:
-            have = _digest_of(tar, diff_id)
+        with open_whole(path) as tar:
+            have = digest_of(tar, diff_id)
             if have != diff_id:
                 wrong = Finding(shown(path), "content", str(diff_id), str(have))
                 return LayerAudit(diff_id, "bad", (wrong, *_check_seal(index)))
@@ -99,7 +100,8 @@ def check_layer(store: Store, diff_id: Digest) -> LayerAudit:
         return LayerAudit(diff_id, "bad", (unreadable, *_check_seal(index)))
 
 
-def _digest_of(stream: BinaryIO, like: Digest) -> Digest:
+def digest_of(stream: BinaryIO, like: Digest) -> Digest:
+    """The digest of what is left to be read, of the algorithm of another."""
     hasher = like.hasher()
     while content := stream.read(_CHUNK):
         hasher.update(content)

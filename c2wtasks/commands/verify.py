@@ -13,7 +13,7 @@ from doit.exceptions import InvalidCommand
 from c2wtasks import AFRESH
 from c2wtasks.audit.auditor import Auditor, StoreAudit
 from c2wtasks.audit.finding import Finding
-from c2wtasks.audit.repair import mend_bundles, mend_documents, mend_store
+from c2wtasks.audit.repair import mend_bundles, mend_store
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.commands.base import FINE, NOT_FINE, OurCommand, chosen
 from c2wtasks.commands.options import JSON
@@ -40,7 +40,7 @@ _WORKERS = {
 
 class Deviation(msgspec.Struct, frozen=True, omit_defaults=True):
     """A finding in `of`: a bundle (`name@platform`), a layer (its diffID), a receipt (`receipt` and the blob's
-    digest), a document (`document` and its digest) or the `memo`. `mended` only with --repair."""
+    digest), a `document` or `blob` (and its digest) or the `memo`. `mended` only with --repair."""
 
     of: str
     path: str
@@ -111,11 +111,11 @@ class Verify(OurCommand):
         self._quiet = as_json
         found = _Found(len(diff_ids), len(digests), len(bundles))
         self._add(found, {"memo": auditor.check_memo()})  # written anew, when it was loaded, if this is to mend
-        documents = auditor.check_documents()
-        self._add(found, documents)
-        if repair:
-            mend_documents(auditor, documents)
-            self._left(found, auditor.check_documents())
+        fetched = auditor.fetched.check(auditor.workers)
+        self._add(found, fetched)
+        if repair and fetched:
+            auditor.fetched.mend(fetched)
+            self._left(found, auditor.fetched.check(auditor.workers))
         store = auditor.check_store(diff_ids, digests)
         self._add(found, _by_subject(store))
         if repair and store.findings:

@@ -55,11 +55,13 @@ class WrittenRootfs(msgspec.Struct, frozen=True):
 
 class FormFacts(msgspec.Struct, frozen=True, rename="camel"):
     """`made_of` is the fingerprint of all that the form was made from; `files` are the form's files, by their paths
-    in the bundle, with the fingerprint of each; `left_out` is what it could not hold, in words."""
+    in the bundle, with the fingerprint of each; `left_out` is what it could not hold, in words; `sizes` are those of
+    the files, in bytes (earlier versions have noted none)."""
 
     made_of: str
     files: dict[str, str]
     left_out: str
+    sizes: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 class Record(msgspec.Struct, frozen=True, rename="camel", kw_only=True):

@@ -76,7 +76,8 @@ def make(work: Work, form: Form) -> None:
             making = Making(work.bundle, tree, work.tar, json_in(work, form), key, work.default_mtime_ns)
             maker.make(making, form, unfinished)
             lost = left_out(tree, maker.limits)
-            facts = FormFacts(made_of(work, form, tree_fingerprint), _settle(unfinished, work.default_mtime_ns), lost)
+            found, sizes = _settle(unfinished, work.default_mtime_ns)
+            facts = FormFacts(made_of(work, form, tree_fingerprint), found, lost, sizes)
             files.remove_tree(target)
             safely.rename(unfinished, target)
             syncing.sync_folder(places.parts)
@@ -87,21 +88,24 @@ def make(work: Work, form: Form) -> None:
         raise OutputError(f"{target}: cannot be written: {os_reason(error)}") from error
 
 
-def _settle(folder: str, mtime_ns: int) -> dict[str, str]:
-    """Gives the files of a form their metadata, sees to it that they are on disk, and gives their fingerprints.
+def _settle(folder: str, mtime_ns: int) -> tuple[dict[str, str], dict[str, int]]:
+    """Gives the files of a form their metadata, sees to it that they are on disk, and gives their fingerprints and
+    sizes (bytes).
 
     Raises OSError.
     """
     found: dict[str, str] = {}
+    sizes: dict[str, int] = {}
     for name in files.below(folder):
         with open(safely.open_file(f"{folder}/{name}"), "rb", buffering=0) as stream:
             files.set_mode(stream.fileno(), _MODE)
             os.utime(stream.fileno(), ns=(mtime_ns, mtime_ns))
             os.fsync(stream.fileno())
             found[name] = fingerprint.of_stream(stream)
+            sizes[name] = stream.tell()
     for above in (*reversed(publish.folders_of(found)), ""):
         syncing.sync_folder(f"{folder}/{above}")
-    return found
+    return found, sizes
 
 
 def whole(work: Work, form: Form) -> FormFacts:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -318,6 +319,40 @@ def test_gc_keeps_what_the_lock_names_of_an_image_that_cannot_be_read(catalog: C
     assert catalog.doit("gc", C2WTASKS_OFFLINE="1").stdout.startswith("freed nothing")
     assert (documents / digests["config"].removeprefix("sha256:")).exists()
     assert (catalog.folder / "cache/layers/receipts/sha256" / digests["layer"].removeprefix("sha256:")).exists()
+
+
+BLOBS: dict[str, Callable[[Path], object]] = {
+    "another bit": lambda path: path.write_bytes(path.read_bytes()[:-1] + b"x"),
+    "longer": lambda path: path.write_bytes(path.read_bytes() + b"x"),
+    "endless": lambda path: os.truncate(path, 8 << 40),
+    "a link to itself": lambda path: (path.rename(path.with_name("good")), path.symlink_to("good")),
+    "a FIFO": lambda path: (path.unlink(), os.mkfifo(path)),
+}
+
+
+@pytest.mark.parametrize("forge", BLOBS.values(), ids=BLOBS)
+def test_a_kept_blob_that_is_forged_is_found_and_fetched_again(
+    catalog: Catalog, forge: Callable[[Path], object]
+) -> None:
+    catalog.write(keep_blobs=True)
+    assert catalog.doit().exit == 0
+    assert catalog.doit("verify").exit == 0
+    blobs = catalog.folder / "cache/blobs/sha256"
+    path = min(blobs.iterdir())
+    content = path.read_bytes()
+    forge(path)
+    found = catalog.doit("verify")
+    assert (found.exit, [line.split(": ")[0] for line in found.stdout.splitlines()[:-1]]) == (
+        1,
+        [f"cache/blobs/sha256/{path.name}"],
+    )
+    repaired = catalog.doit("verify", "--repair")
+    assert (repaired.exit, f"mended: blob sha256:{path.name}" in repaired.stdout) == (0, True)
+    assert not os.path.lexists(path)
+    assert catalog.doit("verify").exit == 0
+    shutil.rmtree(catalog.folder / "cache/layers")
+    assert catalog.doit().exit == 0
+    assert path.read_bytes() == content
 
 
 def test_gc_keeps_what_an_offline_run_needs(catalog: Catalog) -> None:
