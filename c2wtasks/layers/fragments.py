@@ -36,6 +36,27 @@ def unpack(packed: Fragments) -> Iterator[tuple[int, int]]:
     return _PAIR.iter_unpack(packed)
 
 
+def in_tar(offset: int, fragments: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
+    """(place, length, offset in the tar) of each of (place, length), which lie in the tar one after the other from
+    `offset` on."""
+    for place, length in fragments:
+        yield place, length, offset
+        offset += length
+
+
+def with_holes(size: int, offset: int, packed: Fragments | None) -> Iterator[tuple[int, int, int | None]]:
+    """(offset in the file, length, offset in the tar, or None for a hole) of all parts of a file of `size` bytes, in
+    order; one that is not sparse (None) has no holes."""
+    reached = 0
+    for at, length, found in in_tar(offset, unpack(packed) if packed is not None else [(0, size)] if size else []):
+        if at > reached:
+            yield reached, at - reached, None
+        yield at, length, found
+        reached = at + length
+    if reached < size:
+        yield reached, size - reached, None
+
+
 def stored(packed: Fragments) -> int:
     """How many bytes they have together."""
     return sum(length for _, length in unpack(packed))

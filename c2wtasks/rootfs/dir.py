@@ -15,7 +15,7 @@ import msgspec
 
 from c2wtasks.disk import safely
 from c2wtasks.errors import OutputError, os_reason
-from c2wtasks.layers.fragments import unpack
+from c2wtasks.layers.fragments import in_tar, unpack
 from c2wtasks.rootfs.rights import SET_IDS, LeftOut, builder, mode_and_owner, xattr_name
 from c2wtasks.rootfs.writing.copying import CANNOT_LINK, OpenTars, TarByNumber, copy
 from c2wtasks.tree.model import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK, TYPE_BITS
@@ -343,10 +343,9 @@ class _Writer:
         tar = self.tars.descriptor(layer)
         if sparse is not None:
             os.ftruncate(descriptor, node.size)
-            for at, length in unpack(sparse):
+            for at, length, start in in_tar(offset, unpack(sparse)):
                 os.lseek(descriptor, at, os.SEEK_SET)
-                copy(tar, offset, descriptor, length)
-                offset += length
+                copy(tar, start, descriptor, length)
         else:
             copy(tar, offset, descriptor, node.size)
 

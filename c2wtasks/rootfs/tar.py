@@ -27,6 +27,7 @@ from zlib import adler32
 
 from c2wtasks.bundlefile.model import Form
 from c2wtasks.errors import OutputError
+from c2wtasks.layers.fragments import in_tar
 from c2wtasks.oci.digest import Digest
 from c2wtasks.rootfs.forms import Maker, Making
 from c2wtasks.rootfs.writing import sending
@@ -150,13 +151,11 @@ def _sparse(node: Node, index: int, path: bytes, sparse_map: bytes, stored: int)
     other = folder + slash + b"GNUSparseFile.0/" + name
     yield _entry(node, other, b"0", size=len(sparse_map) + stored, records=records)
     yield sparse_map
-    layer, offset, _ = node.content
     reached = 0
-    for at, length in fragments(node):
+    for at, length, offset in in_tar(node.content.offset, fragments(node)):
         # Of the hole before a fragment, what shares a block with a fragment is stored.
         yield Zeros(min(at - reached, -reached % _BLOCK + at % _BLOCK))
-        yield Extent(layer, offset, length, index)
-        offset += length
+        yield Extent(node.content.layer, offset, length, index)
         reached = at + length
     yield Zeros(-reached % _BLOCK)
 

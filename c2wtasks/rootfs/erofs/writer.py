@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import insort
 
 from c2wtasks.errors import OutputError
-from c2wtasks.layers.fragments import unpack
+from c2wtasks.layers.fragments import in_tar, unpack
 from c2wtasks.rootfs.erofs import dirents, records, xattrs
 from c2wtasks.rootfs.erofs.dirents import Entry
 from c2wtasks.rootfs.erofs.plan import SMALL, Plan, plan
@@ -134,6 +134,6 @@ class _Writer:
                 copy(tar, offset, self.target.descriptor, whole, position)
             return
         own = unpack(sparse)
-        for at, length in self.plan.chunks[index].placed(own) if layout == CHUNKED else own:
-            copy(tar, offset, self.target.descriptor, length, position + at)
-            offset += length
+        placed = self.plan.chunks[index].placed(own) if layout == CHUNKED else own
+        for at, length, start in in_tar(offset, placed):
+            copy(tar, start, self.target.descriptor, length, position + at)

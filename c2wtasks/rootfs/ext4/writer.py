@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from c2wtasks.errors import OutputError
+from c2wtasks.layers.fragments import in_tar
 from c2wtasks.rootfs.ext4 import folders, inodes, xattrs
 from c2wtasks.rootfs.ext4.extents import Extent, placed
 from c2wtasks.rootfs.ext4.extents import tree as extent_tree
@@ -200,9 +201,8 @@ class _Writer:
             if sparse is None and node.size <= SMALL and len(extents) == 1:
                 self.data.put(extents[0].start * BLOCK, read(tar, offset, node.size))
             else:
-                for position, length in placed(extents, fragments(node)):
-                    copy(tar, offset, self.target.descriptor, length, position)
-                    offset += length
+                for position, length, start in in_tar(offset, placed(extents, fragments(node))):
+                    copy(tar, start, self.target.descriptor, length, position)
         return self.mapped(extents, node.size)
 
     def xattr_block(self, needed: tuple[Xattr, ...]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from c2wtasks.errors import OutputError
-from c2wtasks.layers.fragments import unpack
+from c2wtasks.layers.fragments import in_tar, unpack
 from c2wtasks.rootfs.iso.layout import Layout, layout
 from c2wtasks.rootfs.iso.records import BLOCK
 from c2wtasks.rootfs.writing import copying
@@ -49,9 +49,8 @@ def _write(tree: TreeFile, made: Layout, target: ImageFile) -> None:
         layer, offset, sparse = node.content
         tar, to = target.layers.descriptor(layer), made.offset(index)
         if sparse is not None:
-            for start, length in unpack(sparse):
-                copying.copy(tar, offset, target.descriptor, length, to + start)
-                offset += length
+            for at, length, start in in_tar(offset, unpack(sparse)):
+                copying.copy(tar, start, target.descriptor, length, to + at)
         elif node.size > SMALL:
             copying.copy(tar, offset, target.descriptor, node.size, to)
         else:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from c2wtasks.layers.fragments import unpack
+from c2wtasks.layers.fragments import unpack, with_holes
 from c2wtasks.tree.model import DIRECTORY
 from c2wtasks.tree.treefile import ROOT, Node
 
@@ -69,16 +69,9 @@ def expanded(node: Node, index: int) -> Iterator[Piece]:
     """The content of a file, as long as its size says."""
     if node.content is None or not node.size:
         return
-    layer, offset, sparse = node.content
-    if sparse is None:
-        yield Extent(layer, offset, node.size, index)
+    layer, start, sparse = node.content
+    if sparse is None:  # nearly all
+        yield Extent(layer, start, node.size, index)
         return
-    reached = 0
-    for at, length in fragments(node):
-        if at > reached:
-            yield Zeros(at - reached)
-        yield Extent(layer, offset, length, index)
-        offset += length
-        reached = at + length
-    if reached < node.size:
-        yield Zeros(node.size - reached)
+    for _, length, offset in with_holes(node.size, start, sparse):
+        yield Zeros(length) if offset is None else Extent(layer, offset, length, index)
