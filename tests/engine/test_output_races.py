@@ -20,7 +20,7 @@ from c2wtasks.errors import OutputError
 from c2wtasks.output import publish, record, standing, waiting
 from c2wtasks.output.leftovers import Leftover, leftovers
 from c2wtasks.output.places import Places
-from c2wtasks.rootfs import dir as directory
+from c2wtasks.rootfs.dir import writer as directory
 from tests.rootfs.making import needs_root
 from tests.support.hostile import STRANGER, Canary
 
