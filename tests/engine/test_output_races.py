@@ -20,7 +20,7 @@ from c2wtasks.errors import OutputError
 from c2wtasks.output import publish, record, standing, waiting
 from c2wtasks.output.leftovers import Leftover, leftovers
 from c2wtasks.output.places import Places
-from c2wtasks.rootfs.dir import writer as directory
+from c2wtasks.rootfs.dir.folders import made
 from tests.rootfs.making import needs_root
 from tests.support.hostile import STRANGER, Canary
 
@@ -76,7 +76,7 @@ def attacked(canary: Canary) -> Iterator[None]:
 
 
 def put_rootfs(new: str) -> None:
-    os.close(directory._made(f"{new}/rootfs"))
+    os.close(made(f"{new}/rootfs"))
 
 
 def published(places: Places) -> None:
