@@ -27,7 +27,7 @@ from c2wtasks.layers.store import Store
 from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import Reference
 from c2wtasks.registry.hosts import Access
-from c2wtasks.rootfs.dir import writer as directory
+from c2wtasks.rootfs import dir as directory
 from c2wtasks.rootfs.forms import Making, maker_of
 from c2wtasks.sources.documents import Documents
 from c2wtasks.sources.resolve import Resolver

@@ -14,7 +14,7 @@ from c2wtasks.audit.finding import MISSING, PRESENT, Finding, shown
 from c2wtasks.disk import files, safely
 from c2wtasks.disk.safely import open_quietly
 from c2wtasks.errors import OutputError, os_reason
-from c2wtasks.rootfs.dir import writer as directory
+from c2wtasks.rootfs import dir as directory
 from c2wtasks.rootfs.rights import SET_IDS, LeftOut, mode_and_owner, xattr_name
 from c2wtasks.rootfs.writing.pieces import fragments
 from c2wtasks.tree.model import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK

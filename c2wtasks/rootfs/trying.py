@@ -6,7 +6,7 @@ import os
 import tempfile
 
 from c2wtasks.disk import files
-from c2wtasks.rootfs.dir import writer as directory
+from c2wtasks.rootfs import dir as directory
 from c2wtasks.rootfs.rights import FILE_CAPABILITY, LeftOut
 from c2wtasks.tree.model import CHARACTER, DIRECTORY, FILE
 from c2wtasks.tree.treefile import ROOT, Node, TreeFile

@@ -25,8 +25,8 @@ from c2wtasks.oci.image import ImageConfig
 from c2wtasks.output import record, standing, waiting
 from c2wtasks.output.places import IMAGE, INITCONFIG, ROOTFS, SPEC, Places
 from c2wtasks.output.record import RootfsFacts, WrittenRootfs
-from c2wtasks.rootfs.dir import writer as directory
-from c2wtasks.rootfs.dir.previous import Previous
+from c2wtasks.rootfs import dir as directory
+from c2wtasks.rootfs.dir import Previous
 from c2wtasks.rootfs.rights import builder
 from c2wtasks.sources.model import BlobPlace, Image, Layer
 from c2wtasks.tree import difference, model, treefile

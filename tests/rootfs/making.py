@@ -13,8 +13,8 @@ import msgspec
 import pytest
 
 from c2wtasks.layers.tarindex import read_entries
-from c2wtasks.rootfs.dir import writer as directory
-from c2wtasks.rootfs.dir.previous import Previous
+from c2wtasks.rootfs import dir as directory
+from c2wtasks.rootfs.dir import Previous
 from c2wtasks.rootfs.rights import LeftOut
 from c2wtasks.tree import difference, model, treefile
 from c2wtasks.tree.apply import apply

@@ -1,4 +1,4 @@
-"""The form `dir`: the tree as real files in a folder, each created once, straight from the layers' tars."""
+"""Walks a tree and makes its files, each once, straight from the tars of the layers."""
 
 from __future__ import annotations
 
