@@ -94,4 +94,8 @@ def _answer(call: bytes) -> bytes:
         function, args, kwargs = pickle.loads(call)
         return pickle.dumps((None, function(*args, **kwargs)))
     except BaseException as error:
-        return pickle.dumps((as_user_error(error), None))
+        told = as_user_error(error)
+        try:
+            return pickle.dumps((told, None))
+        except Exception:  # it holds something that cannot pass
+            return pickle.dumps((UserError(str(told)), None))

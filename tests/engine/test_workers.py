@@ -195,6 +195,36 @@ def test_bugs_and_want_of_memory(toy: Path) -> None:
     assert report["error"] == "out of memory\n"
 
 
+CANNOT_PASS = """
+import threading
+from c2wtasks.errors import UserError
+class Unreadable(UserError):
+    def __reduce__(self):
+        return int, ("no number",)
+def result():
+    return {"lock": threading.Lock()}
+def error():
+    raise UserError("what was wrong", hint=threading.Lock())
+def unreadable():
+    raise Unreadable("what was wrong")
+def task_cannot():
+    for action in (result, error, unreadable):
+        yield {"name": action.__name__, "actions": [action], "meta": {"blob_bytes": 1}}
+"""
+
+
+def test_what_cannot_pass_is_a_line_of_its_task(toy: Path) -> None:
+    with (toy / "dodo.py").open("a") as dodo:
+        dodo.write(CANNOT_PASS)
+    result = run_doit(toy, "-n", "2", "-r", "json", "cannot", env=hooked(toy / "hook", WORKERS_AT_ONCE))
+    errors = {task["name"]: task["error"] for task in json.loads(result.stdout)["tasks"]}
+    assert "cannot pickle '_thread.lock' object" in errors["cannot:result"]
+    assert errors["cannot:error"].startswith("what was wrong; <unlocked _thread.lock")
+    assert "invalid literal for int() with base 10: 'no number'" in errors["cannot:unreadable"]
+    assert {text.count("\n") for text in errors.values()} == {1}
+    assert result.exit == 1
+
+
 LOADED = "import atexit, sys\natexit.register(lambda: open('loaded', 'w').write('\\n'.join(sys.modules)))\n"
 
 
