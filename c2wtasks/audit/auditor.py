@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 
 from c2wtasks.audit import store as audit
-from c2wtasks.audit.bundle import BundleAudit, Known, check_bundle
+from c2wtasks.audit.bundle import Known, check_bundle
 from c2wtasks.audit.fetched import Fetched
-from c2wtasks.audit.finding import Finding, shown
+from c2wtasks.audit.finding import Finding, Findings, shown
 from c2wtasks.audit.store import LayerAudit, TarState
 from c2wtasks.audit.threads import each
 from c2wtasks.bundlefile.model import Bundle
@@ -136,17 +136,17 @@ class Auditor:
 
     # Bundles.
 
-    def check_bundles(self, bundles: Iterable[Bundle]) -> Iterator[tuple[Bundle, BundleAudit]]:
+    def check_bundles(self, bundles: Iterable[Bundle]) -> Iterator[tuple[Bundle, Findings]]:
         """What is found of each bundle, in their order, as it is found. Tars that were evicted are made again."""
         jobs = [(bundle, self._known(bundle)) for bundle in bundles]
 
-        def check(job: tuple[Bundle, Known]) -> tuple[Bundle, BundleAudit]:
+        def check(job: tuple[Bundle, Known]) -> tuple[Bundle, Findings]:
             bundle, known = job
             places = self.places(bundle)
             try:
                 return bundle, check_bundle(bundle, places, known, self._tar)
             except Exception as error:
-                return bundle, BundleAudit([Finding(places.published, "check", "done", str(as_user_error(error)))])
+                return bundle, Findings([Finding(places.published, "check", "done", str(as_user_error(error)))])
 
         return each(check, jobs, self.workers)
 

@@ -7,14 +7,14 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from io import FileIO
 from typing import Any, TypeVar
 
 import msgspec
 
 from c2wtasks import fingerprint
-from c2wtasks.audit.finding import Finding, missing, shown
+from c2wtasks.audit.finding import Findings, missing, shown
 from c2wtasks.audit.reading import open_whole
 from c2wtasks.audit.root import inspect
 from c2wtasks.bundlefile.model import Bundle
@@ -56,15 +56,7 @@ class Known:
     mtime_ns: int = 0
 
 
-@dataclass(slots=True)
-class BundleAudit:
-    """`unread` are the paths whose content could not be looked at, each with the reason."""
-
-    findings: list[Finding] = field(default_factory=list)
-    unread: list[str] = field(default_factory=list)
-
-
-def check_bundle(bundle: Bundle, places: Places, known: Known, tars: TarOf) -> BundleAudit:
+def check_bundle(bundle: Bundle, places: Places, known: Known, tars: TarOf) -> Findings:
     """`tars` gives the path of a layer's tar, None where it is damaged or cannot be had.
 
     A bundle that is replaced meanwhile is looked at once more.
@@ -90,14 +82,14 @@ class _Audit:
         self.places = places
         self.known = known
         self.tars = tars
-        self.result = BundleAudit()
+        self.result = Findings()
         made = (record.read_form(places.form_facts_file(form.name)) for form in bundle.file_forms)
         self.forms = [facts for facts in made if facts is not None]
 
     def find(self, path: str, what: str, want: str, have: str) -> None:
-        self.result.findings.append(Finding(shown(path), what, want, have))
+        self.result.find(path, what, want, have)
 
-    def run(self) -> BundleAudit:
+    def run(self) -> Findings:
         folder = self.places.published
         try:
             found = safely.lstat(folder)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import msgspec
 
 from c2wtasks.errors import printable
@@ -20,6 +22,19 @@ class Finding(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"{self.path}: {self.what}: want {self.want}, have {self.have}"
+
+
+@dataclass(slots=True)
+class Findings:
+    """What was found of a bundle or a root. `unread` are the paths of files and folders whose content could not be
+    looked at, each with the reason."""
+
+    findings: list[Finding] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+
+    def find(self, path: str, what: str, want: str, have: str) -> None:
+        """Adds a finding."""
+        self.findings.append(Finding(shown(path), what, want, have))
 
 
 def missing(path: str, what: str) -> Finding:
