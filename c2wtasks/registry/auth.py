@@ -19,6 +19,8 @@ from c2wtasks.registry.wire import MAX_REDIRECTS, Body, Response, Wire, next_hop
 
 _CLIENT = "c2wtasks"
 _MAX_TOKEN = 1 << 20
+_WAYS = ("basic", "bearer")
+_MAX_WAYS, _MAX_WAY = 5, 40  # that are named, and characters of each
 
 
 class Authority:
@@ -68,9 +70,18 @@ class Authority:
                 self._header = self._answer(asked, sent)
             return self._header != sent
 
-    def refusal(self, where: str, answer: Response) -> RegistryError:
-        """The error where `answer` is all there is, whatever is sent along. `where`: what was asked, for messages."""
+    def refusal(self, where: str, answer: Response, host: str = "") -> RegistryError:
+        """The error where `answer` is all there is, whatever is sent along. `where`: what was asked, for messages;
+        `host`: who answers, if that is another."""
         what = f"({came(answer)}, {where})"
+        asked = challenge.parse_all(answer.headers.getlist("WWW-Authenticate"))
+        if asked and answer.status == 401 and not any(one.scheme in _WAYS for one in asked):
+            ways = " and ".join(dict.fromkeys(one.scheme[:_MAX_WAY] for one in asked[:_MAX_WAYS]))
+            return RegistryError(
+                f"{self.label}: {host or self._host} asks to sign in by {ways}, which is not supported; basic and "
+                f"bearer are {what}",
+                hint="have it take one of these, or copy the image to a registry that does",
+            )
         if self._trouble is not None:
             return RegistryError(
                 f"{self.label}: the registry lets only users read this {what}, and {self._trouble.message}",
@@ -135,7 +146,7 @@ class Authority:
                 wait = retry_after(response.headers.get("Retry-After"), time.time())
                 raise Broken(f"{address} gave no token (status {status})", wait=wait)
             if status in (400, 401, 403):
-                raise self.refusal(shown(url), response)
+                raise self.refusal(shown(url), response, address)
             if status != 200:
                 raise RegistryError(f"{self.label}: {address} gave no token ({came(response)}, {shown(url)})")
             return self._read_token(address, url, response)

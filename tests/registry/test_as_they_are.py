@@ -575,3 +575,48 @@ def test_answers_that_are_not_read_keep_no_connections(shop: Shop, pulling: Pull
     thread.start()
     thread.join(30)
     assert pulled == [ONE]
+
+
+# Ways of signing in that we have not.
+
+
+@pytest.mark.parametrize(
+    ("headers", "ways"),
+    [
+        (["Negotiate"], "negotiate"),
+        (["NTLM, Negotiate oRQwEqADCgEB"], "ntlm and negotiate"),
+        (['Digest realm="x", qop="auth", nonce="n"'], "digest"),
+        ([f"{'x' * 5000}"], "x" * 40),
+    ],
+)
+@pytest.mark.parametrize("logged_in", [False, True])
+def test_a_way_of_signing_in_that_is_not_known(
+    shop: Shop, pulling: Pulling, tmp_path: Path, environ: Environ, headers: list[str], ways: str, logged_in: bool
+) -> None:
+    shop.odd = lambda asked: Reply(401, headers={"WWW-Authenticate": headers[0]})
+    if logged_in:
+        environ(login(tmp_path, shop.address))
+    line = refusal(pulling, f"docker://{shop.address}/a:1")
+    assert (
+        f"{shop.address} asks to sign in by {ways}, which is not supported; basic and bearer are (status 401" in line
+    )
+    assert "login" not in line
+
+
+def test_a_server_of_tokens_that_asks_so(shop: Shop, one: Path, pulling: Pulling) -> None:
+    with Shop(one) as tokens:
+        tokens.odd = lambda asked: Reply(401, headers={"WWW-Authenticate": "Negotiate"})
+        shop.odd = bearer(f"{tokens.url}/token")
+        line = refusal(pulling, f"docker://{shop.address}/a:1")
+    assert f"{shop.address}/a: {tokens.address} asks to sign in by negotiate" in line
+
+
+def test_basic_beside_what_is_not_known(shop: Shop, pulling: Pulling, tmp_path: Path, environ: Environ) -> None:
+    shop.odd = lambda asked: (
+        None
+        if asked.authorization == BASIC
+        else Reply(401, headers={"WWW-Authenticate": 'Negotiate, Basic realm="x"'})
+    )
+    assert "log in first" in refusal(pulling, f"docker://{shop.address}/a:1")
+    environ(login(tmp_path, shop.address))
+    assert afresh(tmp_path / "new").pull(f"docker://{shop.address}/a:1") == ONE
