@@ -16,7 +16,8 @@ _FORM = re.compile(r"([a-z0-9]+(?:[+._-][a-z0-9]+)*):([a-zA-Z0-9=_-]+)")
 
 @dataclass(frozen=True, slots=True, order=True)
 class Digest:
-    """`algorithm:hex`, checked once by `parse`. Only sha256 and sha512, which the spec registers."""
+    """`algorithm:hex`, checked once by `parse`. Only sha256 and sha512, which the spec registers, but for what
+    `parse_any` gives."""
 
     algorithm: str
     hex: str
@@ -24,16 +25,34 @@ class Digest:
     @classmethod
     def parse(cls, text: str) -> Digest:
         """Raises ValueError, saying what is wrong with `text`."""
+        digest = cls.parse_any(text)
+        if not digest.is_known:
+            raise ValueError(digest.why_unknown)
+        return digest
+
+    @classmethod
+    def parse_any(cls, text: str) -> Digest:
+        """Also one of an algorithm that is not known to us, for what lists such things without using them.
+
+        Raises ValueError.
+        """
         match = _FORM.fullmatch(text)
         if match is None:
             raise ValueError(f"{text!r} is not a digest (algorithm:hex)")
         algorithm, digits = match.groups()
         wanted = _HEX_DIGITS.get(algorithm)
-        if wanted is None:
-            raise ValueError(f"digest algorithm {algorithm!r} is not supported (sha256 and sha512 are)")
-        if len(digits) != wanted or digits.strip("0123456789abcdef"):
+        if wanted is not None and (len(digits) != wanted or digits.strip("0123456789abcdef")):
             raise ValueError(f"{text!r} is not {wanted} lower-case hex digits after {algorithm}:")
         return cls(algorithm, digits)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether its algorithm is."""
+        return self.algorithm in _HEX_DIGITS
+
+    @property
+    def why_unknown(self) -> str:
+        return f"digest algorithm {self.algorithm!r} is not supported (sha256 and sha512 are)"
 
     @classmethod
     def of(cls, content: bytes, algorithm: str = "sha256") -> Digest:

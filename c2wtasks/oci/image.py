@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -60,11 +61,11 @@ class Descriptor:
     os_features: tuple[str, ...] = ()
 
     @classmethod
-    def read(cls, value: Any, key: str) -> Descriptor:
+    def read(cls, value: Any, key: str, digest_of: Callable[[str], Digest] = Digest.parse) -> Descriptor:
         """Raises ValueError."""
         fields = as_object(value, key)
         try:
-            digest = Digest.parse(fields.string("digest"))
+            digest = digest_of(fields.string("digest"))
         except ValueError as error:
             raise ValueError(f"{key}.digest: {error}") from None
         size = fields.get("size", as_integer, 0)
@@ -122,6 +123,8 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Index:
+    """`manifests` may have digests of unknown algorithms: what may go on without such an entry passes over it."""
+
     manifests: tuple[Descriptor, ...]
 
     @classmethod
@@ -132,7 +135,7 @@ class Index:
         _check_document_types(fields)
         _refuse_two_readings(fields, "an index", INDEXES, ("config", "layers", "fsLayers"))
         manifests = enumerate(fields.objects("manifests"))
-        return cls(tuple(Descriptor.read(entry, f"manifests[{at}]") for at, entry in manifests))
+        return cls(tuple(Descriptor.read(entry, f"manifests[{at}]", Digest.parse_any) for at, entry in manifests))
 
 
 @dataclass(frozen=True, slots=True)

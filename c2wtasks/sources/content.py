@@ -129,7 +129,7 @@ class ContentImages:
             for one in level:
                 if one.digest == digest:
                     return replace(one, platform=None, os_features=())
-                if one.media_type in INDEXES and one.digest not in seen:
+                if one.media_type in INDEXES and one.digest.is_known and one.digest not in seen:
                     seen.add(one.digest)
                     try:
                         children += visit.read(one, INDEX).manifests

@@ -66,6 +66,15 @@ class Misses:
             )
         )
 
+    def not_know(self, descriptor: Descriptor, *, serves: bool) -> None:
+        """Notes an entry whose digest is of an unknown algorithm: it says that it `serves` the platform, or does not
+        say."""
+        said = f"{descriptor.digest.short}: {descriptor.digest.why_unknown}"
+        if serves:
+            self.needing.append((said, "push or copy the image again with sha256 digests"))
+        elif descriptor.platform is None:
+            self.others.append(said)
+
     def error(self, path: str, platform: Platform) -> SourceError:
         """The SourceError when nothing in `path` was taken for `platform`."""
         offered = [*self.offered, *(passed.platform for passed in self.passed)]

@@ -84,14 +84,14 @@ def search(
     Level by level: a level's manifests in their order, then the entries of all its indexes, those for other
     platforms left out, best platform first; of several for one platform, the first (image-spec, image-index.md). As
     in the original, what cannot be read is an error only where it comes before the image that is taken. Attestations,
-    artifacts that are no images and whatever has an unknown media type are passed over, and so is what needs features
-    of the operating system (containerd `platforms`, Match).
+    artifacts that are no images and whatever has an unknown media type or a digest of an unknown algorithm are passed
+    over, and so is what needs features of the operating system (containerd `platforms`, Match).
 
     What was not taken is noted in `misses`. `seen` are the indexes that were looked into.
 
     Raises SourceError.
     """
-    level = [one for one in descriptors if not _needs_features(blobs, one, platform, misses)]
+    level = [one for one in descriptors if not _is_beyond_us(blobs, one, platform, misses)]
     for _ in range(MAX_DEPTH):
         children: list[Descriptor] = []
         for descriptor in level:
@@ -110,7 +110,7 @@ def search(
                 misses.others.append(_unsupported(descriptor))
         if not children:
             return None
-        children = [one for one in children if not _needs_features(blobs, one, platform, misses)]
+        children = [one for one in children if not _is_beyond_us(blobs, one, platform, misses)]
         level = by_preference(children, platform, misses)
     raise SourceError(f"{blobs.path}: indexes lie more than {MAX_DEPTH} deep in one another")
 
@@ -140,11 +140,16 @@ def is_attestation(descriptor: Descriptor) -> bool:
     return descriptor.platform == _NO_PLATFORM or _ATTESTATION in descriptor.annotations
 
 
-def _needs_features(blobs: Blobs, descriptor: Descriptor, platform: Platform, misses: Misses) -> bool:
-    """Whether an entry needs features of the operating system that nobody can promise. Noted if it would serve."""
-    if not descriptor.os_features or is_attestation(descriptor):
-        return False
-    if descriptor.platform is not None and platform.rank(descriptor.platform) is not None:
+def _is_beyond_us(blobs: Blobs, descriptor: Descriptor, platform: Platform, misses: Misses) -> bool:
+    """Whether an entry needs features of the operating system that nobody can promise, or has a digest of an unknown
+    algorithm. Noted if it would serve."""
+    is_known = descriptor.digest.is_known
+    if is_attestation(descriptor) or (is_known and not descriptor.os_features):
+        return not is_known
+    serves = descriptor.platform is not None and platform.rank(descriptor.platform) is not None
+    if not is_known:
+        misses.not_know(descriptor, serves=serves)
+    elif serves:
         misses.need(descriptor, blobs.named(descriptor.digest))
     return True
 

@@ -100,7 +100,7 @@ ROWS = [
     Row("index-empty", "index.json lists nothing", made_by(Layout), "index-empty holds no image at all; copy one into it"),
     Row("later-layout", "a later version of layouts", layout(text("oci-layout", '{"imageLayoutVersion": "2.0.0"}')), "later-layout: oci-layout says version 2.0.0; only 1.x is supported"),
     Row("bad-digest", "a digest that is none", listed(b"{}", MANIFEST, digest="sha256:../../x"), "bad-digest: index.json: manifests[0].digest: 'sha256:../../x' is not a digest (algorithm:hex)"),
-    Row("md5", "a digest of an unsafe kind", listed(b"{}", MANIFEST, digest="md5:" + "0" * 32), "md5: index.json: manifests[0].digest: digest algorithm 'md5' is not supported (sha256 and sha512 are)"),
+    Row("md5", "a digest of an unsafe kind", listed(b"{}", MANIFEST, digest="md5:" + "0" * 32), "md5 holds no container image: md5:000000000000: digest algorithm 'md5' is not supported (sha256 and sha512 are)"),
     Row("no-tag", "a tag that is not there, among odd ones", layout(tag=f"v1{ANSI}"), "no-tag has no tag 'v2'; there are: v1\\x1b[31m\\n", {"source": "oci:no-tag:v2"}),
     Row("two-tags", "two images, and no tag asked for", layout(lambda made: made.layout.image({"a": "b"}, tag="v2", compression="none"), tag="v1"), "two-tags holds several images that fit: v1 (linux/amd64, {manifest}, created 2024-01-02T03:04:05Z), v2 (linux/amd64, sha256:fd042a280859, created 2024-01-02T03:04:05Z); name one of them, such as oci:two-tags:v1"),
     Row("arm", "an image for another platform", layout(platform="linux/arm64"), "arm: the image is for linux/arm64, linux/amd64 was asked for; ask for linux/arm64, or copy the image for linux/amd64"),

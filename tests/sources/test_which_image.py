@@ -495,3 +495,54 @@ def test_pointers_and_pages(tmp_path, layout, saved, refusal, content):
         (saved.folder / name).write_bytes(content)
         for source in archives(saved):
             assert refusal(source) == f"{source.partition(':')[2]}: {what} {name!r} {said}"
+
+
+# -- digests of algorithms that are not known
+
+
+def foreign(one: dict, **more: object) -> dict:
+    """The entry of an index, under a digest of an unknown algorithm."""
+    return {**one, "digest": f"blake3:{'0' * 64}", **more}
+
+
+def platform(architecture: str) -> dict:
+    return {"os": "linux", "architecture": architecture}
+
+
+def test_a_digest_that_is_not_known_is_passed_over(layout, image):
+    one = layout.image(TREE, cmd=["one"], described=True, listed=False)
+    other = foreign(one, platform=platform("arm64"))
+    nameless = {key: value for key, value in foreign(one).items() if key != "platform"}
+    layout.index(foreign(one), other, nameless, one)
+    for source in sources(layout):
+        assert cmd(image(source)) == "one"
+        assert cmd(image(f"{source}:@{one['digest']}")) == "one"
+
+
+def test_it_keeps_its_position(layout, image, refusal):
+    layout.list(foreign(layout.image(TREE, listed=False), annotations={REF_NAME: "a"}))
+    layout.image(TREE, cmd=["second"])
+    for source in sources(layout):
+        assert cmd(image(source)) == "second"
+        assert cmd(image(f"{source}:@1")) == "second"
+        for asked in (f"{source}:a", f"{source}:@0"):
+            assert "blake3:000000000000: digest algorithm 'blake3' is not supported" in refusal(asked)
+
+
+def test_it_is_told_of_where_it_is_needed(layout, refusal):
+    one = layout.image(TREE, described=True, listed=False)
+    arm = layout.image(TREE, platform="linux/arm64", described=True, listed=False)
+    layout.index(foreign(one), arm, foreign(one, platform=platform("s390x")))
+    for source in sources(layout):
+        assert (
+            "no image for linux/amd64 that can be used: blake3:000000000000: digest algorithm 'blake3' is not "
+            "supported (sha256 and sha512 are)"
+        ) in refusal(source)
+        assert "the image is for linux/arm64, linux/riscv64 was asked for" in refusal(source, "linux/riscv64")
+
+
+@pytest.mark.parametrize("where", ["config", "layers"])
+def test_a_manifest_needs_its_parts(layout, refusal, where):
+    part = {"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": f"blake3:{'0' * 64}", "size": 1}
+    layout.image(TREE, manifest={where: part if where == "config" else [part]})
+    assert "digest algorithm 'blake3' is not supported" in refusal(f"oci:{layout.folder}")
