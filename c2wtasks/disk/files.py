@@ -12,7 +12,7 @@ from errno import ENOSYS, ENOTDIR, EOPNOTSUPP, EPERM
 from io import FileIO
 from typing import BinaryIO
 
-from c2wtasks.disk import removing, safely
+from c2wtasks.disk import safely
 from c2wtasks.errors import OutputError, os_reason
 
 TEMPORARY_PREFIX = ".tmp-"
@@ -234,6 +234,8 @@ def remove_tree(path: str) -> None:
 
     Raises OutputError.
     """
+    from c2wtasks.disk import removing  # most runs remove nothing
+
     try:
         removing.remove_tree(path)
     except OSError as error:

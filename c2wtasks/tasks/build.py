@@ -19,7 +19,9 @@ from c2wtasks.bundlefile.profile import PROFILES
 from c2wtasks.disk import files, safely, syncing
 from c2wtasks.errors import OutputError, SpecError, TreeError, os_reason
 from c2wtasks.layers import sameness
-from c2wtasks.layers.store import Store, UnusableIndex, damaged, read_content, wrong_diff_id
+from c2wtasks.layers.content import read_content
+from c2wtasks.layers.refusal import UnusableIndex, damaged, wrong_diff_id
+from c2wtasks.layers.store import Store
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.image import ImageConfig
 from c2wtasks.output import record, standing, waiting

@@ -21,15 +21,15 @@ LIMIT = 30  # seconds, for what takes about one
 # The reading of every layer says which process does it; that of the layer in SLOW takes long, the first time.
 SLOW_LAYER = """
 import os, time
-import c2wtasks.layers.store as _store
-_copy_checked = _store._copy_checked
+import c2wtasks.layers.unpacking as _unpacking
+_copy_checked = _unpacking.copy_checked
 def _slow(layer, *more):
     with open(os.environ["PIDS"] + "/" + layer.key, "w") as stream:
         stream.write(str(os.getpid()))
     if layer.key == os.environ.get("SLOW"):
         time.sleep(60)
     return _copy_checked(layer, *more)
-_store._copy_checked = _slow
+_unpacking.copy_checked = _slow
 """
 
 

@@ -16,8 +16,9 @@ import pytest
 from c2wtasks.disk import files
 from c2wtasks.errors import LayerError, OutputError
 from c2wtasks.layers import indexfile
+from c2wtasks.layers.content import read_content
 from c2wtasks.layers.fragments import pack
-from c2wtasks.layers.store import Store, read_content
+from c2wtasks.layers.store import Store
 from c2wtasks.oci.digest import Digest
 from c2wtasks.sealed import seal
 from c2wtasks.sources.model import BlobPlace, Layer
@@ -513,7 +514,7 @@ def test_a_full_disk_ends_the_reading(
     def full(out: object, _piece: bytes) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("c2wtasks.layers.store._Sink._write", staticmethod(full))
+    monkeypatch.setattr("c2wtasks.layers.unpacking._Sink._write", staticmethod(full))
     layer = blobs.layer(random.Random(1).randbytes(60 << 20), "none")
     with pytest.raises(OutputError, match=f"layer {layer.short} cannot be stored: No space left on device"):
         store.ensure([layer])

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from c2wtasks.errors import LayerError, SourceError
-from c2wtasks.layers.store import Receipt
+from c2wtasks.layers.receipt import Receipt
 from c2wtasks.sources.model import Layer
 from tests.registry.pulling import BIG, Pulling
 from tests.support.faults import (

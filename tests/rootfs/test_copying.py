@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from c2wtasks.layers.store import TOO_SHORT
+from c2wtasks.layers.content import TOO_SHORT
 from c2wtasks.rootfs.writing import copying
 
 CONTENT = os.urandom(300_000)

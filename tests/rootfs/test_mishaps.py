@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from c2wtasks.errors import OutputError
+from c2wtasks.layers.content import TOO_SHORT
 from c2wtasks.layers.fragments import pack
-from c2wtasks.layers.store import TOO_SHORT
 from c2wtasks.rootfs import cpio, erofs, ext4, iso, tar
 from tests.rootfs.making import Made, Making
 from tests.rootfs.small_trees import Write

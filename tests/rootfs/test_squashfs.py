@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 
 from c2wtasks.errors import OutputError, UserError
-from c2wtasks.layers.store import TOO_SHORT
+from c2wtasks.layers.content import TOO_SHORT
 from c2wtasks.rootfs import squashfs
 from c2wtasks.rootfs.squashfs import Compression
 from tests.rootfs.random_trees import RandomTree, trees

@@ -20,12 +20,12 @@ _limits.DEFAULT = _limits.Limits(connect=5, answer=5, stall=2, first_pause=0.01,
 READINGS = """
 import os, sys
 _log = os.open(os.environ["READINGS"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-import c2wtasks.layers.store as _store
-_copy_checked = _store._copy_checked
+import c2wtasks.layers.unpacking as _unpacking
+_copy_checked = _unpacking.copy_checked
 def _counted(layer, *more):
     os.write(_log, f"{layer.key}\\n".encode())
     return _copy_checked(layer, *more)
-_store._copy_checked = _counted
+_unpacking.copy_checked = _counted
 """
 """Each reading of a layer's blob adds its key to the file that READINGS names."""
 

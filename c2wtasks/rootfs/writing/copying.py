@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from c2wtasks.disk import files, safely
 from c2wtasks.errors import OutputError, os_reason
-from c2wtasks.layers.store import TOO_SHORT
+from c2wtasks.layers.content import TOO_SHORT
 
 TarByNumber = Callable[[int], str]
 """Gives the path of the tar of layer number N (0 is the lowest). It is asked only for what is needed."""

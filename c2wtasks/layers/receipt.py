@@ -1,0 +1,31 @@
+"""What is noted of a blob that was read: its digest and size, and those of the tar that it holds."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Receipt(msgspec.Struct, frozen=True, rename="camel"):
+    """What a blob turned out to be. Sizes are in bytes, of the blob and of its tar.
+
+    `fingerprint` (xxh3-128) is of the blob: what another copy of it must have, to be as good.
+    """
+
+    digest: str
+    diff_id: str
+    blob_size: int
+    tar_size: int
+    fingerprint: str
+
+
+_RECEIPTS = msgspec.json.Decoder(Receipt)
+MAX_RECEIPT = 1 << 16
+"""The most bytes that one is read of."""
+
+
+def decode_receipt(text: bytes) -> Receipt:
+    """The receipt that a file of the store holds. Raises ValueError."""
+    try:
+        return _RECEIPTS.decode(text)
+    except RecursionError:
+        raise ValueError("its values are nested too deep") from None

@@ -1,0 +1,74 @@
+"""What the layer store holds, for who looks: paths, receipts, entries."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from c2wtasks.cachedir import lastuse
+from c2wtasks.disk import safely
+from c2wtasks.errors import OutputError
+from c2wtasks.layers import indexfile
+from c2wtasks.layers.entry import Entry
+from c2wtasks.layers.receipt import MAX_RECEIPT, Receipt, decode_receipt
+from c2wtasks.layers.refusal import UnusableIndex
+from c2wtasks.oci.digest import Digest
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLayers:
+    """The names in the store in the folder `root` (the `layers` of a cache), and what lies there."""
+
+    root: str
+
+    def tar(self, diff_id: Digest) -> str:
+        """The path of the layer's tar, uncompressed."""
+        return f"{self.root}/{diff_id.algorithm}/{diff_id.hex}.tar"
+
+    def index(self, diff_id: Digest) -> str:
+        """The path of the index of the layer's entries."""
+        return f"{self.root}/{diff_id.algorithm}/{diff_id.hex}.idx"
+
+    def receipt_file(self, digest: Digest) -> str:
+        """The path of what is noted of the blob `digest`."""
+        return f"{self.root}/receipts/{digest.algorithm}/{digest.hex}"
+
+    def receipt(self, digest: Digest) -> Receipt | None:
+        """What reading the blob `digest` gave; None where it has not been read, or not by a version we know."""
+        try:
+            receipt = decode_receipt(safely.read(self.receipt_file(digest), MAX_RECEIPT))
+            Digest.parse(receipt.diff_id)
+            return receipt if receipt.digest == str(digest) else None
+        except (OSError, ValueError):
+            return None
+
+    def holds(self, diff_id: Digest, tar_size: int | None = None) -> bool:
+        """Whether the layer's tar, of that size if it is known, and a current index of it are here."""
+        return self.has_tar(diff_id, tar_size) and indexfile.is_current(self.index(diff_id))
+
+    def has_tar(self, diff_id: Digest, size: int | None = None) -> bool:
+        """Whether the layer's tar is here, of that size if it is known."""
+        found = safely.size(self.tar(diff_id))
+        return found is not None and size in (None, found)
+
+    def tar_size(self, diff_id: Digest) -> int:
+        """The bytes of the layer's tar. Raises OSError."""
+        return safely.lstat(self.tar(diff_id)).st_size
+
+    def use(self, diff_id: Digest) -> None:
+        """Notes that the layer's tar is used now: what was used last is evicted last."""
+        try:
+            lastuse.note(os.path.dirname(self.root), self.tar(diff_id))
+        except OutputError:  # a cache that we may only read, or a full disk
+            pass
+
+    def entries(self, diff_id: Digest) -> Iterator[Entry]:
+        """The entries of a layer that the store holds, in order.
+
+        Raises UnusableIndex, at the latest when all were given.
+        """
+        try:
+            yield from indexfile.read(self.index(diff_id))
+        except (OSError, ValueError) as error:
+            raise UnusableIndex(self.index(diff_id), diff_id, error) from error

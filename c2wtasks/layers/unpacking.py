@@ -1,0 +1,168 @@
+"""A layer's blob, read once: its digest and fingerprint are of the bytes that come, its diffID of the tar in them,
+which is written as it is decompressed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import queue
+import threading
+from contextlib import closing
+from typing import BinaryIO
+
+import xxhash
+
+from c2wtasks.disk import syncing
+from c2wtasks.errors import LayerError, SourceError, os_reason
+from c2wtasks.layers.decompress import CorruptStream, LargeWindow, plain_chunks
+from c2wtasks.layers.receipt import Receipt
+from c2wtasks.layers.refusal import built_wrong, damaged, too_large
+from c2wtasks.oci.digest import Digest
+from c2wtasks.sources.model import Layer
+
+_WAITING = 4  # pieces, of a few MiB each, between decompressing and hashing
+
+
+def copy_checked(layer: Layer, out: BinaryIO | None, limit: int | None) -> Receipt:
+    """Writes the layer's tar to `out`, if any, checking the blob's size and digest.
+
+    Where the tar turns out to be longer than `limit` bytes, or the disk is full, nothing more is read: a few
+    kilobytes may expand for hours.
+
+    Raises LayerError; OSError where `out` cannot be written.
+    """
+    algorithm = layer.digest.algorithm if layer.digest else "sha256"
+    blob = _BlobReader(layer, algorithm)
+    unreadable: CorruptStream | LargeWindow | None = None
+    with closing(blob):
+        with closing(_Sink(out, layer.diff_id)) as sink:
+            try:
+                for piece in plain_chunks(blob):
+                    if limit is not None and sink.size + len(piece) > limit:
+                        raise too_large(layer, limit)
+                    sink.put(piece)
+            except (CorruptStream, LargeWindow) as error:
+                unreadable = error
+        while blob.read(1 << 20):  # the digest tells best what is wrong, and covers what nobody asked for
+            pass
+    if blob.missing:
+        raise LayerError(f"layer {layer.short}: {layer.place.where} ends {blob.missing} bytes too early")
+    found = Digest(algorithm, blob.hash.hexdigest())
+    if layer.digest is not None and found != layer.digest:
+        is_now = found if layer.place.may_be_told else "another"
+        raise damaged(layer, f"its digest is {is_now}, not {layer.digest}")
+    if isinstance(unreadable, LargeWindow):
+        hint = "build the image again with a smaller one, as zstd has it without --long and --ultra"
+        raise LayerError(f"layer {layer.short}: {unreadable}", hint=hint) from unreadable
+    if unreadable is not None:
+        raise built_wrong(layer, str(unreadable)) from unreadable
+    return Receipt(
+        str(found),
+        f"{layer.diff_id.algorithm}:{sink.hash.hexdigest()}",
+        layer.place.size,
+        sink.size,
+        blob.fingerprint.hexdigest(),
+    )
+
+
+class _BlobReader:
+    """A layer's blob, hashed as it is read. `missing` counts the bytes that are still to come.
+
+    Raises LayerError where it cannot be read, so that this is told from a store that cannot be written.
+    """
+
+    def __init__(self, layer: Layer, algorithm: str) -> None:
+        self._layer = layer
+        self.hash = hashlib.new(algorithm)
+        self.fingerprint = xxhash.xxh3_128()
+        self.missing = layer.place.size
+        try:
+            self._blob = layer.place.open()
+        except (OSError, SourceError) as error:
+            raise self._unreadable(error) from error
+
+    def read(self, size: int, /) -> bytes:
+        try:
+            content = self._blob.read(min(size, self.missing))
+        except (OSError, SourceError) as error:
+            raise self._unreadable(error) from error
+        self.missing -= len(content)
+        self.hash.update(content)
+        self.fingerprint.update(content)
+        return content
+
+    def _unreadable(self, error: OSError | SourceError) -> LayerError:
+        if isinstance(error, SourceError):
+            return LayerError(f"layer {self._layer.short}: {error.message}", hint=error.hint)
+        return LayerError(f"layer {self._layer.short}: {self._layer.place.where} cannot be read: {os_reason(error)}")
+
+    def close(self) -> None:
+        self._blob.close()
+
+
+class _Sink:
+    """Takes the layer's tar in pieces: hashes them and writes them to `out`, if any, in a thread of its own, beside
+    the one that reads and decompresses. Both let go of the interpreter, so both cores work, even on a single layer.
+    """
+
+    def __init__(self, out: BinaryIO | None, diff_id: Digest) -> None:
+        self.size = 0
+        self._out = out
+        self.hash = diff_id.hasher()
+        self._pieces: queue.Queue[bytes | None] = queue.Queue(_WAITING)
+        self._failed: OSError | None = None
+        self._thread: threading.Thread | None = None
+
+    def put(self, piece: bytes) -> None:
+        """Raises OSError, of what was put before."""
+        if self._failed is not None:
+            raise self._failed
+        if self._thread is None:
+            if not self.size:  # many a layer has just one piece, which is done at the end, without a thread
+                self.size = len(piece)
+                self._pieces.put(piece)
+                return
+            thread = threading.Thread(target=self._run, name="writer of a layer")
+            try:
+                thread.start()
+                self._thread = thread
+            except RuntimeError:  # no more are to be had: what is put is done at once
+                pass
+        self.size += len(piece)
+        self._pieces.put(piece)
+        if self._thread is None:
+            self._pieces.put(None)
+            self._run()
+
+    def close(self) -> None:
+        """Raises OSError."""
+        self._pieces.put(None)
+        if self._thread is None:
+            self._run()
+        else:
+            self._thread.join()
+        if self._failed is not None:
+            raise self._failed
+
+    def _run(self) -> None:
+        while (piece := self._pieces.get()) is not None:
+            if self._failed is not None:
+                continue
+            self.hash.update(piece)
+            if self._out is None:
+                continue
+            try:
+                self._write(self._out, piece)
+            except OSError as error:
+                self._failed = error
+
+    @staticmethod
+    def _write(out: BinaryIO, piece: bytes) -> None:
+        try:
+            offset = out.tell()
+            out.write(piece)
+            out.flush()
+            syncing.start_writing(out.fileno(), offset)
+        except OSError as error:
+            written = os.fstat(out.fileno()).st_size
+            raise OSError(error.errno, f"{os_reason(error)} (after {written} bytes of its tar)") from error
