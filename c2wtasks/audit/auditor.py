@@ -30,7 +30,7 @@ from c2wtasks.output.places import Places
 from c2wtasks.output.record import Record
 from c2wtasks.process.unexpected import as_user_error
 from c2wtasks.sources.model import Layer
-from c2wtasks.tasks.build import Work
+from c2wtasks.tasks.build import Build
 
 
 @dataclass(slots=True)
@@ -62,7 +62,7 @@ class Auditor:
         self.graph = graph
         self.store = graph.store
         self.workers = workers
-        self.works = {str(work.bundle): work for work in graph.works}
+        self.builds = {str(build.bundle): build for build in graph.builds}
         self.copies: dict[Digest, list[Layer]] = {}
         self.by_diff_id: dict[Digest, list[Layer]] = defaultdict(list)
         for copies in graph.layers.values():
@@ -90,8 +90,8 @@ class Auditor:
         """Those that `bundles` are made from, or were when they were published."""
         diff_ids, digests = set(), set()
         for bundle in bundles:
-            work = self.works.get(str(bundle))
-            made_from = needs(bundle, work.image if work else None, self.graph.file.output)
+            build = self.builds.get(str(bundle))
+            made_from = needs(bundle, build.image if build else None, self.graph.file.output)
             diff_ids |= made_from[0]
             digests |= made_from[1]
         present = self.whole_store()
@@ -121,7 +121,7 @@ class Auditor:
     def misremembered(self, bundles: Iterable[Bundle]) -> list[Bundle]:
         """The bundles of such images: they may have been made from what was remembered."""
         wrong = {(image.manifest_digest, image.config_digest) for image in self.graph.memo.wrong().values()}
-        images = {bundle: work.image for bundle in bundles if (work := self.works.get(str(bundle))) is not None}
+        images = {bundle: build.image for bundle in bundles if (build := self.builds.get(str(bundle))) is not None}
         return [bundle for bundle, one in images.items() if (one.manifest_digest, one.config_digest) in wrong]
 
     @property
@@ -154,24 +154,24 @@ class Auditor:
         path = self.places(bundle).record
         state = recorded_target(self._command.dep_manager, f"bundle:{bundle}", path)
         fingerprint = state[-1] if state else None
-        work = self.works.get(str(bundle))
-        if work is None:
+        build = self.builds.get(str(bundle))
+        if build is None:
             return Known(fingerprint=fingerprint)
         return Known(
-            lambda have: self._as_sources_say(work, have),
+            lambda have: self._as_sources_say(build, have),
             fingerprint,
-            str(work.image.config_digest),
-            work.default_mtime_ns,
+            str(build.image.config_digest),
+            build.default_mtime_ns,
         )
 
-    def _as_sources_say(self, work: Work, have: Record) -> Record:
+    def _as_sources_say(self, build: Build, have: Record) -> Record:
         """`have`, with all that bundle.yaml, the image and the store say themselves."""
-        image, bundle = work.image, work.bundle
+        image, bundle = build.image, build.bundle
         sizes = [layer.tar_size for layer in have.layers]
         if len(sizes) != len(image.layers):
             sizes = [None] * len(image.layers)
         for number, layer in enumerate(image.layers):
-            if self._tars.get(layer.diff_id) == "good" and work.has_rootfs:
+            if self._tars.get(layer.diff_id) == "good" and build.has_rootfs:
                 sizes[number] = self.store.tar_size(layer.diff_id)
         return msgspec.structs.replace(
             have,

@@ -116,18 +116,18 @@ def mend_bundles(command: Any, auditor: Auditor, bundles: Iterable[Bundle]) -> d
     Nothing that was made before is trusted: what the tasks keep between runs is removed.
     """
     cannot = {str(bundle): str(error) for bundle, error in auditor.graph.broken}
-    cannot |= {str(work.bundle): " / ".join(map(str, missing.values())) for work, missing in auditor.graph.lacking}
+    cannot |= {str(one.bundle): " / ".join(map(str, missing.values())) for one, missing in auditor.graph.lacking}
     keys = [str(bundle) for bundle in bundles]
     reasons = {key: cannot[key] for key in keys if key in cannot}  # what is left of these is all there is
     again = [key for key in keys if key not in cannot]
     if not again:
         return reasons
     _fresh_memory(command)
-    with alone(command, auditor.graph):
+    with alone(command, auditor.graph.hooks):
         for key in again:
             _forget(command, key)
             try:
-                files.remove_tree(auditor.works[key].places.parts)
+                files.remove_tree(auditor.builds[key].places.parts)
             except OutputError as error:
                 reasons[key] = str(error)
         command.dep_manager.backend.commit()
@@ -137,7 +137,7 @@ def mend_bundles(command: Any, auditor: Auditor, bundles: Iterable[Bundle]) -> d
     _fresh_memory(command)
     command.sel_tasks = [f"bundle:{key}" for key in again]
     options = _OPTIONS | {"outfile": sys.stderr, "num_process": auditor.workers}
-    outcome = build(command, auditor.graph, options, last=False)  # what was mended is looked at once more
+    outcome = build(command, auditor.graph.hooks, options, last=False)  # what was mended is looked at once more
     if outcome.status > 128:
         raise Stopped(outcome.status - 128)
     for key in again:

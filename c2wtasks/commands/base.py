@@ -19,6 +19,7 @@ from c2wtasks.engine.stale import Stale, find_stale, in_order
 from c2wtasks.engine.state import Backend
 from c2wtasks.errors import one_line
 from c2wtasks.graph.graph import Graph
+from c2wtasks.graph.hooks import GraphHooks
 
 FINE, NOT_FINE = 0, 1
 
@@ -44,11 +45,11 @@ class OurCommand(Command, DoitCmdBase):  # type: ignore[misc]
 
         Raises InvalidCommand where the dodo is not ours.
         """
-        graph = hooks_of(self)
-        if not isinstance(graph, Graph):
+        hooks = hooks_of(self)
+        if not isinstance(hooks, GraphHooks):
             raise InvalidCommand("this dodo.py is not one of ours; copy the one that comes with c2wtasks")
         check_engine(self)
-        return graph
+        return hooks.graph
 
     def show(self, lines: Iterable[str]) -> None:
         """Prints lines of the result."""
@@ -71,7 +72,7 @@ def chosen(graph: Graph, words: Sequence[str]) -> list[Bundle]:
     Raises InvalidCommand: a word names none.
     """
     tasks = {f"bundle:{bundle}": bundle for bundle in graph.file.bundles}
-    names = resolve(words, {}, (), graph.aliases | {task: (task,) for task in tasks})
+    names = resolve(words, {}, (), graph.hooks.aliases | {task: (task,) for task in tasks})
     return [tasks[name] for name in dict.fromkeys(names) if name in tasks]
 
 
@@ -84,9 +85,9 @@ def stale_tasks(command: OurCommand) -> tuple[list[Stale], int]:
     control = TaskControl(command.task_list)
     selected = command.sel_tasks
     if selected is not None:
-        selected = resolve(selected, control.tasks, control.targets, graph.aliases)
+        selected = resolve(selected, control.tasks, control.targets, graph.hooks.aliases)
     control.process(selected)
-    adopt(command.dep_manager, control.tasks, graph.proven())
+    adopt(command.dep_manager, control.tasks, graph.hooks.proven())
     names = in_order(control)
     found = find_stale(command.dep_manager, control, names)
     return found, len(names)

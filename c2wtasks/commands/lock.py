@@ -64,7 +64,7 @@ class Lock(OurCommand):
             return self._check(graph)
         words = [] if self.sel_default_tasks else self.sel_tasks
         bundles = _lockable(graph, words) if update else ()
-        with alone(self, graph):
+        with alone(self, graph.hooks):
             return self._write(graph, bundles)
 
     def _write(self, graph: Graph, again: Sequence[Bundle]) -> int:

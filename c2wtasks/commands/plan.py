@@ -53,9 +53,9 @@ class Plan(OurCommand):
 def _users(graph: Graph) -> dict[str, list[str]]:
     """The bundles that need each layer, by the layer's key."""
     users: dict[str, list[str]] = {}
-    for work in graph.buildable:
-        for key in dict.fromkeys(layer.key for layer in work.image.layers if work.has_rootfs):
-            users.setdefault(key, []).append(str(work.bundle))
+    for build in graph.buildable:
+        for key in dict.fromkeys(layer.key for layer in build.image.layers if build.has_rootfs):
+            users.setdefault(key, []).append(str(build.bundle))
     return users
 
 

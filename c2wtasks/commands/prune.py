@@ -60,7 +60,7 @@ class Prune(OurCommand):
             found = list(leftovers(output, wanted))
             failed: set[str] = set()
         else:
-            with alone(self, graph):
+            with alone(self, graph.hooks):
                 found = list(leftovers(output, wanted))
                 failed = _remove([one for one in found if isinstance(one, Leftover)], output)
         report = Report(

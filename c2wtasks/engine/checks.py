@@ -37,8 +37,9 @@ class Check:
 class Inputs(Check):
     """The options, by name, that can change the task's bytes; as one canonical text, which is what is compared."""
 
-    def __init__(self, **options: object) -> None:
-        self.text = msgspec.json.encode(options, order="sorted").decode()
+    def __init__(self, given: object) -> None:
+        """`given` is a mapping, or a msgspec.Struct."""
+        self.text = msgspec.json.encode(given, order="sorted").decode()
 
     def configure_task(self, task: Any) -> None:
         task.value_savers.append(lambda: {"inputs": self.text})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from c2wtasks.engine.checker import Checker
 from c2wtasks.engine.outcome import Failed
@@ -72,16 +72,23 @@ class Hooks(Protocol):
         """
 
 
-def configure(graph: Hooks) -> dict[str, Any]:
+class HasHooks(Protocol):
+    @property
+    def hooks(self) -> Hooks:
+        """What the engine asks of it."""
+
+
+def configure(graph: Hooks | HasHooks) -> dict[str, Any]:
     """The DOIT_CONFIG of a dodo.py whose tasks are run by our engine."""
+    hooks = cast(Hooks, getattr(graph, "hooks", graph))
     # The tasks of a catalog live as long as the run. Left to itself, the collector of garbage walks them all time and
     # again: a fifth of a run in which there is nothing to do.
     gc.set_threshold(100_000, 50, 100)
     return {
-        KEY: graph,
+        KEY: hooks,
         "backend": "c2wtasks",
         "check_file_uptodate": Checker,
         "continue": True,
-        "num_process": graph.workers,
+        "num_process": hooks.workers,
         "par_type": "thread",
     }

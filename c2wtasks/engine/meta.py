@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, TypedDict
 
 
@@ -18,10 +17,6 @@ class Meta(TypedDict, total=False):
 
     published_later: bool
     """Whether the task only makes ready what is then published together with others' (`Hooks.publish`)."""
-
-    mends: Sequence[str]
-    """Of a task that is `published_later`: dependencies that it makes again where it finds them damaged. They are
-    recorded as it leaves them."""
 
 
 def meta_of(task: Any) -> Meta:

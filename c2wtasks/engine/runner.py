@@ -195,7 +195,7 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
             failed = dict.fromkeys(self._staged, as_user_error(error))
         for name, node in list(self._staged.items()):
             del self._staged[name]
-            self.checker.made([*node.task.targets, *meta_of(node.task).get("mends", ())])
+            self.checker.made(node.task.targets)
             self._settle(node, UserFailure(failed[name]) if name in failed else None)
 
     def finish(self) -> Any:

@@ -28,24 +28,23 @@ class Outcome:
 
 
 def put_together(
-    places: Places, contents: Mapping[str, bytes], mtime_ns: int, put_rootfs: Callable[[str], None]
+    places: Places, new: str, contents: Mapping[str, bytes], mtime_ns: int, put_rootfs: Callable[[], None]
 ) -> None:
-    """Makes the folder that is to be published next, with these files and the rootfs that `put_rootfs` makes in it.
+    """Fills the folder `new`, a `fresh` one, which is to be published next, with these files and what `put_rootfs`
+    puts in it.
 
-    `put_rootfs` gets the new folder's path. Every file is 0644 and, like the folder, has `mtime_ns`: what is
-    published depends on nothing but its inputs.
+    Every file is 0644 and, like the folder, has `mtime_ns`: what is published depends on nothing but its inputs.
 
     Raises OutputError.
     """
     try:
-        new = _fresh(places)
         with files.removed_on_failure(new):
             folders = folders_of([*contents, places.rootfs])
             for folder in folders:
                 files.make_folders(f"{new}/{folder}")
             for name, content in contents.items():
                 files.write_unpublished(f"{new}/{name}", content, mtime_ns)
-            put_rootfs(new)  # last: a root that was moved here is told by the record beside it, if we are killed
+            put_rootfs()  # last: a root that was moved here is told by the record beside it, if we are killed
             for folder in folders:
                 safely.set_times(f"{new}/{folder}", mtime_ns)
             safely.set_times(new, mtime_ns)
@@ -55,14 +54,21 @@ def put_together(
         raise _unpublished(places, error, need) from error
 
 
-def _fresh(places: Places) -> str:
-    """An empty folder, from which one rename leads to the published one: in the bundle's private folder, or, where
-    the image's folder is a mount or a link to another disk, in one beside the published folder.
+def fresh(places: Places) -> str:
+    """Makes an empty folder, from which one rename leads to the published one: in the bundle's private folder, or,
+    where the image's folder is a mount or a link to another disk, in one beside the published folder.
 
     Whether a rename leads there only a rename tells: mounts of one disk, subvolumes and quotas forbid it, too.
 
-    Raises OSError, OutputError.
+    Raises OutputError.
     """
+    try:
+        return _fresh(places)
+    except OSError as error:
+        raise _unpublished(places, error) from error
+
+
+def _fresh(places: Places) -> str:
     new, probe = places.part(NEW), places.probe
     for path in (new, probe, f"{places.beside}/{NEW}"):
         files.remove_tree(path)

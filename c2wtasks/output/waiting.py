@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import msgspec
 
 from c2wtasks.disk import files, safely
@@ -69,16 +72,36 @@ def is_of_this_boot(places: Places) -> bool:
     return noted is not None and noted.boot == _boot() != ""
 
 
-def move(places: Places, target: str) -> bool:
-    """Gives the root that waits the name `target`; says whether there was one to be moved that is ours.
+def can_be_moved(places: Places, new: str) -> bool:
+    """Whether the root that we wrote waits, and one rename takes it into the folder `new`: not from another disk, and
+    not from a lower layer of an overlay. That only a rename tells, so it gets another name for a moment.
+
+    Raises OSError, OutputError.
+    """
+    waiting, moved = places.part(ROOTFS), places.part(f".{ROOTFS}")
+    if os.path.dirname(new) != places.parts or not waits(places):
+        return False
+    files.remove_tree(moved)
+    try:
+        if not move(places, waiting, moved):
+            return False
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        return False
+    safely.rename(moved, waiting)
+    note(places, waiting)
+    return True
+
+
+def move(places: Places, root: str, target: str) -> bool:
+    """Gives `root`, the one that was noted, the name `target`; says whether it is that one.
 
     Raises OSError.
     """
-    noted = _is_noted(places)
-    if noted is None:
-        return False
-    safely.rename(places.part(ROOTFS), target)
-    if safely.identity(target) == (noted.device, noted.inode):
+    noted = _noted(places)
+    safely.rename(root, target)
+    if noted is not None and safely.identity(target) == (noted.device, noted.inode):
         return True
     files.remove_tree(target)  # it was replaced just now
     return False

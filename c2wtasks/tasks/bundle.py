@@ -1,48 +1,64 @@
-"""A bundle made ready to be published: its parts put together, with the record of what they are."""
+"""`bundle:<name>@<platform>`: what the other tasks of the bundle have made, put together with its record, and made
+ready to be published. All that is large is moved or linked."""
 
 from __future__ import annotations
 
-import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from c2wtasks import fingerprint
+from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.disk import files, safely
-from c2wtasks.errors import OutputError, os_reason
+from c2wtasks.engine.checks import Check, Inputs, Values
+from c2wtasks.engine.meta import Meta
+from c2wtasks.errors import OutputError, UserError, os_reason
 from c2wtasks.oci.image import ImageConfig
 from c2wtasks.output import publish, record, waiting
-from c2wtasks.output.places import FORM_PREFIX, IMAGE, RECORD, ROOTFS
-from c2wtasks.output.record import FormFacts, Record, RootfsFacts, WrittenRootfs
-from c2wtasks.sources.model import Layer
-from c2wtasks.tasks import form as forming
-from c2wtasks.tasks.build import Work
+from c2wtasks.output.places import FORM_PREFIX, IMAGE, RECORD, ROOTFS, Places
+from c2wtasks.output.record import OUTPUT_VERSION, FormFacts, Record, RootfsFacts
+from c2wtasks.output.standing import identity
+from c2wtasks.tasks import failing, folder, names, tree
+from c2wtasks.tasks import form as forms
+from c2wtasks.tasks.build import Build, Task
 from c2wtasks.vm.runtimespec import what_keeps_from_starting
 
 
-def stage(work: Work) -> None:
+def inputs(build: Build) -> dict[str, Any]:
+    """All that bundle.json says of the bundle's inputs, by name."""
+    bundle, image = build.bundle, build.image
+    return {
+        "output_version": OUTPUT_VERSION,
+        "source": bundle.source.text,
+        "manifest": str(image.manifest_digest),
+        "image_config": str(image.config_digest),
+        "layers": [str(layer.digest or layer.diff_id) for layer in image.layers],
+        "created_ns": build.default_mtime_ns,
+        **record.options(bundle),
+    }
+
+
+def make(build: Build) -> None:
     """Makes the bundle ready to be published.
 
     Raises LayerError, OutputError.
     """
-    places, bundle = work.places, work.bundle
-    contents = {name: _read(places.part(name)) for name in work.part_names}
+    places, bundle, mtime_ns = build.places, build.bundle, build.default_mtime_ns
+    contents = {name: _read(places.part(name)) for name in build.part_names}
     contents |= {name: contents[part] for name, part in places.copies.items()}
-    root = _read_rootfs(places.rootfs_facts_file) if bundle.folder_form else None
-    forms = {form.name: forming.whole(work, form) for form in bundle.file_forms}
+    made = {form.name: forms.facts_of(places, form) for form in bundle.file_forms}
+    new = publish.fresh(places)
+    root, facts = folder.ready(build.site, new) if bundle.folder_form else ("", None)
 
-    def text(facts: RootfsFacts | None) -> bytes:
-        return record_text(work, facts, contents, forms)
+    def put_rootfs() -> None:
+        for name, form in made.items():
+            publish.link(places.form(name), form.files, new, mtime_ns)
+        if root and not waiting.move(places, root, f"{new}/{places.rootfs}"):
+            raise OutputError(f"{root}: was replaced meanwhile", hint="run again")
+        _drop_other_forms(build)
 
-    def put_rootfs(new: str) -> None:
-        for name, form in forms.items():
-            publish.link(places.form(name), form.files, new, work.default_mtime_ns)
-        if root is not None and (facts := _put_folder(work, root, f"{new}/{places.rootfs}")) != root.facts:
-            safely.unlink(f"{new}/{RECORD}")
-            files.write_unpublished(f"{new}/{RECORD}", text(facts), work.default_mtime_ns)
-        _drop_other_forms(work)
-
-    record_of_waiting = text(root.facts if root is not None else None)
-    publish.put_together(places, {**contents, RECORD: record_of_waiting}, work.default_mtime_ns, put_rootfs)
+    text = record_text(build, facts, contents, made)
+    publish.put_together(places, new, {**contents, RECORD: text}, mtime_ns, put_rootfs)
 
 
 def _read(path: str) -> bytes:
@@ -52,34 +68,9 @@ def _read(path: str) -> bytes:
         raise OutputError(f"{path}: cannot be read: {os_reason(error)}", hint="run again") from error
 
 
-def _read_rootfs(path: str) -> WrittenRootfs:
-    found = record.read_rootfs(path)
-    if found is None:
-        raise OutputError(f"{path}: cannot be read", hint="run again")
-    return found
-
-
-def _put_folder(work: Work, root: WrittenRootfs, target: str) -> RootfsFacts:
-    """Moves the root that waits, or, where it cannot be moved, or somebody has put another in its place, writes it
-    again. Where none waits, it is published, and only what is beside it has changed. Gives what is to be said of the
-    one that is there now: whoever writes it again may have fewer rights, or do it on another file system."""
-    waits = waiting.waits(work.places)
-    try:
-        if waiting.move(work.places, target):
-            return root.facts
-    except OSError as error:
-        if error.errno != errno.EXDEV:  # to another disk, or from a lower layer of an overlay
-            raise
-    written = work.write_rootfs(target)
-    if not waits and written.facts != root.facts:
-        files.write(work.places.rootfs_facts_file, record.encode_rootfs(written))
-    files.remove_tree(work.places.part(ROOTFS))
-    return written.facts
-
-
-def _drop_other_forms(work: Work) -> None:
+def _drop_other_forms(build: Build) -> None:
     """Removes what was made of forms that the bundle no longer has."""
-    places, bundle = work.places, work.bundle
+    places, bundle = build.places, build.bundle
     wanted = {os.path.basename(places.form(form.name)) for form in bundle.file_forms}
     if not bundle.folder_form:
         files.remove_tree(places.rootfs_facts_file)
@@ -90,19 +81,20 @@ def _drop_other_forms(work: Work) -> None:
 
 
 def record_text(
-    work: Work, facts: RootfsFacts | None, contents: Mapping[str, bytes], forms: Mapping[str, FormFacts]
+    build: Build, facts: RootfsFacts | None, contents: Mapping[str, bytes], made: Mapping[str, FormFacts]
 ) -> bytes:
     """The text of bundle.json, for a bundle with these small files, and these forms by name.
 
     Raises LayerError, OutputError.
     """
-    bundle, image = work.bundle, work.image
+    bundle, image = build.bundle, build.image
     outputs = {name: fingerprint.of_bytes(content) for name, content in contents.items()}
-    for form in forms.values():
+    for form in made.values():
         outputs |= form.files
-    notes = [f"{name} lacks {form.left_out}, which it cannot hold" for name, form in forms.items() if form.left_out]
+    notes = [f"{name} lacks {form.left_out}, which it cannot hold" for name, form in made.items() if form.left_out]
     if IMAGE in contents:
         notes += what_keeps_from_starting(ImageConfig.parse(contents[IMAGE]))
+    sizes = [tree.tar_size(build.site, layer) if build.has_rootfs else None for layer in image.layers]
     return record.encode(
         Record(
             name=bundle.name,
@@ -110,7 +102,7 @@ def record_text(
             source=bundle.source.text,
             manifest_digest=str(image.manifest_digest) if image.manifest_digest else None,
             config_digest=str(image.config_digest),
-            layers=record.layer_facts(image, [_tar_size(work, layer) for layer in image.layers]),
+            layers=record.layer_facts(image, sizes),
             options=record.options(bundle),
             image_config_verbatim=contents.get(IMAGE, image.config) == image.config,
             outputs=outputs,
@@ -120,8 +112,69 @@ def record_text(
     )
 
 
-def _tar_size(work: Work, layer: Layer) -> int | None:
-    if not work.has_rootfs:
-        return None
-    known = work.known_tar_size(layer)
-    return work.store.ensure([layer]).tar_size if known is None else known
+class Published(Check):
+    """The published folder is the one that the task left, with nothing put in or taken out; and the forms that it has
+    as links are those that are kept."""
+
+    def __init__(self, folder: str, forms: Sequence[str]) -> None:
+        """`forms` are the folders in which the files of the forms are kept."""
+        self.folder = folder
+        self.forms = forms
+
+    def configure_task(self, task: Any) -> None:
+        task.value_savers.append(lambda: {"published": identity(self.folder), "forms": self._kept()})
+
+    def _kept(self) -> list[list[int]]:
+        return [identity(form) for form in self.forms]
+
+    def holds(self, values: Values) -> bool:
+        return (
+            bool(values.get("published"))
+            and values["published"] == identity(self.folder)
+            and ("forms" not in values or values["forms"] == self._kept())
+        )
+
+    def explain(self, values: Values) -> list[str]:
+        if not values.get("published"):
+            return ["never published"]
+        reasons = []
+        state = identity(self.folder)
+        if state != values["published"]:
+            reasons.append(
+                f"{self.folder} {'was replaced, or something was put in or taken out' if state else 'is gone'}"
+            )
+        for form, kept in zip(self.forms, values.get("forms") or (), strict=False):
+            if kept != identity(form):
+                reasons.append(f"{form} was made again")
+        return reasons
+
+
+def task(build: Build, output: str) -> Task:
+    bundle, places = build.bundle, build.places
+    of_forms = [places.form_facts_file(form.name) for form in bundle.file_forms]
+    of_folder = [places.rootfs_facts_file] if bundle.folder_form else []
+    return {
+        "name": str(bundle),
+        "doc": f"publishes {bundle} in {places.published}",
+        "actions": [(make, [build])],
+        "meta": Meta(blob_bytes=build.blob_bytes, published_later=True),
+        "file_dep": [*(places.part(name) for name in build.part_names), *of_forms, *of_folder],
+        "targets": [places.output(name) for name in (*build.part_names, *places.copies, RECORD)],
+        "uptodate": [
+            Inputs(inputs(build)),
+            Published(places.published, [places.form(form.name) for form in bundle.file_forms]),
+        ],
+        "clean": [_cleaner(places, output)],
+    }
+
+
+def failing_task(bundle: Bundle, output: str, error: UserError, forms_missing: Iterable[str] = ()) -> Task:
+    """The task of a bundle that cannot be made, for want of the forms that are missing, if it is that."""
+    return failing.task(str(bundle), error) | {
+        "task_dep": [names.rootfs(bundle, form) for form in forms_missing],
+        "clean": [_cleaner(Places.of(output, bundle), output)],
+    }
+
+
+def _cleaner(places: Places, output: str) -> tuple[Any, ...]:
+    return publish.remove, [places, output]

@@ -1,4 +1,4 @@
-"""The forms of a root that are files: made, and known again by what they were made from."""
+"""`rootfs:<bundle>:<form>` of the forms that are files: made, and known again by what they were made from."""
 
 from __future__ import annotations
 
@@ -10,14 +10,21 @@ import msgspec
 from c2wtasks import fingerprint
 from c2wtasks.bundlefile.model import Bundle, Form
 from c2wtasks.disk import files, safely, syncing
+from c2wtasks.engine.checks import AnyExists, Check, Inputs, Values
+from c2wtasks.engine.meta import Meta
 from c2wtasks.errors import OutputError, SourceError, os_reason
 from c2wtasks.output import publish, record
-from c2wtasks.output.record import FormFacts
+from c2wtasks.output.places import Places
+from c2wtasks.output.record import OUTPUT_VERSION, FormFacts
 from c2wtasks.rootfs.forms import Making, is_here, maker_of
 from c2wtasks.rootfs.holding import check_holes, left_out
-from c2wtasks.tasks.build import Work
+from c2wtasks.tasks.build import Build, Site, Task
 
 _MODE = 0o644
+
+
+FormInputs = dict[str, Any]
+"""All that a form is made from, beside the tree and the bundle's JSON files, by name."""
 
 
 def missing_tools(bundle: Bundle) -> dict[str, SourceError]:
@@ -32,58 +39,57 @@ def missing_tools(bundle: Bundle) -> dict[str, SourceError]:
     }
 
 
-def inputs(work: Work, form: Form) -> dict[str, Any]:
-    """All that a form is made from, beside the tree and the bundle's JSON files."""
+def inputs(build: Build, form: Form) -> FormInputs:
     return {
-        "output_version": record.OUTPUT_VERSION,
+        "output_version": OUTPUT_VERSION,
         "form": dict(form.options),
-        "created_ns": work.default_mtime_ns,
-        **{name: getattr(work.bundle, name) for name in form.type.settings},
+        "created_ns": build.default_mtime_ns,
+        **{name: getattr(build.bundle, name) for name in form.type.settings},
     }
 
 
-def json_in(work: Work, form: Form) -> dict[str, str]:
+def json_in(places: Places, form: Form) -> dict[str, str]:
     """The JSON files of the bundle that a form holds, too, by name, with where they lie."""
-    return {name: work.places.part(name) for name in form.type.json_files(dict(form.options))}
+    return {name: places.part(name) for name in form.type.json_files(dict(form.options))}
 
 
-def made_of(work: Work, form: Form, tree_fingerprint: str) -> str:
+def made_of(places: Places, form: Form, given: FormInputs, tree_fingerprint: str) -> str:
     """The fingerprint of all that a form is made from.
 
     Raises OSError.
     """
-    json_files = {name: fingerprint.of_file(path) for name, path in json_in(work, form).items()}
-    return fingerprint.of_value({"tree": tree_fingerprint, "json": json_files, **inputs(work, form)})
+    json_files = {name: fingerprint.of_file(path) for name, path in json_in(places, form).items()}
+    return fingerprint.of_value({"tree": tree_fingerprint, "json": json_files, **given})
 
 
-def make(work: Work, form: Form) -> None:
+def make(site: Site, given: FormInputs, bundle: Bundle, form: Form) -> None:
     """Makes the files of a form.
 
     Raises LayerError, OutputError.
     """
-    tree, tree_fingerprint = work.tree()
+    tree, tree_fingerprint = site.tree()
     maker = maker_of(form.kind)
     if not maker.holes(form):
         check_holes(tree, form.name)
-    places = work.places
+    places = site.places
     target, unfinished = places.form(form.name), places.part(f".{form.name}")
     files.remove_tree(places.form_facts_file(form.name))  # it must never lie beside other files than its own
     files.remove_tree(unfinished)
     try:
         with files.removed_on_failure(unfinished):
             files.make_folders(unfinished)
-            key = f"{tree_fingerprint} {work.bundle.name}".encode()
-            making = Making(work.bundle, tree, work.tar, json_in(work, form), key, work.default_mtime_ns)
+            key = f"{tree_fingerprint} {bundle.name}".encode()
+            making = Making(bundle, tree, site.tar, json_in(places, form), key, given["created_ns"])
             maker.make(making, form, unfinished)
             lost = left_out(tree, maker.limits)
-            found, sizes = _settle(unfinished, work.default_mtime_ns)
-            facts = FormFacts(made_of(work, form, tree_fingerprint), found, lost, sizes)
+            found, sizes = _settle(unfinished, given["created_ns"])
+            facts = FormFacts(made_of(places, form, given, tree_fingerprint), found, lost, sizes)
             files.remove_tree(target)
             safely.rename(unfinished, target)
             syncing.sync_folder(places.parts)
         facts_file = places.form_facts_file(form.name)
         files.write(facts_file, msgspec.json.encode(facts) + b"\n")
-        safely.set_times(facts_file, work.default_mtime_ns)  # it looks as they do
+        safely.set_times(facts_file, given["created_ns"])  # it looks as they do
     except OSError as error:
         raise OutputError(f"{target}: cannot be written: {os_reason(error)}") from error
 
@@ -108,33 +114,67 @@ def _settle(folder: str, mtime_ns: int) -> tuple[dict[str, str], dict[str, int]]
     return found, sizes
 
 
-def whole(work: Work, form: Form) -> FormFacts:
-    """What is known of the files of a form, which is made again if one of them does not look as it was left.
+def facts_of(places: Places, form: Form) -> FormFacts:
+    """What is known of the files of a form.
 
-    They are those that were published: somebody may have removed them, or written to a disk image.
-
-    Raises LayerError, OutputError.
+    Raises OutputError.
     """
-    facts_file, folder = work.places.form_facts_file(form.name), work.places.form(form.name)
+    facts_file = places.form_facts_file(form.name)
     facts = record.read_form(facts_file)
-    if facts is None or not all(
-        _is_untouched(f"{folder}/{name}", facts_file, work.default_mtime_ns) for name in facts.files
-    ):
-        make(work, form)
-        facts = record.read_form(facts_file)
     if facts is None:
         raise OutputError(f"{facts_file}: cannot be read", hint="run again")
     return facts
 
 
-def _is_untouched(path: str, facts_file: str, mtime_ns: int) -> bool:
-    """Whether a file looks as it was left: as the facts file does, since a file system may not keep all that it is
-    told (one mode for all files, whole seconds only)."""
-    try:
-        found, alike = safely.lstat(path), safely.lstat(facts_file)
-    except OSError:
-        return False
-    return (found.st_mode, found.st_uid) == (alike.st_mode, alike.st_uid) and found.st_mtime_ns in (
-        mtime_ns,
-        alike.st_mtime_ns,
-    )
+class Untouched(Check):
+    """Each file of the form looks as the task left it. It has the published name, too, as a hard link: somebody may
+    have written to a disk image. Then it is made again; and published again, as its folder is another."""
+
+    def __init__(self, places: Places, form: Form, mtime_ns: int) -> None:
+        self.facts_file = places.form_facts_file(form.name)
+        self.folder = places.form(form.name)
+        self.mtime_ns = mtime_ns
+
+    def configure_task(self, task: Any) -> None:
+        task.value_savers.append(lambda: {"files": self._names()})
+
+    def _names(self) -> list[str]:
+        facts = record.read_form(self.facts_file)
+        return sorted(facts.files) if facts is not None else []
+
+    def holds(self, values: Values) -> bool:
+        return self._touched(values) is None
+
+    def explain(self, values: Values) -> list[str]:
+        path = self._touched(values)
+        return [] if path is None else [f"{path} {'was edited' if safely.exists(path) else 'is gone'}"]
+
+    def _touched(self, values: Values) -> str | None:
+        """The first file that does not look as it was left: as the facts file does, since a file system may not keep
+        all that it is told (one mode for all files, whole seconds only)."""
+        names = values["files"] if "files" in values else self._names()
+        path = self.facts_file
+        try:
+            alike = safely.lstat(path)
+            times = (self.mtime_ns, alike.st_mtime_ns)
+            for name in names:
+                path = f"{self.folder}/{name}"
+                found = safely.lstat(path)
+                if (found.st_mode, found.st_uid) != (alike.st_mode, alike.st_uid) or found.st_mtime_ns not in times:
+                    return path
+        except OSError:
+            return path
+        return None
+
+
+def task(build: Build, form: Form) -> Task:
+    places, name, given = build.places, form.name, inputs(build, form)
+    return {
+        "name": f"{build.bundle}:{name}",
+        "doc": f"makes the form {name} of {build.bundle}",
+        "actions": [(make, [build.site, given, build.bundle, form])],
+        "meta": Meta(blob_bytes=build.blob_bytes),
+        "file_dep": [places.tree, *json_in(places, form).values()],
+        "targets": [places.form_facts_file(name)],
+        "uptodate": [Inputs(given), AnyExists(places.form(name)), Untouched(places, form, given["created_ns"])],
+    }

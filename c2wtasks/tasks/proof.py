@@ -11,12 +11,12 @@ from c2wtasks.disk.safely import open_quietly
 from c2wtasks.errors import OutputError
 from c2wtasks.output import record, standing
 from c2wtasks.output.record import FormFacts
-from c2wtasks.tasks import form as forming
-from c2wtasks.tasks.build import Work
+from c2wtasks.tasks import form as forms
+from c2wtasks.tasks.build import Build
 from c2wtasks.tasks.bundle import record_text
 
 
-def is_proven(work: Work) -> bool:
+def is_proven(build: Build) -> bool:
     """Whether nobody has touched the published folder; its record is the one that would be written; its files are as
     recorded; and the parts that the tasks keep are those that it was made from.
 
@@ -24,44 +24,45 @@ def is_proven(work: Work) -> bool:
     as every run trusts it.
     """
     try:
-        return work.has_rootfs and standing.is_noted(work.places) and _has_proof(work)
+        return build.has_rootfs and standing.is_noted(build.places) and _has_proof(build)
     except (OSError, OutputError):
         return False
 
 
-def _has_proof(work: Work) -> bool:
-    places, bundle = work.places, work.bundle
-    if None in map(work.known_tar_size, work.image.layers):
+def _has_proof(build: Build) -> bool:
+    places, bundle = build.places, build.bundle
+    if None in map(build.site.tar_size, build.image.layers):
         return False
     published, parts = (
-        {name: _content(place(name)) for name in work.part_names} for place in (places.output, places.part)
+        {name: _content(place(name)) for name in build.part_names} for place in (places.output, places.part)
     )
     copies = {name: _content(places.output(name)) for name in places.copies}
     if published != parts or copies != {name: published[part] for name, part in places.copies.items()}:
         return False
-    _, tree_fingerprint = work.tree()
+    _, tree_fingerprint = build.site.tree()
     facts = None
     if bundle.folder_form:
         root = record.read_rootfs(places.rootfs_facts_file)
         if root is None or root.facts.tree != tree_fingerprint or root.may_be_improved:
             return False
         facts = root.facts
-    forms: dict[str, FormFacts] = {}
+    made: dict[str, FormFacts] = {}
     for form in bundle.file_forms:
-        made = record.read_form(places.form_facts_file(form.name))
-        if made is None or made.made_of != forming.made_of(work, form, tree_fingerprint):
+        facts_of_form = record.read_form(places.form_facts_file(form.name))
+        given = forms.inputs(build, form)
+        if facts_of_form is None or facts_of_form.made_of != forms.made_of(places, form, given, tree_fingerprint):
             return False
-        forms[form.name] = made
-    if _content(places.record) != record_text(work, facts, published | copies, forms):
+        made[form.name] = facts_of_form
+    if _content(places.record) != record_text(build, facts, published | copies, made):
         return False
-    return all(_are_whole(work, name, made.files.items()) for name, made in forms.items())
+    return all(_are_whole(build, name, one.files.items()) for name, one in made.items())
 
 
-def _are_whole(work: Work, form: str, files: Iterable[tuple[str, str]]) -> bool:
+def _are_whole(build: Build, form: str, files: Iterable[tuple[str, str]]) -> bool:
     """Whether the files of a form are published as they are kept, and both as recorded."""
     for name, recorded in files:
-        published = work.places.output(name)
-        if not os.path.samestat(safely.lstat(f"{work.places.form(form)}/{name}"), safely.lstat(published)):
+        published = build.places.output(name)
+        if not os.path.samestat(safely.lstat(f"{build.places.form(form)}/{name}"), safely.lstat(published)):
             return False
         with open_quietly(published) as stream:
             if fingerprint.of_stream(stream) != recorded:

@@ -11,7 +11,7 @@ from c2wtasks.oci.digest import Digest
 from c2wtasks.output import record
 from c2wtasks.sizes import human
 from c2wtasks.sources.model import Layer
-from c2wtasks.tasks.build import Work
+from c2wtasks.tasks.build import Build
 
 _GROWTH = 3  # how often a compressed layer fits into its tar, as a rule
 
@@ -21,7 +21,7 @@ class Job:
     """What is to be made of a bundle: the tars of these `layers`, those that are not in the store; and its root, in
     so many forms."""
 
-    work: Work
+    build: Build
     layers: tuple[Layer, ...]
     roots: int
 
@@ -31,7 +31,7 @@ def warnings(jobs: Iterable[Job], store: Store, cache: str, output: str) -> Iter
     tars: dict[Digest, int] = {}
     roots = 0
     for job in jobs:
-        sizes, root_size = _sizes(job.work, store)
+        sizes, root_size = _sizes(job.build, store)
         tars |= {layer.diff_id: sizes[layer.diff_id] for layer in job.layers if not store.holds(layer.diff_id)}
         roots += root_size * job.roots
     needs: dict[int, list[tuple[str, int]]] = {}
@@ -47,10 +47,10 @@ def warnings(jobs: Iterable[Job], store: Store, cache: str, output: str) -> Iter
             yield f"warning: about {human(needed)} are needed in {where}, {human(free)} are free"
 
 
-def _sizes(work: Work, store: Store) -> tuple[dict[Digest, int], int]:
+def _sizes(build: Build, store: Store) -> tuple[dict[Digest, int], int]:
     """The bytes of the tars of a bundle's layers, and of its root: as they are known from earlier runs, or about."""
-    layers = work.image.layers
-    published = record.read(work.places.record)
+    layers = build.image.layers
+    published = record.read(build.places.record)
     recorded = {layer.diff_id: layer.tar_size for layer in published.layers} if published else {}
     sizes = {layer.diff_id: _tar_size(layer, store, recorded.get(str(layer.diff_id))) for layer in layers}
     if published is None or published.rootfs is None:

@@ -24,12 +24,14 @@ STEPS = ("rename", "unlink", "rmdir", "fsync")  # of `os`: what others see, and 
 
 
 def stage(places: Places, version: str) -> None:
-    def put_rootfs(new: str) -> None:
+    new = publish.fresh(places)
+
+    def put_rootfs() -> None:
         os.makedirs(f"{new}/rootfs/in")
         for name in ("a", "in/b"):
             Path(f"{new}/rootfs/{name}").write_text(version)
 
-    publish.put_together(places, {name: version.encode() for name in NAMES[:2]}, 0, put_rootfs)
+    publish.put_together(places, new, {name: version.encode() for name in NAMES[:2]}, 0, put_rootfs)
 
 
 def standing(places: Places) -> str | None:

@@ -19,7 +19,7 @@ from c2wtasks.disk import clib, files, syncing
 from c2wtasks.errors import OutputError
 from c2wtasks.output import publish, record, standing, waiting
 from c2wtasks.output.leftovers import Leftover, leftovers
-from c2wtasks.output.places import Places
+from c2wtasks.output.places import NEW, Places
 from c2wtasks.rootfs.dir.folders import made
 from tests.rootfs.making import needs_root
 from tests.support.hostile import STRANGER, Canary
@@ -75,12 +75,13 @@ def attacked(canary: Canary) -> Iterator[None]:
         attacker.stdout.close()
 
 
-def put_rootfs(new: str) -> None:
-    os.close(made(f"{new}/rootfs"))
-
-
 def published(places: Places) -> None:
-    publish.put_together(places, {"bundle.json": b"{}", "spec.json": b"x"}, 0, put_rootfs)
+    new = publish.fresh(places)
+
+    def put_rootfs() -> None:
+        os.close(made(f"{new}/rootfs"))
+
+    publish.put_together(places, new, {"bundle.json": b"{}", "spec.json": b"x"}, 0, put_rootfs)
     publish.publish([places])
 
 
@@ -103,7 +104,8 @@ STEPS: tuple[Callable[[], object], ...] = (
     lambda: standing.note(WEB),
     lambda: waiting.note(WEB, WEB.output("rootfs")),
     lambda: waiting.take_back(WEB),
-    lambda: waiting.move(WEB, WEB.part("moved")),
+    lambda: waiting.can_be_moved(WEB, WEB.part(NEW)),
+    lambda: waiting.move(WEB, WEB.part("rootfs"), WEB.part("moved")),
     look,
     lambda: publish.recover("bundles"),
     lambda: publish.remove(OLD, "bundles"),

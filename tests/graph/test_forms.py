@@ -145,7 +145,8 @@ def test_what_was_touched_is_made_again_before_it_is_published_again(
     touch(tmp_path / "bundles/.parts/web/linux-amd64/form-ext4/rootfs.ext4")
     images["web"]["process"] = {"terminal": False}
     write_catalog(tmp_path, images)
-    assert executed(tmp_path) == {f"spec:{WEB}", f"rootfs:{WEB}:context", f"bundle:{WEB}", "catalog"}
+    forms = {f"rootfs:{WEB}:{form}" for form in ("context", "ext4")}
+    assert executed(tmp_path) == {f"spec:{WEB}", *forms, f"bundle:{WEB}", "catalog"}
     now = files_of(tmp_path / PUBLISHED)
     assert now["rootfs.ext4"] == whole["rootfs.ext4"]
     assert run_doit(tmp_path, "verify").exit == 0

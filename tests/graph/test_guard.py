@@ -18,20 +18,21 @@ AT_ONCE = pytest.mark.parametrize("at_once", ["1", "3"])
 DB = "db@linux/amd64"
 GOOD = ("web", "other")
 
-# Where it happens: the method of a class whose first argument, or whose own `bundle`, is or has the bundle.
+# Where it happens: a function of a module, or the method of a class. One of its arguments, or the `bundle` of one, is
+# the bundle; or one has the `places` of the bundle.
 PLACES = {
     "resolving": ("c2wtasks.sources.locked", "LockedResolver", "_resolve"),
     "adding": ("c2wtasks.graph.graph", "Graph", "_add"),
-    "tree task": ("c2wtasks.graph.graph", "Graph", "_tree_task"),
-    "root tasks": ("c2wtasks.graph.graph", "Graph", "_root_tasks"),
-    "spec task": ("c2wtasks.graph.graph", "Graph", "_spec_task"),
-    "boot task": ("c2wtasks.graph.graph", "Graph", "_boot_task"),
-    "bundle task": ("c2wtasks.graph.graph", "Graph", "_publishing_task"),
-    "tree": ("c2wtasks.tasks.build", "Work", "make_tree"),
-    "rootfs": ("c2wtasks.tasks.build", "Work", "make_rootfs"),
-    "spec": ("c2wtasks.tasks.build", "Work", "make_spec"),
-    "boot": ("c2wtasks.tasks.build", "Work", "make_boot"),
-    "facts": ("c2wtasks.tasks.build", "Work", "facts"),
+    "tree task": ("c2wtasks.tasks.tree", "", "task"),
+    "root tasks": ("c2wtasks.graph.graph", "Graph", "_rootfs_tasks"),
+    "spec task": ("c2wtasks.tasks.spec", "", "task"),
+    "boot task": ("c2wtasks.tasks.boot", "", "task"),
+    "bundle task": ("c2wtasks.tasks.bundle", "", "task"),
+    "tree": ("c2wtasks.tasks.tree", "", "make"),
+    "rootfs": ("c2wtasks.tasks.folder", "", "make"),
+    "spec": ("c2wtasks.tasks.spec", "", "make"),
+    "boot": ("c2wtasks.tasks.boot", "", "make"),
+    "facts": ("c2wtasks.tasks.bundle", "", "inputs"),
 }
 BREAKING = """
 import functools, importlib, sys
@@ -47,7 +48,7 @@ class Breaking(MetaPathFinder):
         load = spec.loader.exec_module
         def exec_module(module):
             load(module)
-            break_it(getattr(module, CLASS))
+            break_it(getattr(module, CLASS) if CLASS else module)
         spec.loader.exec_module = exec_module
         return spec
 
@@ -55,7 +56,11 @@ def break_it(kind):
     right = getattr(kind, METHOD)
     @functools.wraps(right)  # a worker finds it by its name
     def wrong(*args):
-        if any(str(getattr(one, "bundle", one)) == {bundle!r} for one in args):
+        if any(
+            str(getattr(one, "bundle", one)) == {bundle!r}
+            or getattr(getattr(one, "places", None), "published", "") == {published!r}
+            for one in args
+        ):
             exec(RAISED)
         return right(*args)
     is_static = isinstance(vars(kind)[METHOD], staticmethod)
@@ -82,7 +87,8 @@ COMMANDS = ("list --all", "plan", "why", "verify", "gc --dry-run", "gc", "lock",
 
 def broken(folder: Path, place: str, raised: str) -> dict[str, str]:
     module, kind, method = PLACES[place]
-    code = BREAKING.format(module=module, kind=kind, method=method, raised=raised, bundle=DB)
+    published = "bundles/db/linux-amd64"
+    code = BREAKING.format(module=module, kind=kind, method=method, raised=raised, bundle=DB, published=published)
     return hooked(folder / "hook", WORKERS_AT_ONCE + code)
 
 
@@ -159,7 +165,7 @@ def test_what_the_run_itself_does(tmp_path: Path, method: str) -> None:
     small_catalog(tmp_path)
     code = (
         "def wrong(*args):\n    raise KeyError('odd')\n"
-        f"from c2wtasks.graph.graph import Graph\nGraph.{method} = wrong\n"
+        f"from c2wtasks.graph.hooks import GraphHooks\nGraphHooks.{method} = wrong\n"
     )
     (tmp_path / ".doit.db.lock").write_text("pid 1 on host-a\n")  # as of a run that was cut short
     left = tmp_path / "bundles/.tmp-left"

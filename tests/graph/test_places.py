@@ -199,7 +199,9 @@ def test_a_published_folder_is_a_mount(tmp_path: Path, told: bool) -> None:
     (here / WEB).mkdir(parents=True)
     entries = images(here, forms=["dir"])
     write_catalog(here, entries)
-    env = hooked(tmp_path / "hook", "" if told else "import c2wtasks.disk.files as f; f.mounts_below = lambda _: ()")
+    env = hooked(
+        tmp_path / "hook", "" if told else "import c2wtasks.disk.abilities as f; f.mounts_below = lambda _: ()"
+    )
     with mounts.memory(here / WEB):
         run = run_doit(here, env=env)
         refused(run, f"{WEB}: cannot be published: it is a mount", "mount that disk at bundles/web")
@@ -219,10 +221,10 @@ MAKINGS = """
 import os
 import c2wtasks.tasks.form as _forming
 _make = _forming.make
-def _noted(work, form):
+def _noted(site, given, bundle, form):
     with open(os.environ["MAKINGS"], "a") as out:
-        out.write(f"{work.bundle} {form.name}\\n")
-    _make(work, form)
+        out.write(f"{bundle} {form.name}\\n")
+    _make(site, given, bundle, form)
 _forming.make = _noted
 """
 

@@ -1,0 +1,216 @@
+"""What the engine asks of the graph that it runs, and the lines that a run says at its beginning and its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Set
+from typing import TYPE_CHECKING
+
+from c2wtasks.cachedir import identity
+from c2wtasks.disk import safely
+from c2wtasks.engine.outcome import Failed
+from c2wtasks.errors import UserError, some_of
+from c2wtasks.graph.graph import Graph
+from c2wtasks.output import publish, record, standing
+from c2wtasks.output.places import Places
+from c2wtasks.output.record import Record
+from c2wtasks.process import cpus
+from c2wtasks.rootfs.rights import LeftOut, builder
+from c2wtasks.tasks import catalog, layer, names
+from c2wtasks.tasks.build import Build
+
+if TYPE_CHECKING:
+    from c2wtasks.cache import upkeep
+
+_TOLD_ALONE = 20  # notes of one sort on bundles; of more there is one line
+
+
+class GraphHooks:
+    """The engine's `Hooks` of our graph."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self._in_place: list[Places] = []
+        self._published: dict[str, Record] = {}  # by bundle: those that this run published
+
+    @property
+    def aliases(self) -> dict[str, tuple[str, ...]]:
+        """`web` and `web@linux/amd64`, for the tasks that they stand for."""
+        found: dict[str, tuple[str, ...]] = {}
+        for bundle in self.graph.file.bundles:
+            task = names.bundle(bundle)
+            found[str(bundle)] = (task,)
+            found[bundle.name] = (*found.get(bundle.name, ()), task)
+        return found
+
+    @property
+    def workers(self) -> int:
+        """`workers:` of bundle.yaml, or the CPUs that this process may keep busy."""
+        return self.graph.file.workers or cpus.usable()
+
+    @property
+    def late(self) -> tuple[str, ...]:
+        return self.graph.late
+
+    def arrive(self, *, wait: bool) -> bool:
+        return self.graph.arrive(wait=wait)
+
+    def proven(self) -> Iterator[str]:
+        """The tasks of layers that were read, by their receipts, and of bundles that prove themselves current by what
+        is on disk."""
+        from c2wtasks.tasks.proof import is_proven  # only ever needed where all memory is lost
+
+        for key, copies in self.graph.layers.items():
+            if layer.is_proven(self.graph.store, copies):
+                yield names.layer(key)
+        for build in self.graph.buildable:
+            try:
+                proves_itself = is_proven(build)
+            except Exception:  # then it is made anew, and tells what is wrong
+                continue
+            if proves_itself:
+                yield from names.parts(build.bundle)
+
+    def publish(self, tasks: frozenset[str]) -> dict[str, UserError]:
+        """Publishes what these `bundle:` tasks have made ready; gives the errors of those for which it cannot."""
+        builds = {names.bundle(build.bundle): build for build in self.graph.buildable}
+        staged = {task: builds[task] for task in sorted(tasks)}
+        outcome = publish.publish([build.places for build in staged.values()])
+        self._in_place += outcome.in_place
+        for build in staged.values():
+            if build.places not in outcome.failed and build.has_rootfs:
+                self._note(build)
+        return {
+            task: outcome.failed[build.places] for task, build in staged.items() if build.places in outcome.failed
+        }
+
+    def _note(self, build: Build) -> None:
+        standing.note(build.places)
+        published = record.read(build.places.record)
+        if published is not None:
+            self._published[str(build.bundle)] = published
+
+    def recover(self) -> None:
+        """Removes what a run has left unfinished in the output and in the cache.
+
+        Raises OutputError.
+        """
+        publish.recover(self.graph.file.output)
+        self.graph.store.recover()
+
+    def warn_before(self, tasks: frozenset[str]) -> Iterable[str]:
+        """Warns where there is not the room that the layers and roots of these tasks need."""
+        from c2wtasks.tasks import room  # not needed where there is nothing to do
+
+        jobs: list[room.Job] = []
+        for build in self.graph.with_rootfs():
+            bundle = build.bundle
+            forms = [form for form in bundle.forms if names.rootfs(bundle, form.name) in tasks]
+            roots = len(bundle.forms if names.tree(bundle) in tasks else forms)
+            layers = tuple(one for one in build.image.layers if roots or names.layer(one.key) in tasks)
+            if layers:
+                jobs.append(room.Job(build, layers, roots))
+        return room.warnings(jobs, self.graph.store, self.graph.file.cache, self.graph.file.output)
+
+    def end_of_run(self, failed: Failed, current: frozenset[str]) -> Iterable[str]:
+        """Gives the lines that end the run, and brings catalog.json and bundle.lock up to date.
+
+        `failed` maps the tasks that failed, or were left out for one that did, to the tasks at fault and why;
+        `current` are the tasks that are now as they should be.
+
+        Raises OutputError.
+        """
+        graph = self.graph
+        graph.close()
+        reasons = {
+            str(bundle): " / ".join(dict.fromkeys(why for _, why in sorted(failed[task].items())))
+            for bundle in graph.file.bundles
+            if (task := names.bundle(bundle)) in failed
+        }
+        good = frozenset(str(bundle) for bundle in graph.file.bundles if names.bundle(bundle) in current)
+        yield from self._notes_on_replacing()
+        yield from self._notes_on_folders(good)
+        yield from self._notes_of_published()
+        if graph.note:
+            yield graph.note
+        yield from self._note_use(good)
+        yield from (f"{bundle}: {reason}" for bundle, reason in sorted(reasons.items()))
+        yield from _told_of_no_bundle(failed, reasons)
+        if reasons or (good and "catalog" not in current):
+            catalog.make(graph.file, reasons, good)
+        if new := graph.unlocked():
+            graph.lock.change(new)
+            yield f"{graph.lock.path}: added {some_of(list(new))}"
+
+    def cleaned(self) -> None:
+        """Brings catalog.json up to date, if it is still there.
+
+        Raises OutputError.
+        """
+        if safely.exists(catalog.path_of(self.graph.file)):
+            catalog.make(self.graph.file, {}, frozenset())
+
+    def after_good_run(self) -> Iterable[str]:
+        """Keeps the cache to the size that bundle.yaml allows, and gives the lines that tell of it.
+
+        Raises OutputError.
+        """
+        limit = self.graph.file.cache_max_size
+        if limit is None:
+            return ()
+        from c2wtasks.cache import upkeep
+
+        return upkeep.keep_to_size(limit, self.cache_user, self.graph.store)
+
+    @property
+    def cache_user(self) -> upkeep.Catalog:
+        """This catalog, as one of those that use the cache."""
+        from c2wtasks.cache import upkeep
+
+        graph = self.graph
+        images = {str(build.bundle): build.image for build in graph.builds}
+        return upkeep.Catalog(graph.file, images, graph.lock.entries, graph.identity)
+
+    def _notes_on_replacing(self) -> Iterator[str]:
+        """Where the file system kept bundles from being replaced as they should be."""
+        if self._in_place:
+            yield (
+                f"note: {some_of([places.published for places in self._in_place])}: replaced in place, not in one "
+                "step, as the file system does not rename folders that lie in a lower layer of an overlay"
+            )
+
+    def _notes_on_folders(self, built: Set[str]) -> Iterator[str]:
+        """What the folders of roots lack."""
+        known = {bundle: rights.left_out for bundle, rights in self.graph.rights.items()}
+        known |= {bundle: one.rootfs.left_out for bundle, one in self._published.items() if one.rootfs}
+        lacking = {bundle: left_out for bundle, left_out in sorted(known.items()) if left_out and bundle in built}
+        more = "" if builder().complete else ", and a run with more rights makes it anew"
+        if len(lacking) > _TOLD_ALONE:
+            lacking = {f"{len(lacking)} bundles ({some_of(list(lacking))})": sum(lacking.values(), LeftOut())}
+        for bundle, left_out in lacking.items():
+            yield f"note: {bundle}: the folder of the root lacks {left_out}; bundle.json says so{more}"
+
+    def _notes_of_published(self) -> Iterator[str]:
+        """What the records of the bundles that were published now have to tell."""
+        notes = sorted((bundle, note) for bundle, one in self._published.items() for note in one.notes)
+        if len(notes) <= _TOLD_ALONE:
+            yield from (f"note: {bundle}: {note}" for bundle, note in notes)
+        else:
+            bundles = list(dict.fromkeys(bundle for bundle, _ in notes))
+            yield f"note: {len(bundles)} bundles have notes in their bundle.json: {some_of(bundles)}"
+
+    def _note_use(self, good: Set[str]) -> Iterator[str]:
+        """Notes that this catalog uses the cache. What hinders that is told, as others' `doit gc` goes by it; but
+        where no bundle is good, their errors tell more."""
+        identity.keep(self.graph.folder, self.graph.file.name)
+        if (error := self.graph.memo.note_use()) is not None and good:
+            yield f"note: {error}; while that is so, other catalogs cannot tell that this one uses the cache"
+
+
+def _told_of_no_bundle(failed: Failed, reasons: Iterable[str]) -> Iterator[str]:
+    """Why tasks failed that make the parts of bundles, where no bundle's line has said it: they ran alone."""
+    told = {task for bundle in reasons for task in failed[f"bundle:{bundle}"]}
+    yield from (
+        f"{task}: {why[task]}"
+        for task, why in sorted(failed.items())
+        if task in why and task not in told and names.family(task) in names.PART_FAMILIES
+    )

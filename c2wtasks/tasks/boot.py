@@ -1,0 +1,44 @@
+"""`boot:<bundle>`: initconfig.json."""
+
+from __future__ import annotations
+
+import msgspec
+
+from c2wtasks.bundlefile.boot import Boot
+from c2wtasks.bundlefile.profile import PROFILES
+from c2wtasks.disk import files
+from c2wtasks.engine.checks import Inputs
+from c2wtasks.output.places import INITCONFIG
+from c2wtasks.output.record import OUTPUT_VERSION
+from c2wtasks.tasks.build import Build, Site, Task
+from c2wtasks.vm.bootconfig import boot_config
+
+
+class BootInputs(msgspec.Struct, frozen=True):
+    """All that initconfig.json is made from. `architecture` is the image config's."""
+
+    architecture: str
+    boot: Boot
+    profile: str
+    output_version: int = OUTPUT_VERSION
+
+
+def inputs(build: Build) -> BootInputs:
+    return BootInputs(build.image.parsed.architecture, build.bundle.boot, build.bundle.profile)
+
+
+def make(site: Site, given: BootInputs) -> None:
+    """Raises OutputError."""
+    text = boot_config(given.architecture, given.boot, PROFILES[given.profile])
+    files.write_if_changed(site.places.part(INITCONFIG), text)
+
+
+def task(build: Build) -> Task:
+    given = inputs(build)
+    return {
+        "name": str(build.bundle),
+        "doc": f"writes initconfig.json of {build.bundle}",
+        "actions": [(make, [build.site, given])],
+        "targets": [build.places.part(INITCONFIG)],
+        "uptodate": [Inputs(given)],
+    }

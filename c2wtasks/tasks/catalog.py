@@ -1,0 +1,44 @@
+"""`catalog`: catalog.json, which lists all bundles with what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Set
+
+from c2wtasks.bundlefile.model import Bundle, BundleFile
+from c2wtasks.disk import files, safely
+from c2wtasks.engine.checks import Inputs
+from c2wtasks.output import listing
+from c2wtasks.tasks import names
+from c2wtasks.tasks.build import Build, Task
+
+
+def path_of(file: BundleFile) -> str:
+    return f"{file.output}/{listing.CATALOG}"
+
+
+def make(file: BundleFile, failed: Mapping[str, str], good: Set[str]) -> None:
+    """Brings catalog.json up to date. `failed` maps bundles that failed to the reason, `good` are those that are as
+    they should be; of the others it goes on to say what it said.
+
+    Raises OutputError.
+    """
+    path = path_of(file)
+    try:
+        previous = safely.read(path, listing.MAX_SIZE)
+    except OSError:  # none, or something else in its place
+        previous = None
+    text = listing.update(file.output, file.bundles, failed, frozenset(good), previous)
+    files.write_if_changed(path, text, sync=True)
+
+
+def task(file: BundleFile, builds: Iterable[Build], cannot: Iterable[Bundle]) -> Task:
+    """`cannot` are the bundles whose tasks fail: the catalog waits for them, to tell of it."""
+    bundles = [str(bundle) for bundle in file.bundles]
+    return {
+        "actions": [(make, [file, {}, frozenset(bundles)])],
+        "file_dep": [build.places.record for build in builds],
+        "task_dep": [names.bundle(bundle) for bundle in cannot],
+        "targets": [path_of(file)],
+        "uptodate": [Inputs({"bundles": bundles})],
+        "clean": True,
+    }

@@ -1,0 +1,38 @@
+"""The names of doit's tasks: `family:what`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from c2wtasks.bundlefile.model import Bundle
+
+PART_FAMILIES = ("layer", "tree", "rootfs", "spec", "boot")
+"""The families of tasks that make what bundles are made of."""
+
+
+def layer(key: str) -> str:
+    """The task that reads the blob with this key (see `Layer.key`)."""
+    return f"layer:{key}"
+
+
+def tree(bundle: Bundle) -> str:
+    return f"tree:{bundle}"
+
+
+def rootfs(bundle: Bundle, form: str) -> str:
+    """The task that makes the form of this name."""
+    return f"rootfs:{bundle}:{form}"
+
+
+def bundle(one: Bundle) -> str:
+    return f"bundle:{one}"
+
+
+def parts(one: Bundle) -> Iterator[str]:
+    """All tasks of a bundle but those of its layers."""
+    yield from (f"{family}:{one}" for family in ("tree", "spec", "boot", "bundle"))
+    yield from (rootfs(one, form.name) for form in one.forms)
+
+
+def family(task: str) -> str:
+    return task.partition(":")[0]

@@ -1,0 +1,126 @@
+"""`tree:<bundle>`: the layers of its image applied, in memory, to one tree."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+
+import msgspec
+
+from c2wtasks import fingerprint
+from c2wtasks.disk import files
+from c2wtasks.engine.checks import Inputs
+from c2wtasks.engine.meta import Meta
+from c2wtasks.errors import TreeError, os_reason
+from c2wtasks.layers.refusal import UnusableIndex, damaged, wrong_diff_id
+from c2wtasks.oci.digest import Digest
+from c2wtasks.output.record import OUTPUT_VERSION
+from c2wtasks.sources.model import BlobPlace, Layer
+from c2wtasks.tasks import names
+from c2wtasks.tasks.build import Build, Site, Task
+from c2wtasks.tree import model, treefile
+from c2wtasks.tree.apply import apply
+from c2wtasks.tree.treefile import TreeFile
+from c2wtasks.tree.weight import Scales
+
+
+class TreeInputs(msgspec.Struct, frozen=True):
+    """All that a tree is made from: the layers, by diffID and by the key of the blob that each is in; and how they
+    are applied."""
+
+    layers: tuple[str, ...]
+    blobs: tuple[str, ...]
+    same_owner: bool
+    created_ns: int
+    output_version: int = OUTPUT_VERSION
+
+
+def inputs(build: Build) -> TreeInputs:
+    layers = build.image.layers
+    return TreeInputs(
+        tuple(str(layer.diff_id) for layer in layers),
+        tuple(layer.key for layer in layers),
+        build.bundle.same_owner,
+        build.default_mtime_ns,
+    )
+
+
+def make(site: Site, given: TreeInputs, copied: Set[str]) -> None:
+    """Writes the merged tree. `copied` are the keys of blobs that lie in several places.
+
+    An index that cannot be used is made again, by reading the layer again.
+
+    Raises LayerError, TreeError, OutputError.
+    """
+    mended: set[Digest] = set()
+    while True:
+        try:
+            files.write(site.places.tree, treefile.encode(_merged(site, given, copied)))
+            return
+        except UnusableIndex as error:
+            if error.diff_id in mended:
+                raise
+            mended.add(error.diff_id)
+            site.store.mend_index(next(one for one in site.layers if one.diff_id == error.diff_id))
+
+
+def _merged(site: Site, given: TreeInputs, copied: Set[str]) -> TreeFile:
+    root = model.new_directory()
+    scales = Scales(root)
+    for number, layer in enumerate(site.layers):
+        _check_claim(site, layer, copied)
+        try:
+            entries = scales.watch(site.store.entries(layer.diff_id))
+            scales.add(apply(root, entries, number, same_owner=given.same_owner))
+            if number == len(site.layers) - 1:
+                scales.finish()
+        except TreeError as error:
+            hint = error.hint or "build the image again"
+            raise TreeError(f"layer {layer.short}: {error.message}", hint=hint) from error
+    return treefile.flatten(root, list(given.layers), default_mtime_ns=given.created_ns)
+
+
+def _check_claim(site: Site, layer: Layer, copied: Set[str]) -> None:
+    """Raises LayerError unless the blob that was read under the layer's digest, here or elsewhere, is what our image
+    says it is.
+
+    Another image's config may claim another diffID for it; another copy of it may be good and ours not.
+    """
+    receipt = site.store.receipt(layer.digest) if layer.digest else None
+    if receipt is None:
+        return
+    if receipt.diff_id != str(layer.diff_id):
+        raise wrong_diff_id(layer, receipt)
+    place = layer.place
+    if layer.key in copied and isinstance(place, BlobPlace):
+        try:
+            same = fingerprint.of_chunks(place.chunks()) == receipt.fingerprint
+        except OSError as error:
+            raise damaged(layer, f"it cannot be read: {os_reason(error)}") from error
+        if not same:
+            raise damaged(layer, "another copy of it is good, this one differs")
+
+
+def tar_size(site: Site, layer: Layer) -> int:
+    """The bytes of a layer's tar.
+
+    Raises LayerError, OutputError: the layer had to be read again, and could not.
+    """
+    known = site.tar_size(layer)
+    return site.store.ensure([layer]).tar_size if known is None else known
+
+
+def task(build: Build, copied: Set[str], disputed: Set[str]) -> Task:
+    """`copied` and `disputed` are keys of blobs: those that lie in several places, and those of which images claim
+    different diffIDs. The index of a wrong diffID is never made, so it is no dependency: `make` tells."""
+    layers, site = build.image.layers, build.site
+    given = inputs(build)
+    return {
+        "name": str(build.bundle),
+        "doc": f"applies the {len(layers)} layers of {build.bundle}",
+        "actions": [(make, [site, given, copied & set(given.blobs)])],
+        "meta": Meta(blob_bytes=build.blob_bytes),
+        "file_dep": sorted({site.store.index(layer.diff_id) for layer in layers if layer.key not in disputed}),
+        "task_dep": list(dict.fromkeys(names.layer(layer.key) for layer in layers)),
+        "targets": [site.places.tree],
+        "uptodate": [Inputs(given)],
+    }
