@@ -14,14 +14,17 @@ from doit.dependency import FileChangedChecker
 from c2wtasks import fingerprint
 from c2wtasks.disk.filestate import tick_ns
 
-# [mtime_ns, ctime_ns, size, inode, xxh3-128 of the content]; of a folder just [mtime_ns].
+# [mtime_ns, ctime_ns, size, inode, xxh3-128 of the content]; of a folder just [mtime_ns]; of a target that is a link
+# [_LINK, its text].
 FileState = list[Any]
 
+_LINK = "link"
 _UNKNOWN = ""  # in place of a fingerprint: equal to none, so the file counts as changed
 _UNSETTLED = 0  # in place of a ctime: equal to none, so the content is looked at once more
 
 _KINDS = {
     stat.S_IFDIR: "a folder",
+    stat.S_IFLNK: "a link",
     stat.S_IFIFO: "a FIFO",
     stat.S_IFSOCK: "a socket",
     stat.S_IFCHR: "a device",
@@ -39,7 +42,8 @@ class Checker(FileChangedChecker):  # type: ignore[misc]
       tick after the change is recorded without its ctime, and the next run looks at the content again.
     - A dependency that changes while its task runs is recorded as it was before, so the next run sees the
       change. (doit's own checkers record what they find afterwards, and never see it.)
-    - Only regular files are ever opened.
+    - Only regular files are ever opened. Links are followed, but where a task has left a file or folder: what a link
+      in its place leads to is not what the task left, whatever it holds.
     - Within a run each file is looked at once and hashed at most once, however many tasks name it; files made
       by a task (`made`) are looked at anew.
 
@@ -73,14 +77,13 @@ class Checker(FileChangedChecker):  # type: ignore[misc]
         state = self._recorded(file_path)
         if state is None:
             return True
+        if state[0] == _LINK:
+            return _link(file_path) == state
         if stat.S_ISDIR(found.st_mode):
             return state == [found.st_mtime_ns]
         if _identity(found) == state[:4]:
             return True
-        # Where it is a link by now, what it leads to is not what the task left, whatever it holds.
-        if not stat.S_ISREG(found.st_mode) or os.path.islink(file_path):
-            return False
-        return not self.check_modified(file_path, found, state)
+        return stat.S_ISREG(found.st_mode) and not self.check_modified(file_path, found, state)
 
     def info(self, file_path: str) -> os.stat_result:
         """The stat of a dependency, as it was when this run first looked.
@@ -117,7 +120,7 @@ class Checker(FileChangedChecker):  # type: ignore[misc]
 
         Raises OSError.
         """
-        now = os.stat(dep)
+        now = self._look(dep)
         before = self._stats.get(dep, now)
         if (before.st_mtime_ns, before.st_size, before.st_ino) != (now.st_mtime_ns, now.st_size, now.st_ino):
             return [*_identity(before), self._known_fingerprint(dep, before)]
@@ -135,6 +138,8 @@ class Checker(FileChangedChecker):  # type: ignore[misc]
             found = self._stat(path)
         except FileNotFoundError:
             return None
+        if (link := _link(path)) is not None:
+            return link
         if stat.S_ISDIR(found.st_mode):
             return [found.st_mtime_ns]
         return self._state(path, found) if stat.S_ISREG(found.st_mode) else None
@@ -142,8 +147,15 @@ class Checker(FileChangedChecker):  # type: ignore[misc]
     def _stat(self, path: str) -> os.stat_result:
         found = self._stats.get(path)
         if found is None:
-            found = self._stats[path] = os.stat(path)
+            found = self._stats[path] = self._look(path)
         return found
+
+    def _look(self, path: str) -> os.stat_result:
+        found = os.lstat(path)
+        if not stat.S_ISLNK(found.st_mode):
+            return found
+        state = self._recorded(path)
+        return os.stat(path) if state is None or state[0] == _LINK else found
 
     def _state(self, path: str, found: os.stat_result) -> FileState:
         identity = _identity(found)
@@ -159,6 +171,14 @@ class Checker(FileChangedChecker):  # type: ignore[misc]
     def _known_fingerprint(self, path: str, found: os.stat_result) -> str:
         seen = self._fingerprints.get(path)
         return seen[1] if seen is not None and seen[0] == _identity(found) else _UNKNOWN
+
+
+def _link(path: str) -> FileState | None:
+    """The state of a link; None where there is none."""
+    try:
+        return [_LINK, os.readlink(path)]
+    except OSError:
+        return None
 
 
 def _identity(found: os.stat_result) -> FileState:

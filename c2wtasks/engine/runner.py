@@ -33,7 +33,11 @@ _TARGET = "target: "  # before a target's path: the key of its state in the reco
 
 def watch_targets(dep_manager: Any, makers: Mapping[str, str]) -> None:
     """Makes a target count as there only if it is as its task left it. `makers` maps targets to their tasks."""
-    dep_manager.checker.watch_targets(lambda path: recorded_target(dep_manager, makers[path], path))
+
+    def recorded(path: str) -> FileState | None:
+        return recorded_target(dep_manager, makers[path], path) if path in makers else None
+
+    dep_manager.checker.watch_targets(recorded)
 
 
 def recorded_target(dep_manager: Any, task_name: str, path: str) -> FileState | None:

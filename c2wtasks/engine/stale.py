@@ -101,7 +101,7 @@ def _reasons(
     reasons = ["it runs every time"] if why["has_no_dependencies"] else []
     for check, _args, _kwargs in why["uptodate_false"]:
         reasons += check.explain(values) if hasattr(check, "explain") else ["its own check says so"]
-    reasons += [f"{path} {'was edited' if os.path.exists(path) else 'is gone'}" for path in why["missing_target"]]
+    reasons += [f"{path} {'was edited' if os.path.lexists(path) else 'is gone'}" for path in why["missing_target"]]
     reasons += [f"{path} has changed" for path in sorted(why["changed_file_dep"] or ()) if path not in made_by_stale]
     reasons += [f"{path} is gone" for path in sorted(why["missing_file_dep"] or ()) if not remade]
     reasons += [f"{path} is needed now" for path in why["added_file_dep"] or ()]

@@ -255,3 +255,45 @@ def test_target_that_is_neither_file_nor_folder_has_no_state(tmp_path: Path) -> 
     assert stat.S_ISFIFO((tmp_path / "fifo").stat().st_mode)
     assert Checker().target_state(str(tmp_path / "fifo")) is None
     assert Checker().target_state(str(tmp_path / "nothing")) is None
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_link_in_the_place_of_what_was_made_is_another(tmp_path: Path, kind: str) -> None:
+    """Even one to the very thing."""
+    path = tmp_path / "made"
+    path.write_bytes(b"content") if kind == "file" else path.mkdir()
+    settle()
+    state = Checker().target_state(str(path))
+    path.rename(tmp_path / "moved")
+    path.symlink_to("moved")
+    checker = Checker()
+    checker.watch_targets(lambda asked: state if asked == str(path) else None)
+    assert not checker.exists(str(path))
+    with pytest.raises(OSError, match="is a link, where a regular file is needed"):
+        checker.info(str(path))
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_link_that_its_task_made_is_told_by_its_text(tmp_path: Path, kind: str) -> None:
+    for name in ("one", "other"):
+        (tmp_path / name).write_bytes(b"content") if kind == "file" else (tmp_path / name).mkdir()
+    path = tmp_path / "link"
+    path.symlink_to("one")
+    state = Checker().target_state(str(path))
+
+    def stands() -> bool:
+        checker = Checker()
+        checker.watch_targets(lambda _path: state)
+        return checker.exists(str(path))
+
+    assert stands()
+    if kind == "file":
+        checker = Checker()
+        checker.watch_targets(lambda _path: state)
+        assert stat.S_ISREG(checker.info(str(path)).st_mode)
+    path.unlink()
+    path.symlink_to("other")
+    assert not stands()
+    path.unlink()
+    (tmp_path / "one").rename(path)
+    assert not stands()

@@ -266,3 +266,36 @@ def test_two_runs_with_two_workers(tmp_path: Path) -> None:
     assert run_doit(tmp_path, "-n", "2").exit == 0
     time.sleep(0.05)
     assert executed(tmp_path, "-n", "2") == set()
+
+
+@pytest.mark.parametrize(
+    ("place", "maker"),
+    [
+        ("bundles/.parts/web/linux-amd64/tree", "tree"),
+        ("bundles/.parts/web/linux-amd64/rootfs.json", "rootfs"),
+        ("bundles/.parts/web/linux-amd64/image.json", "spec"),
+        ("bundles/.parts/web/linux-amd64/initconfig.json", "boot"),
+        ("bundles/web/linux-amd64/bundle.json", "bundle"),
+        ("bundles/web/linux-amd64", "bundle"),
+        ("cache/layers/receipts/sha256/*", "layer"),
+        ("cache/layers/sha256/*.idx", "layer"),
+    ],
+)
+def test_a_link_to_the_same_in_the_place_of_what_was_made(
+    catalog: tuple[Path, Images], place: str, maker: str
+) -> None:
+    folder, _ = catalog
+    path = min(folder.glob(place))
+    path.rename(folder / "moved")
+    path.symlink_to(folder / "moved")
+    assert maker in {task.partition(":")[0] for task in executed(folder)}
+    assert not path.is_symlink()
+    assert executed(folder) == set()
+
+
+def test_a_link_of_the_users_own_is_followed(catalog: tuple[Path, Images]) -> None:
+    """A layout that is moved to another disk is the same."""
+    folder, _ = catalog
+    (folder / "web").rename(folder / "moved")
+    (folder / "web").symlink_to("moved")
+    assert executed(folder) == set()
