@@ -21,7 +21,7 @@ from c2wtasks.layers.receipt import MAX_RECEIPT, decode_receipt
 from c2wtasks.layers.store import Store
 from c2wtasks.layers.tarindex import ArchiveError
 from c2wtasks.oci.digest import Digest
-from c2wtasks.sources.model import BlobPlace, Layer
+from c2wtasks.sources.model import Layer, Place
 
 _CHUNK = 1 << 20
 _ALGORITHMS = ("sha256", "sha512")
@@ -210,7 +210,7 @@ def _fingerprint_of_any(digest: Digest, copies: Sequence[Layer], have: str) -> s
     read and is good."""
     want = None
     for place in (copy.place for copy in copies):
-        if not isinstance(place, BlobPlace):  # an audit fetches nothing
+        if not place.is_local:  # an audit fetches nothing
             continue
         try:
             found = fingerprint.of_chunks(place.chunks())
@@ -223,7 +223,7 @@ def _fingerprint_of_any(digest: Digest, copies: Sequence[Layer], have: str) -> s
     return want
 
 
-def _blob_is(digest: Digest, place: BlobPlace) -> bool:
+def _blob_is(digest: Digest, place: Place) -> bool:
     hasher = digest.hasher()
     for content in place.chunks():
         hasher.update(content)

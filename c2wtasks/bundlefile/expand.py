@@ -84,7 +84,7 @@ def _bundles(image: ImageEntry, settings: Settings, folder: str, own: Platform, 
     if reference is None:
         return []
     place = reference.place
-    path = place if reference.is_remote else os.path.normpath(os.path.join(folder, place))
+    path = os.path.normpath(os.path.join(folder, place)) if reference.type.is_path else place
     forms = _value(settings, "rootfs", (Form(DEFAULT_FORM),))
     if boot.external_bundle:  # the VM gets its root from elsewhere
         forms = tuple(form for form in forms if form.type.is_external)

@@ -31,6 +31,7 @@ from c2wtasks.bundlefile.values import (
     Kind,
     choice,
 )
+from c2wtasks.oci.transport import TRANSPORTS
 
 IMAGE_PATH = "images.NAME"
 REGISTRY_PATH = "registries.HOST"
@@ -216,9 +217,8 @@ SETTINGS = (
         "images.NAME.source",
         SOURCE,
         "must be given",
-        "Where the image is: `docker://[HOST/]REPOSITORY[:TAG][@DIGEST]`, `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`, "
-        "`docker-archive:FILE-or-DIR[:REPOSITORY:TAG]` or `dir:DIR` (skopeo's). A path is relative to the file that "
-        "names it; only that of `dir:` may hold colons. See [which image](#which-image).",
+        f"Where the image is, as one of: {', '.join(f'`{row.syntax}`' for row in TRANSPORTS.values())}. A path is "
+        "relative to the file that names it; only that of `dir:` may hold colons. See [which image](#which-image).",
         "docker-archive:web.tar",
         only="image",
         required="write e.g. source: oci:DIR",

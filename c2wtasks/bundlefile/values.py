@@ -17,7 +17,8 @@ from c2wtasks.bundlefile.nodes import Node, Scalar, Sequence
 from c2wtasks.bundlefile.problems import Report
 from c2wtasks.oci.imagename import is_host, is_path
 from c2wtasks.oci.platform import Platform
-from c2wtasks.oci.reference import TRANSPORTS, Reference
+from c2wtasks.oci.reference import Reference
+from c2wtasks.oci.transport import TRANSPORTS
 
 Parser = Callable[[Report, Node, str], Any]
 

@@ -28,7 +28,7 @@ from c2wtasks.sources.asking import Answer, Asking
 from c2wtasks.sources.documents import Documents
 from c2wtasks.sources.locked import LockedResolver, entry_of
 from c2wtasks.sources.memo import Memo
-from c2wtasks.sources.model import BlobPlace, Image, Layer
+from c2wtasks.sources.model import Image, Layer
 from c2wtasks.sources.resolve import Resolver
 from c2wtasks.tasks import boot, bundle, catalog, failing, folder, layer, spec, tree
 from c2wtasks.tasks import form as forms
@@ -136,7 +136,7 @@ class Graph:
             except Exception as error:
                 self.broken.append((one, as_user_error(error)))
         for key, copies in self.layers.items():  # what is here is not fetched
-            self.layers[key] = sorted(copies, key=lambda copy: not isinstance(copy.place, BlobPlace))
+            self.layers[key] = sorted(copies, key=lambda copy: not copy.place.is_local)
         for builds in (self.builds, self.buildable):
             builds.sort(key=lambda build: (build.bundle.name, build.bundle.platform))
         self._by_size.clear()
@@ -189,7 +189,7 @@ class Graph:
     @property
     def lockable(self) -> tuple[Bundle, ...]:
         """The bundles that should be in the lock."""
-        return tuple(one for one in self.file.bundles if self.file.lock_all or one.source.is_remote)
+        return tuple(one for one in self.file.bundles if self.file.lock_all or one.source.type.is_locked)
 
     def misfit(self) -> Misfit:
         """Where the lock, as it was read, does not fit bundle.yaml."""

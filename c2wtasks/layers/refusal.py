@@ -5,7 +5,7 @@ from __future__ import annotations
 from c2wtasks.errors import LayerError, OutputError, os_reason
 from c2wtasks.layers.receipt import Receipt
 from c2wtasks.oci.digest import Digest
-from c2wtasks.sources.model import BlobPlace, Layer
+from c2wtasks.sources.model import Layer
 
 
 class UnusableIndex(LayerError):
@@ -41,7 +41,7 @@ def wrong_diff_id(layer: Layer, receipt: Receipt) -> LayerError:
 
 def _of_another_form(layer: Layer) -> LayerError | None:
     """The error for a blob that by its first bytes is of a form which no layer has; None where that is not known."""
-    if not isinstance(layer.place, BlobPlace):
+    if not layer.place.is_local:
         return None
     from c2wtasks.sources import reading
     from c2wtasks.sources.packed import compression_of

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 from c2wtasks.errors import SourceError, some_of
+from c2wtasks.oci.choice import Choice
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.image import CONTAINERD_NAME, INDEXES, REF_NAME, Descriptor, Index, layer_problem
 from c2wtasks.oci.imagename import full_name
 from c2wtasks.oci.platform import Platform
-from c2wtasks.oci.reference import Choice
 from c2wtasks.sources import reading
 from c2wtasks.sources.fitting import Candidate, Misses, NotFound, Unreadable, check_layer_count, the_one
 from c2wtasks.sources.model import BlobPlace, Image, Layer, Place
@@ -52,6 +52,8 @@ class _Known:
 
 class ContentImages:
     """Resolves images of one source. Its index, manifests and configs are read once, however many images."""
+
+    files_tell = True
 
     def __init__(self, source: Source) -> None:
         """Raises SourceError."""

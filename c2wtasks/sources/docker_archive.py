@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 
 from c2wtasks.errors import SourceError, some_of
 from c2wtasks.oci import godecode
+from c2wtasks.oci.choice import Choice
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.godecode import Object, as_object
 from c2wtasks.oci.image import ImageConfig
 from c2wtasks.oci.imagename import full_name
 from c2wtasks.oci.platform import Platform
-from c2wtasks.oci.reference import Choice
 from c2wtasks.sources import reading
 from c2wtasks.sources.fitting import (
     Candidate,
@@ -72,6 +72,11 @@ class DockerArchive:
     entries: tuple[Entry, ...]
     manifest_file: str
     _configs: dict[str, tuple[_Config, str]] = field(default_factory=dict)
+
+    @property
+    def files_tell(self) -> bool:
+        """What the links of a folder lead to is not among the files of an image."""
+        return not self.files.is_folder
 
     def image(self, tag: str, platform: Platform) -> Image:
         """The image for `platform` that `tag` chooses; without a tag, the only one that fits.
@@ -193,9 +198,9 @@ def _digest_in(name: str) -> Digest | None:
     return None if match is None else Digest("sha256", match[1])
 
 
-def open_docker(path: str) -> DockerArchive:
-    """`docker-archive:`. Raises SourceError."""
-    files = open_files("docker-archive", path)
+def open_source(path: str) -> DockerArchive:
+    """Raises SourceError."""
+    files = open_files("docker-archive", path, contained=True)
     place = files.place("manifest.json")
     assert place is not None, "open_files sees to it"
     what = f"{path}: manifest.json"

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Generic, TypeVar
 
 from c2wtasks.errors import SourceError, some_of
+from c2wtasks.oci.choice import Choice
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.image import Descriptor, ImageConfig
 from c2wtasks.oci.platform import Platform
-from c2wtasks.oci.reference import Choice
 
 T = TypeVar("T")
 

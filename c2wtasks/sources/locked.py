@@ -60,7 +60,7 @@ class LockedResolver:
         ]
 
     def _is_at_hand(self, bundle: Bundle) -> bool:
-        if not bundle.source.is_remote:
+        if bundle.source.type.is_path:
             return True
         entry = self._entry(bundle)
         if entry is None:
@@ -78,7 +78,7 @@ class LockedResolver:
 
     def _resolve(self, bundle: Bundle) -> Image:
         entry = self._entry(bundle)
-        if entry is None or not bundle.source.is_remote:
+        if entry is None or bundle.source.type.is_path:
             image = self.resolver.resolve(bundle.source, bundle.path, bundle.platform)
         elif entry.manifest is None:
             raise self._unfit(entry, "an image of a registry has a manifest")

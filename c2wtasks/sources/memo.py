@@ -12,7 +12,7 @@ import stat
 import time
 from collections.abc import Container
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cache
 
 import msgspec
 
@@ -24,9 +24,10 @@ from c2wtasks.errors import OutputError
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import Reference
+from c2wtasks.oci.transport import TRANSPORTS
 from c2wtasks.sealed import seal, unseal
-from c2wtasks.sources.model import BlobPlace, Image, Place
-from c2wtasks.sources.remote import RemotePlace
+from c2wtasks.sources.model import BlobPlace, Image
+from c2wtasks.sources.transports import place_type
 
 _MAGIC = b"c2wmemo\x04"
 _MAX_SIZE = 1 << 28
@@ -43,13 +44,33 @@ class _Memory(msgspec.Struct):
     images: dict[str, Image] = {}
 
 
-def _place(kind: type, fields: Any) -> Any:
-    """A layer's place, from its fields."""
-    assert kind is Place
-    return msgspec.convert(fields, BlobPlace if "path" in fields else RemotePlace)
+class _Written(msgspec.Struct):
+    """As `_Memory` is in the file, with images that are not looked into yet."""
+
+    catalog: str
+    files: dict[str, FileState]
+    images: dict[str, msgspec.Raw]
 
 
-_DECODER = msgspec.msgpack.Decoder(_Memory, dec_hook=_place)
+_DECODER = msgspec.msgpack.Decoder(_Written)
+
+
+def _decoded(content: bytes) -> _Memory:
+    """Raises ValueError."""
+    written = unseal(_MAGIC, content, _DECODER)
+    images = {
+        key: _decoder(transport).decode(image)
+        for key, image in written.images.items()
+        if (transport := key.partition(":")[0]) in TRANSPORTS
+    }
+    return _Memory(written.catalog, written.files, images)
+
+
+@cache
+def _decoder(transport: str) -> msgspec.msgpack.Decoder[Image]:
+    """Of the images of a transport, whose layers all lie in places of one type."""
+    place = place_type(transport)
+    return msgspec.msgpack.Decoder(Image, dec_hook=lambda _kind, fields: msgspec.convert(fields, place))
 
 
 @dataclass(slots=True)
@@ -76,7 +97,7 @@ class Memo:
         path = f"{cache}/memo/{identity}"
         try:
             content = safely.read(path, _MAX_SIZE, lambda found: _is_of(found, owners))
-            before = unseal(_MAGIC, content, _DECODER)
+            before = _decoded(content)
         except (OSError, ValueError):
             before = _Memory()
         if before.catalog != identity:
@@ -99,12 +120,7 @@ class Memo:
         return image
 
     def remember(self, reference: Reference, path: str, platform: Platform, image: Image) -> None:
-        """Keeps an image that was just resolved, unless one of its files may still be changing.
-
-        What a docker folder's links lead to is not among its files, so such an image is never kept.
-        """
-        if reference.transport == "docker-archive" and os.path.isdir(path):
-            return
+        """Keeps an image that was just resolved, unless one of its files may still be changing."""
         states = {file: self._settled(file) for file in image.files}
         if None not in states.values():
             self.remember_fixed(_key(reference, path, platform), image)

@@ -45,6 +45,11 @@ class Place(ABC):
     def where(self) -> str: ...
 
     @property
+    @abstractmethod
+    def is_local(self) -> bool:
+        """Whether it is read without asking anybody."""
+
+    @property
     def may_be_told(self) -> bool:
         """Whether messages may say what lies there: its digest, say, where it is not what it should be."""
         return True
@@ -52,6 +57,12 @@ class Place(ABC):
     @abstractmethod
     def open(self) -> Blob:
         """Raises OSError, SourceError."""
+
+    def chunks(self) -> Iterator[bytes]:
+        """All the bytes, some at a time; fewer where there are fewer. Raises OSError, SourceError."""
+        with closing(self.open()) as blob:
+            while content := blob.read(_CHUNK):
+                yield content
 
     @abstractmethod
     def elsewhere(self) -> Place | None:
@@ -85,6 +96,10 @@ class BlobPlace(Place):
         return self.path
 
     @property
+    def is_local(self) -> bool:
+        return True
+
+    @property
     def may_be_told(self) -> bool:
         return not self.led_out
 
@@ -98,12 +113,6 @@ class BlobPlace(Place):
 
     def open(self) -> Blob:
         return FileBlob(self, _open(self))
-
-    def chunks(self) -> Iterator[bytes]:
-        """All the bytes, some at a time; fewer where the file is too short. Raises OSError."""
-        with closing(self.open()) as blob:
-            while content := blob.read(_CHUNK):
-                yield content
 
     def elsewhere(self) -> None:
         return None

@@ -5,49 +5,32 @@ from __future__ import annotations
 import os
 import shlex
 import stat
+from collections.abc import Set
 
 from c2wtasks.errors import SourceError
+from c2wtasks.oci.transport import TRANSPORTS, Transport
 from c2wtasks.sources.archive import Archive
 from c2wtasks.sources.folder import Folder
 from c2wtasks.sources.reading import Files, NoSuchPath, not_regular, unreadable
 
-_NEEDED = {
-    "oci": "index.json",
-    "oci-archive": "index.json",
-    "docker-archive": "manifest.json",
-    "dir": "manifest.json",
-}
-_FORMS = {
-    "oci": (True,),
-    "oci-archive": (False,),
-    "docker-archive": (True, False),
-    "dir": (True,),
-}  # whether a folder
-_AS_FOLDER = {"oci-archive": "oci"}
-_MEANT = {
-    "oci": "an image layout",
-    "oci-archive": "a tar of an image layout",
-    "docker-archive": "a docker archive",
-    "dir": "a folder written by skopeo",
-}
 
-
-def open_files(transport: str, path: str) -> Files:
-    """The files of a source, which has the one that its transport begins with.
+def open_files(transport: str, path: str, *, contained: bool = False) -> Files:
+    """The files of a source, which has the one that its transport needs. For `contained` see `Folder`: names in an
+    image layout are digests, so its blobs may be links to anywhere; docker's are any text.
 
     Raises NoSuchPath; SourceError: not readable, or another transport's.
     """
-    if not _is_folder(path):
-        files = _open_archive(transport, path)
-    else:
-        # Names in an image layout are digests, so its blobs may be links to anywhere; docker's are any text.
-        files = Folder(path, contained=transport == "docker-archive")
-    needed = _NEEDED[transport]
-    if files.is_folder not in _FORMS[transport]:
-        raise misnamed(transport, path, *_looks(files))
-    if files.place(needed) is None:
-        raise _wrapped(files, transport, needed) or misnamed(transport, path, *_looks(files))
+    row = TRANSPORTS[transport]
+    files = Folder(path, contained=contained) if _is_folder(path) else _open_archive(row, path)
+    if not _fits(row, files.is_folder):
+        raise misnamed(row, path, files.is_folder, _needed_files(files))
+    if files.place(row.needs) is None:
+        raise _wrapped(files, row) or misnamed(row, path, files.is_folder, _needed_files(files))
     return files
+
+
+def _fits(row: Transport, is_folder: bool) -> bool:
+    return row.may_be_folder if is_folder else row.may_be_archive
 
 
 def _is_folder(path: str) -> bool:
@@ -62,44 +45,40 @@ def _is_folder(path: str) -> bool:
     return stat.S_ISDIR(mode)
 
 
-def _open_archive(transport: str, path: str) -> Files:
+def _open_archive(row: Transport, path: str) -> Files:
     try:
         return Archive(path)
     except SourceError:
-        if transport == "oci":
-            raise misnamed(transport, path, False, False, False) from None
+        if not row.may_be_archive:
+            raise misnamed(row, path, False, frozenset()) from None
         raise
 
 
-def _looks(files: Files) -> tuple[bool, bool, bool]:
-    """Whether a folder, whether it has index.json, and manifest.json."""
-    return files.is_folder, files.place("index.json") is not None, files.place("manifest.json") is not None
+def _needed_files(files: Files) -> Set[str]:
+    """Those of the files that a transport needs which are there."""
+    needed = {row.needs for row in TRANSPORTS.values() if row.needs}
+    return {name for name in needed if files.place(name) is not None}
 
 
-def misnamed(transport: str, path: str, is_folder: bool, has_index: bool, has_manifest: bool) -> SourceError:
-    """What to say where `path` is not of `transport`, from what it looks like. Pure."""
-    if is_folder and transport == "oci-archive":
-        wrong = f"{path} is a folder"
-    elif not is_folder and transport == "oci":
-        wrong = f"{path} is a file"
+def misnamed(row: Transport, path: str, is_folder: bool, has: Set[str]) -> SourceError:
+    """What to say where `path` is not of the transport, from what it looks like: a folder or not, and which of the
+    files it `has` that some transport needs. Pure."""
+    if _fits(row, is_folder):
+        wrong = f"{path} has no {row.needs}"
     else:
-        wrong = f"{path} has no {_NEEDED[transport]}"
-    if has_index:
-        right = "oci" if is_folder else "oci-archive"
-    elif has_manifest:
-        right = "docker-archive"
-    else:
-        return SourceError(f"{wrong}, so it is not {_MEANT[transport]}")
-    return SourceError(f"{wrong}: it is {_MEANT[right]}", hint=f"use {right}:{path}")
+        wrong = f"{path} is a {'folder' if is_folder else 'file'}"
+    right = next((one for one in TRANSPORTS.values() if one.needs in has and _fits(one, is_folder)), None)
+    if right is None:
+        return SourceError(f"{wrong}, so it is not {row.what}")
+    return SourceError(f"{wrong}: it is {right.what}", hint=f"use {right.name}:{path}")
 
 
-def _wrapped(files: Files, transport: str, needed: str) -> SourceError | None:
+def _wrapped(files: Files, row: Transport) -> SourceError | None:
     """The error for a tar that holds the folder where its content is wanted."""
-    folder = files.wrapping_folder(needed) if isinstance(files, Archive) else None
+    folder = files.wrapping_folder(row.needs) if isinstance(files, Archive) else None
     if folder is None:
         return None
-    source = f"{_AS_FOLDER.get(transport, transport)}:{folder}"
     return SourceError(
-        f"{files.path} has {needed} not at its top but in {folder}/",
-        hint=f"unpack it: tar -xf {shlex.quote(files.path)}; then use {source}",
+        f"{files.path} has {row.needs} not at its top but in {folder}/",
+        hint=f"unpack it: tar -xf {shlex.quote(files.path)}; then use {row.unpacked or row.name}:{folder}",
     )

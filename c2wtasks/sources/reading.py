@@ -9,11 +9,11 @@ import json
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import replace
+from contextlib import closing
 from typing import Protocol, TypeVar
 
 from c2wtasks.errors import SourceError, os_reason
-from c2wtasks.sources.model import BlobPlace
+from c2wtasks.sources.model import BlobPlace, Place
 
 T = TypeVar("T")
 
@@ -107,7 +107,7 @@ _SIGNS = (
 _SIGN = 512
 
 
-def mistaken(what: str, found: bytes | BlobPlace) -> SourceError | None:
+def mistaken(what: str, found: bytes | Place) -> SourceError | None:
     """The error for a file in whose place another lies that is often met there, told by its first bytes; None where
     it looks like none of these. `what` begins the message."""
     start = found if isinstance(found, bytes) else start_of(found)
@@ -118,14 +118,18 @@ def mistaken(what: str, found: bytes | BlobPlace) -> SourceError | None:
     return None
 
 
-def start_of(place: BlobPlace) -> bytes:
+def start_of(place: Place) -> bytes:
     """The first bytes at `place`; none where it cannot be read, or nothing may be told of it."""
-    if not place.may_be_told:
-        return b""
+    start = b""
+    if not place.is_local or not place.may_be_told:
+        return start
     try:
-        return read_place(replace(place, size=min(place.size, _SIGN)), place.path, _SIGN)
-    except SourceError:
+        with closing(place.open()) as blob:
+            while content := blob.read(_SIGN - len(start)):
+                start += content
+    except (OSError, SourceError):
         return b""
+    return start
 
 
 def parse_at(place: BlobPlace, what: str, parser: Callable[[bytes], T], content: bytes) -> T:

@@ -28,6 +28,10 @@ class RemotePlace(Place):
     def where(self) -> str:
         return str(self.repository)
 
+    @property
+    def is_local(self) -> bool:
+        return False
+
     def open(self) -> Blob:
         kept = f"{self.access.kept}/{self.digest.algorithm}/{self.digest.hex}" if self.access.kept else ""
         if kept and not self.afresh:

@@ -3,49 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import Protocol
 
 from c2wtasks.errors import SourceError
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import Reference
 from c2wtasks.registry.hosts import Access
-from c2wtasks.sources import skopeo_dir
-from c2wtasks.sources.docker_archive import open_docker
 from c2wtasks.sources.documents import Documents
 from c2wtasks.sources.fitting import NotFound
-from c2wtasks.sources.layout import open_archive, open_folder
 from c2wtasks.sources.memo import Memo
 from c2wtasks.sources.model import Image
 from c2wtasks.sources.reading import NoSuchPath
-from c2wtasks.sources.registry import RegistryImage, locked_image, reached_by
-
-
-class Images(Protocol):
-    """An opened source."""
-
-    def image(self, tag: str, platform: Platform) -> Image:
-        """The image for `platform` that `tag` chooses (`Choice`). Raises SourceError."""
-
-
-# How each transport opens a path. A new one is a module and a line here; one whose blobs are named by digests
-# needs no more than a `content.Source`.
-OPENERS: dict[str, Callable[[str], Images]] = {
-    "oci": open_folder,
-    "oci-archive": open_archive,
-    "docker-archive": open_docker,
-    "dir": skopeo_dir.open_folder,
-}
-
-# What `docker save` writes can be read as both, which need not list the same images; and a folder that has a
-# manifest.json may be docker's or skopeo's.
-_ALSO = {
-    "docker-archive": ("oci-archive", "oci", "dir"),
-    "oci-archive": ("docker-archive",),
-    "oci": ("docker-archive",),
-    "dir": ("docker-archive",),
-}
+from c2wtasks.sources.transports import Images, Remote, open_path, open_remote
 
 
 class Resolver:
@@ -60,7 +29,7 @@ class Resolver:
         self._access = access
         self._documents = documents
         self._opened: dict[tuple[str, str], Images | SourceError] = {}
-        self._named: dict[str, RegistryImage] = {}
+        self._named: dict[str, Remote] = {}
 
     def resolve(self, reference: Reference, path: str, platform: Platform) -> Image:
         """The image that `reference` names, for `platform`. `path` is where its place lies.
@@ -69,44 +38,44 @@ class Resolver:
 
         Raises SourceError.
         """
-        if reference.is_remote:
-            return self._registry_image(reference).image(platform)
+        if not reference.type.is_path:
+            return self._remote(reference).image(platform)
         if not _is_utf8(path):  # of a folder that a pattern of `include` met
             raise SourceError(f"{path}: a name in this path is not UTF-8", hint="give that folder another name")
         if self.memo is not None and (known := self.memo.recall(reference, path, platform)) is not None:
             return known
-        image = self._read(reference, path, platform)
-        if self.memo is not None:
+        opened, image = self._read(reference, path, platform)
+        if self.memo is not None and opened.files_tell:
             self.memo.remember(reference, path, platform, image)
         return image
 
     def locked(self, reference: Reference, manifest: Digest) -> Image:
-        """The image in the registry of `reference` whose manifest was chosen before. Raises SourceError."""
-        known = self._at_hand(reference, manifest)
-        return known or locked_image(reference.image_name, manifest, self._access, self._documents)
+        """The image whose manifest was chosen before, of a source that is no path. Raises SourceError."""
+        return self._at_hand(reference, manifest) or self._remote(reference).locked(manifest)
 
     def has(self, reference: Reference, manifest: Digest) -> bool:
-        """Whether that image can be told without asking its registry."""
+        """Whether that image can be told without asking for it."""
         recalled = self.memo is not None and self.memo.recall_fixed(_key(reference, manifest)) is not None
         return recalled or self._at_hand(reference, manifest) is not None
 
     def _at_hand(self, reference: Reference, manifest: Digest) -> Image | None:
         key = _key(reference, manifest)
+        remote = self._remote(reference)
         if self.memo is not None and (known := self.memo.recall_fixed(key)) is not None:
-            return reached_by(known, self._access)
+            return remote.reached(known)
         try:
-            image = locked_image(reference.image_name, manifest, self._access, self._documents, fetched=False)
-        except SourceError:  # what is wrong, or not here, is told by whoever asks the registry
+            image = remote.locked(manifest, fetched=False)
+        except SourceError:  # what is wrong, or not here, is told by whoever asks for it
             return None
         if self.memo is not None:
             self.memo.remember_fixed(key, image)
         return image
 
-    def _registry_image(self, reference: Reference) -> RegistryImage:
-        name = reference.image_name
-        return self._named.setdefault(str(name), RegistryImage(name, self._access, self._documents))
+    def _remote(self, reference: Reference) -> Remote:
+        remote = open_remote(reference, self._access, self._documents)
+        return self._named.setdefault(f"{reference.transport}:{remote.name}", remote)
 
-    def _read(self, reference: Reference, path: str, platform: Platform) -> Image:
+    def _read(self, reference: Reference, path: str, platform: Platform) -> tuple[Images, Image]:
         opened = self._open(reference.transport, path)
         if isinstance(opened, SourceError):
             if isinstance(opened, NoSuchPath):
@@ -115,7 +84,7 @@ class Resolver:
                 hint = opened.hint or self._other_hint(reference, path, platform)
             raise SourceError(opened.message, hint=hint) from opened
         try:
-            return opened.image(reference.tag, platform)
+            return opened, opened.image(reference.tag, platform)
         except NotFound as error:
             if (hint := self._other_hint(reference, path, platform)) is None:
                 raise
@@ -129,7 +98,7 @@ class Resolver:
 
     def _other_hint(self, reference: Reference, path: str, platform: Platform) -> str | None:
         """Names the source that has what was asked for, where another transport finds it at the same path."""
-        for transport in _ALSO.get(reference.transport, ()):
+        for transport in reference.type.also:
             opened = self._open(transport, path)
             if isinstance(opened, SourceError):
                 continue
@@ -148,11 +117,10 @@ def _key(reference: Reference, manifest: Digest) -> str:
 
 def _path_hint(reference: Reference, path: str) -> str | None:
     """What was meant, perhaps, by a path that is not there."""
-    if reference.transport == "dir":
-        folder = path.rpartition(":")[0]
-        return f"such a folder has no tag: use dir:{folder}" if folder and os.path.isdir(folder) else None
     if reference.tag and not reference.tag.startswith("@"):
         return f"a path ends at the first colon; what follows, {reference.tag!r}, was taken as the tag"
+    if ":" in reference.place and os.path.isdir(folder := path.rpartition(":")[0]):
+        return f"such a folder has no tag: use {reference.transport}:{folder}"
     return None
 
 
@@ -166,6 +134,6 @@ def _is_utf8(path: str) -> bool:
 
 def _open(transport: str, path: str) -> Images | SourceError:
     try:
-        return OPENERS[transport](path)
+        return open_path(transport, path)
     except SourceError as error:
         return error

@@ -14,7 +14,7 @@ from c2wtasks.errors import TreeError, os_reason
 from c2wtasks.layers.refusal import UnusableIndex, damaged, wrong_diff_id
 from c2wtasks.oci.digest import Digest
 from c2wtasks.output.record import OUTPUT_VERSION
-from c2wtasks.sources.model import BlobPlace, Layer
+from c2wtasks.sources.model import Layer
 from c2wtasks.tasks import names
 from c2wtasks.tasks.build import Build, Site, Task
 from c2wtasks.tree import model, treefile
@@ -91,7 +91,7 @@ def _check_claim(site: Site, layer: Layer, copied: Set[str]) -> None:
     if receipt.diff_id != str(layer.diff_id):
         raise wrong_diff_id(layer, receipt)
     place = layer.place
-    if layer.key in copied and isinstance(place, BlobPlace):
+    if layer.key in copied and place.is_local:
         try:
             same = fingerprint.of_chunks(place.chunks()) == receipt.fingerprint
         except OSError as error:

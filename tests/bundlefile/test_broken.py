@@ -12,7 +12,7 @@ PROCESS_KEYS = "args, env, cwd, user, terminal"
 SIZES = "write e.g. 500M, 20G or 1.5T"
 NO_TRANSPORT = (
     "names no known transport (oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE-or-DIR[:REPOSITORY:TAG], "
-    "dir:DIR, docker://HOST/REPOSITORY[:TAG][@DIGEST])"
+    "dir:DIR, docker://[HOST/]REPOSITORY[:TAG][@DIGEST])"
 )
 
 # what is wrong, the main file, the lines without "bundle.yaml:"
@@ -156,7 +156,7 @@ ONE_FILE: list[tuple[str, str, list[str]]] = [
     ]),
     ("no path", "images: {a: 'oci:'}\n", ["1:13: images.a: 'oci:' names no path (oci:DIR[:TAG])"]),
     ("docker without //", "images: {a: 'docker:x'}\n", [
-        "1:13: images.a: 'docker:x' names no image (docker://HOST/REPOSITORY[:TAG][@DIGEST])"
+        "1:13: images.a: 'docker:x' names no image (docker://[HOST/]REPOSITORY[:TAG][@DIGEST])"
     ]),
     ("upper case", "images: {a: 'docker://h.example/Web'}\n", [
         "1:13: images.a: 'h.example/Web': 'Web' must be in lower case"

@@ -18,8 +18,8 @@ from c2wtasks.oci.host import Host
 from c2wtasks.oci.imagename import ImageName
 from c2wtasks.registry import client as clients
 from c2wtasks.registry.hosts import Access
+from c2wtasks.sources.docker import RegistryImage
 from c2wtasks.sources.documents import Documents
-from c2wtasks.sources.registry import locked_image
 from tests.registry.pulling import Pulling
 from tests.support.images import Layout, tar
 from tests.support.registries import IDENTITY, PASSWORD, USER, Certificate, Storage, auth_file, login
@@ -202,10 +202,10 @@ def test_a_locked_digest_that_is_not_served(shop: Shop, tmp_path: Path) -> None:
     name = ImageName.parse(f"{shop.address}/a:1")
     documents = Documents(str(tmp_path / "documents"))
     digest = Digest.parse(shop.tags["1"]["digest"])
-    assert locked_image(name, digest, Access(), documents).manifest_digest == digest
+    assert RegistryImage(name, Access(), documents).locked(digest).manifest_digest == digest
     other = Digest.of(b"another")
     with pytest.raises(UserError, match=f"status 404, .*/{other}"):
-        locked_image(name, other, Access(), documents)
+        RegistryImage(name, Access(), documents).locked(other)
 
 
 # Redirects.

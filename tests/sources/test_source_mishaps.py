@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from c2wtasks.errors import SourceError
 from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import Reference
+from c2wtasks.oci.transport import TRANSPORTS
 from c2wtasks.registry.hosts import Access
 from c2wtasks.sources.documents import Documents
 from c2wtasks.sources.opening import misnamed
@@ -130,15 +131,17 @@ def test_what_is_packed_otherwise_is_named(tmp_path, refusal, start, kind, size)
     assert line.startswith(f"{archive} {kind}, not a tar archive; unpack it ("), line
 
 
-@pytest.mark.parametrize("transport", ["oci", "oci-archive", "docker-archive"])
-def test_misnamed_always_says_something(transport):
-    forms = {"oci": [False], "oci-archive": [True], "docker-archive": []}
-    for is_folder in forms[transport]:
-        for has_index, has_manifest in [(False, False), (False, True), (True, False), (True, True)]:
-            line = str(misnamed(transport, "p", is_folder, has_index, has_manifest))
-            assert line.startswith("p is a ")
-            assert (": it is " in line and "; use " in line) is (has_index or has_manifest)
-            assert f"use {transport}:p" not in line
+@pytest.mark.parametrize("row", [row for row in TRANSPORTS.values() if row.needs], ids=lambda row: row.name)
+@pytest.mark.parametrize("is_folder", [True, False])
+@pytest.mark.parametrize("has", [set(), {"index.json"}, {"manifest.json"}, {"index.json", "manifest.json"}])
+def test_misnamed_always_says_something(row, is_folder, has):
+    fits = row.may_be_folder if is_folder else row.may_be_archive
+    if fits and row.needs in has:
+        return
+    line = str(misnamed(row, "p", is_folder, has))
+    assert line.startswith(f"p has no {row.needs}" if fits else f"p is a {'folder' if is_folder else 'file'}")
+    assert (": it is " in line and "; use " in line) is bool(has)
+    assert f"use {row.name}:p" not in line
 
 
 def test_wrapped_archives(tmp_path, layout, refusal):

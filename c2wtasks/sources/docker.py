@@ -12,6 +12,7 @@ from c2wtasks.oci.image import OCI_MANIFEST, Descriptor
 from c2wtasks.oci.imagename import ImageName, Repository
 from c2wtasks.oci.mediatype import media_type_of
 from c2wtasks.oci.platform import Platform
+from c2wtasks.oci.reference import Reference
 from c2wtasks.registry.hosts import Access
 from c2wtasks.sources import reading
 from c2wtasks.sources.content import image_of
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from c2wtasks.registry.client import Client
 
 T = TypeVar("T")
+PLACE = RemotePlace
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class Reader:
 
 @dataclass(slots=True)
 class RegistryImage:
-    """Resolves one name for any platform. The tag is asked for once. Threads may share it."""
+    """Resolves one name, for any platform or to a manifest. The tag is asked for once. Threads may share it."""
 
     name: ImageName
     access: Access
@@ -108,32 +110,36 @@ class RegistryImage:
             raise SourceError(error.message, hint=f"ask for {error.instead}") from error
         return _image(reader, found)
 
+    def locked(self, manifest: Digest, *, fetched: bool = True) -> Image:
+        """The image of a manifest that was chosen before; with what is in the cache alone, if it may not be
+        `fetched`.
 
-def locked_image(
-    name: ImageName, manifest: Digest, access: Access, documents: Documents, *, fetched: bool = True
-) -> Image:
-    """The image of a manifest that was chosen before; with what is in the cache alone, if it may not be `fetched`.
+        Raises SourceError.
+        """
+        name = self.name
+        path = f"{name.repository}@{manifest.short}"
+        reader = Reader(path, name.repository, self.access, self.documents, fetches=fetched)
+        content = reader.content(manifest, MAX_MANIFEST, tag=name.tag)
+        parsed = reading.parse(f"{reader.path}: manifest", MANIFEST.parser, content)
+        config, said = reader.read(parsed.config, CONFIG)
+        return _image(
+            reader, Found(Descriptor(OCI_MANIFEST, manifest, len(content)), parsed, config, said, said.platform)
+        )
 
-    Raises SourceError.
-    """
-    path = f"{name.repository}@{manifest.short}"
-    reader = Reader(path, name.repository, access, documents, fetches=fetched)
-    content = reader.content(manifest, MAX_MANIFEST, tag=name.tag)
-    parsed = reading.parse(f"{reader.path}: manifest", MANIFEST.parser, content)
-    config, said = reader.read(parsed.config, CONFIG)
-    return _image(
-        reader, Found(Descriptor(OCI_MANIFEST, manifest, len(content)), parsed, config, said, said.platform)
-    )
+    def reached(self, image: Image) -> Image:
+        """The image, remembered from a run that may have reached its registry in another way."""
+        layers = []
+        for layer in image.layers:
+            place = layer.place
+            assert isinstance(place, RemotePlace), place
+            is_same = place.access == self.access
+            layers.append(layer if is_same else replace(layer, place=replace(place, access=self.access)))
+        return replace(image, layers=tuple(layers))
 
 
-def reached_by(image: Image, access: Access) -> Image:
-    """The image, remembered from a run that may have reached its registry in another way."""
-    layers = []
-    for layer in image.layers:
-        place = layer.place
-        assert isinstance(place, RemotePlace), place
-        layers.append(layer if place.access == access else replace(layer, place=replace(place, access=access)))
-    return replace(image, layers=tuple(layers))
+def open_source(reference: Reference, access: Access, documents: Documents) -> RegistryImage:
+    """Asks for nothing yet."""
+    return RegistryImage(ImageName.parse(reference.text.partition("//")[2]), access, documents)
 
 
 def _image(reader: Reader, found: Found) -> Image:

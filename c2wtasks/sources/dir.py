@@ -46,6 +46,6 @@ class SkopeoFolder:
         return self._files.place(f"{descriptor.digest.hex}{suffix}")
 
 
-def open_folder(path: str) -> ContentImages:
-    """`dir:`. Raises SourceError."""
+def open_source(path: str) -> ContentImages:
+    """Raises SourceError."""
     return ContentImages(SkopeoFolder(open_files("dir", path)))

@@ -1,4 +1,4 @@
-"""`oci:` and `oci-archive:`, image layouts as a folder or as a tar of one (OCI image-spec, image-layout.md)."""
+"""`oci:`, an image layout (OCI image-spec, image-layout.md)."""
 
 from __future__ import annotations
 
@@ -48,11 +48,6 @@ def _version(content: bytes) -> str:
     return godecode.load_object(content).string("imageLayoutVersion")
 
 
-def open_folder(path: str) -> ContentImages:
-    """`oci:`. Raises SourceError."""
+def open_source(path: str) -> ContentImages:
+    """Raises SourceError."""
     return ContentImages(Layout(open_files("oci", path), "oci"))
-
-
-def open_archive(path: str) -> ContentImages:
-    """`oci-archive:`. Raises SourceError."""
-    return ContentImages(Layout(open_files("oci-archive", path), "oci-archive"))
