@@ -49,7 +49,7 @@ KEYS_OF_OTHERS = {"features"}
 MADE = {".doit.db.lock", "form-NAME.json"}  # by names that the code puts together
 FILE_ENDINGS = (".json", ".tar", ".cpio", ".iso", ".ext4", ".squashfs", ".erofs")
 ENVIRONMENT_OF_OTHERS = {"TMPDIR"}  # which Python's tempfile takes
-NOT_FOR_USERS = {"C2WTASKS_READING", "C2WTASKS_AFRESH", "HOME"}
+NOT_FOR_USERS = {"HOME"}
 
 
 def ids(page: Path) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from doit.exceptions import InvalidCommand
 
-from c2wtasks import LOCKED
 from c2wtasks.bundlefile.lock import Entry, moves
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.commands.base import FINE, NOT_FINE, OurCommand, chosen
@@ -16,6 +15,7 @@ from c2wtasks.engine.exclusive import alone
 from c2wtasks.errors import UserError
 from c2wtasks.graph.graph import Graph
 from c2wtasks.notices import tell
+from c2wtasks.runoptions import RunOptions
 from c2wtasks.sources.locked import entry_of
 
 _UPDATE = {
@@ -49,9 +49,8 @@ class Lock(OurCommand):
     def only_looks(self, params: Any) -> bool:
         return bool(params["check"])
 
-    def execute(self, params: Any, args: list[str]) -> int:
-        os.environ.pop(LOCKED, None)  # this is the command that mends what --locked refuses
-        return super().execute(params, args)
+    def run_options(self, params: Any) -> RunOptions:
+        return replace(super().run_options(params), locked=False)  # it mends what --locked refuses
 
     def _execute(self, update: bool, check: bool) -> int:
         graph = self.graph

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 from doit.exceptions import InvalidCommand
 
-from c2wtasks import AFRESH
 from c2wtasks.audit.auditor import Auditor, StoreAudit
 from c2wtasks.audit.finding import Finding
 from c2wtasks.audit.repair import mend_bundles, mend_store
@@ -19,6 +18,7 @@ from c2wtasks.commands.base import FINE, NOT_FINE, OurCommand, chosen
 from c2wtasks.commands.options import JSON
 from c2wtasks.graph.graph import Graph
 from c2wtasks.notices import tell
+from c2wtasks.runoptions import RunOptions
 from c2wtasks.sources.locked import NotAsLocked
 
 _REPAIR = {
@@ -97,9 +97,8 @@ class Verify(OurCommand):
     def only_looks(self, params: Any) -> bool:
         return not params["repair"]
 
-    def execute(self, params: Any, args: list[str]) -> int:
-        os.environ[AFRESH] = "1"
-        return super().execute(params, args)
+    def run_options(self, params: Any) -> RunOptions:
+        return replace(super().run_options(params), afresh=True)
 
     def _execute(self, repair: bool, workers: int, as_json: bool) -> int:
         graph = self.graph

@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from dataclasses import replace
 from typing import Any
 
-from c2wtasks import READING
+from c2wtasks import runoptions
 from c2wtasks.engine import streams
 from c2wtasks.engine.interrupt import Stopped, signals
+from c2wtasks.runoptions import RunOptions
 
 _CONFIG = "c2wtasks.engine.config"  # loaded by our kind of dodo only
 
@@ -39,6 +41,10 @@ class Command:
     def only_looks(self, params: Any) -> bool:
         """Whether the command, with these options, is to write nothing."""
         return False
+
+    def run_options(self, params: Any) -> RunOptions:
+        """How the graph is to be loaded for the command with these options."""
+        return replace(RunOptions.of(os.environ), looks=self.only_looks(params))
 
     def hooks(self) -> Any:
         """The Hooks of the dodo. Of one that is not ours all is as doit has it, once it is loaded."""
@@ -78,7 +84,8 @@ class Command:
         return streams.settled(status)
 
     def execute(self, params: Any, args: list[str]) -> Any:
-        if self.only_looks(params):
-            os.environ[READING] = "1"
+        options = self.run_options(params)
+        runoptions.use(options)
+        if options.looks:
             sys.dont_write_bytecode = True  # beside the dodo
         return super().execute(params, args)  # type: ignore[misc]

@@ -6,19 +6,18 @@ doit loads this for every dodo of the environment it is installed in, so little 
 from __future__ import annotations
 
 import functools
-import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import doit.cmd_run
 from doit.exceptions import InvalidCommand
 
-import c2wtasks
-from c2wtasks import LOCKED, OFFLINE
 from c2wtasks.engine.command import Command
+from c2wtasks.runoptions import RunOptions
 
-_SWITCHES = {"--locked": LOCKED, "--offline": OFFLINE}
+_SWITCHES = ("--locked", "--offline")
 NO_TASK = "interrupted: no task done; the next run goes on from here"
 
 
@@ -35,8 +34,16 @@ class Run(Command, doit.cmd_run.Run):  # type: ignore[misc]
 
     def parse_execute(self, in_args: list[str]) -> Any:
         self._switches = tuple(word for word in in_args if word in _SWITCHES)
-        os.environ.update((_SWITCHES[word], "1") for word in self._switches)
         return super().parse_execute([word for word in in_args if word not in _SWITCHES])
+
+    def run_options(self, params: Any) -> RunOptions:
+        options = super().run_options(params)
+        return replace(
+            options,
+            locked=options.locked or "--locked" in self._switches,
+            offline=options.offline or "--offline" in self._switches,
+            may_be_late=True,
+        )
 
     def load_tasks(self) -> Any:
         """The dodo's tasks, made anew."""
@@ -44,7 +51,6 @@ class Run(Command, doit.cmd_run.Run):  # type: ignore[misc]
 
     def execute(self, params: Any, args: list[str]) -> Any:
         self._words = args
-        c2wtasks.may_be_late = True
         if not isinstance(params["outfile"], str):
             params["outfile"] = sys.stdout  # doit has it as it was when the process began
         return super().execute(params, args)

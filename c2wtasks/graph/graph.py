@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from doit.exceptions import InvalidDodoFile
 
-import c2wtasks
-from c2wtasks import AFRESH, LOCKED, OFFLINE, READING
+from c2wtasks import runoptions
 from c2wtasks.bundlefile.load import load
 from c2wtasks.bundlefile.lock import Entries, Entry, Misfit, compare
 from c2wtasks.bundlefile.lockfile import LockFile
@@ -24,6 +23,7 @@ from c2wtasks.output import publish
 from c2wtasks.output.places import Places
 from c2wtasks.process.unexpected import as_user_error
 from c2wtasks.registry.hosts import Access
+from c2wtasks.runoptions import RunOptions
 from c2wtasks.sources.asking import Answer, Asking
 from c2wtasks.sources.documents import Documents
 from c2wtasks.sources.locked import LockedResolver, entry_of
@@ -57,6 +57,7 @@ class Graph:
     identity: str
     memo: Memo
     note: str = ""  # on the cache, to be told once
+    options: RunOptions = field(default_factory=RunOptions)
     builds: list[Build] = field(default_factory=list)
     buildable: list[Build] = field(default_factory=list)
     lacking: list[tuple[Build, Mapping[str, UserError]]] = field(default_factory=list)
@@ -71,30 +72,33 @@ class Graph:
     lock: LockFile = field(default_factory=lambda: LockFile(LOCK, {}))
 
     @classmethod
-    def load(cls, path: str = "bundle.yaml") -> Graph:
+    def load(cls, path: str = "bundle.yaml", options: RunOptions | None = None) -> Graph:
         """Reads bundle.yaml, bundle.lock and what they name: of each image the manifest and config, not the layers.
+
+        `options` are those of the command that is at work, where they are not given.
 
         Raises InvalidDodoFile, with all mistakes of both files; or where the run is `--locked` and they do not fit.
         """
+        options = options or runoptions.current()
         file, lock = _read(path)
         folder = os.path.dirname(path)
         try:
-            trusted = trust.settle(file.cache, folder, group=file.cache_shared, looks=_is_set(READING))
+            trusted = trust.settle(file.cache, folder, group=file.cache_shared, looks=options.looks)
         except OutputError as error:
             raise InvalidDodoFile(str(error)) from error
         file = replace(file, cache=trusted.folder)
         known_as = identity.of(folder, file.name)
-        memo = Memo.of(file.cache, known_as, trusted.owners, afresh=_is_set(AFRESH))
+        memo = Memo.of(file.cache, known_as, trusted.owners, afresh=options.afresh)
         store = Store(f"{file.cache}/layers", file.max_layer_size)
-        graph = cls(file, store, folder, known_as, memo, trusted.note, lock=lock)
-        if _is_set(LOCKED) and (misfit := graph.misfit()):
+        graph = cls(file, store, folder, known_as, memo, trusted.note, options, lock=lock)
+        if options.locked and (misfit := graph.misfit()):
             lines = "\n".join(misfit.lines())
             how = "to make it fit, run: doit lock"
             raise InvalidDodoFile(f"{lock.path} does not fit, and may not be changed (--locked); {how}\n{lines}")
         graph._mounts = abilities.mounts_below(file.output)
         graph._resolver = graph.resolver(lock.entries, memo)
         graph._asking, at_hand = graph._resolver.begin(file.bundles)
-        patience = _GRACE if c2wtasks.may_be_late else None
+        patience = _GRACE if options.may_be_late else None
         graph._take(at_hand + graph._resolver.come(graph._asking, patience, patience))
         return graph
 
@@ -112,7 +116,7 @@ class Graph:
     @property
     def late(self) -> tuple[str, ...]:
         """The bundles whose images are not known yet: there are no tasks of them, nor of the catalog. None of them is
-        where `may_be_late` was not set."""
+        where the options do not allow it (`may_be_late`)."""
         return tuple(self._asking.left)
 
     def arrive(self, *, wait: bool) -> bool:
@@ -140,7 +144,7 @@ class Graph:
         for builds in (self.builds, self.buildable):
             builds.sort(key=lambda build: (build.bundle.name, build.bundle.platform))
         self._by_size.clear()
-        if not _is_set(READING):
+        if not self.options.looks:
             self.memo.save()
 
     def _add(self, one: Bundle, image: Image) -> None:
@@ -177,12 +181,12 @@ class Graph:
     def resolver(self, entries: Entries, memo: Memo | None = None) -> LockedResolver:
         """What looks images up, but for those of `entries`."""
         kept = f"{self.file.cache}/blobs" if self.file.keep_blobs else ""
-        access = Access(self.file.registries, offline=_is_set(OFFLINE), kept=kept)
+        access = Access(self.file.registries, offline=self.options.offline, kept=kept)
         return LockedResolver(Resolver(access, self.documents, memo), entries, self.lock.path)
 
     @property
     def documents(self) -> Documents:
-        return Documents(f"{self.file.cache}/documents", keeps=not _is_set(READING))
+        return Documents(f"{self.file.cache}/documents", keeps=not self.options.looks)
 
     # The lock.
 
@@ -275,7 +279,3 @@ def _read(path: str) -> tuple[BundleFile, LockFile]:
         raise InvalidDodoFile(lines if count == 1 else f"{count} mistakes, nothing was done:\n{lines}") from error
     except Exception as error:
         raise InvalidDodoFile(str(as_user_error(error))) from error
-
-
-def _is_set(variable: str) -> bool:
-    return os.environ.get(variable, "") not in ("", "0")

@@ -9,7 +9,7 @@ import sys
 import traceback
 from types import FrameType
 
-from c2wtasks import READING, fingerprint
+from c2wtasks import fingerprint, runoptions
 from c2wtasks.disk import files
 from c2wtasks.errors import OutputError, UserError, one_line, os_reason
 
@@ -73,7 +73,7 @@ def _kept(error: BaseException) -> str:
     text = "".join(traceback.format_exception(error))
     content = f"Python {sys.version}\n\n{text}".encode("utf-8", "backslashreplace")
     path = f"{TRACES}/{fingerprint.of_bytes(content)[:16]}.txt"
-    if not os.environ.get(READING):
+    if not runoptions.current().looks:
         try:
             files.write(path, content, mode=0o600)
             return path

@@ -14,12 +14,12 @@ import urllib3
 from urllib3 import exceptions
 from urllib3.util import Timeout, parse_url
 
-from c2wtasks import OFFLINE
 from c2wtasks.errors import os_reason
 from c2wtasks.registry import proxies, tls
 from c2wtasks.registry.errors import Broken, RegistryError
 from c2wtasks.registry.hosts import Access
 from c2wtasks.registry.limits import Limits
+from c2wtasks.runoptions import OFFLINE
 
 Response = urllib3.BaseHTTPResponse
 

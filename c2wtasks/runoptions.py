@@ -1,0 +1,50 @@
+"""How the graph is to be loaded: what the command, its options and the environment say beyond bundle.yaml."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+LOCKED = "C2WTASKS_LOCKED"
+OFFLINE = "C2WTASKS_OFFLINE"
+"""Variables that stand for `doit --locked` and `doit --offline`, where they are neither empty nor 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """`locked`: bundle.lock has to fit, and is not changed. `offline`: no registry is asked.
+
+    `looks`: nothing is written. `afresh`: nothing that was learnt of images before is taken for true. `may_be_late`:
+    the graph may be loaded before all images are known, as the command takes in the others later.
+    """
+
+    locked: bool = False
+    offline: bool = False
+    looks: bool = False
+    afresh: bool = False
+    may_be_late: bool = False
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str]) -> RunOptions:
+        """What the environment says."""
+        return cls(locked=_is_set(environ, LOCKED), offline=_is_set(environ, OFFLINE))
+
+
+_of_command: RunOptions | None = None
+
+
+def use(options: RunOptions) -> None:
+    """Makes `options` those of the command that this process runs. doit loads the dodo without arguments, so they
+    cannot be handed to it."""
+    global _of_command
+    _of_command = options
+
+
+def current() -> RunOptions:
+    """The options of the command; where none of ours is at work, what the environment says."""
+    return _of_command or RunOptions.of(os.environ)
+
+
+def _is_set(environ: Mapping[str, str], variable: str) -> bool:
+    return environ.get(variable, "") not in ("", "0")
