@@ -24,8 +24,8 @@ from c2wtasks.errors import os_reason
 from c2wtasks.oci.digest import Digest
 from c2wtasks.output import record
 from c2wtasks.output.places import COPIES, IMAGE, INITCONFIG, RECORD, SPEC, Places
-from c2wtasks.output.publish import folders_of
 from c2wtasks.output.record import Record, RootfsFacts
+from c2wtasks.output.staged import folders_of
 from c2wtasks.rootfs.rights import SET_IDS, LeftOut, mode_and_owner, xattr_name
 from c2wtasks.tree import model, treefile
 from c2wtasks.tree.treefile import TreeFile

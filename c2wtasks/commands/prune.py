@@ -11,9 +11,9 @@ from c2wtasks.commands.options import DRY_RUN, JSON
 from c2wtasks.engine.exclusive import alone
 from c2wtasks.errors import OutputError
 from c2wtasks.notices import tell
-from c2wtasks.output import publish
 from c2wtasks.output.leftovers import Foreign, Leftover, leftovers
 from c2wtasks.output.places import Places
+from c2wtasks.output.remove import remove, remove_private
 
 
 class Removed(msgspec.Struct, frozen=True):
@@ -92,9 +92,9 @@ def _remove(found: list[Leftover], output: str) -> set[str]:
     for leftover in found:
         try:
             if leftover.places.published in leftover.paths:
-                publish.remove(leftover.places, output, leftover.published)
+                remove(leftover.places, output, leftover.published)
             else:
-                publish.remove_private(leftover.places, output)
+                remove_private(leftover.places, output)
         except OutputError as error:
             tell(str(error))
             failed.add(leftover.bundle)

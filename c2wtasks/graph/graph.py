@@ -19,7 +19,7 @@ from c2wtasks.cachedir import identity, trust
 from c2wtasks.disk import abilities
 from c2wtasks.errors import OutputError, UserError
 from c2wtasks.layers.store import Store
-from c2wtasks.output import publish
+from c2wtasks.output import staged
 from c2wtasks.output.places import Places
 from c2wtasks.process.unexpected import as_user_error
 from c2wtasks.registry.hosts import Access
@@ -151,7 +151,7 @@ class Graph:
         build = Build(one, image, Site(Places.of(self.file.output, one), self.store, image.layers))
         missing: Mapping[str, UserError] = forms.missing_tools(one)
         if self._mounts and f"{one.name}/{one.platform.folder}" in self._mounts:
-            missing = dict.fromkeys((form.name for form in one.forms), publish.is_mount(build.places))
+            missing = dict.fromkeys((form.name for form in one.forms), staged.is_mount(build.places))
         keyed = [(layer.key, layer) for layer in image.layers] if build.has_rootfs else []
         self.builds.append(build)
         if missing:

@@ -13,6 +13,7 @@ from c2wtasks.graph.graph import Graph
 from c2wtasks.output import publish, record, standing
 from c2wtasks.output.places import Places
 from c2wtasks.output.record import Record
+from c2wtasks.output.recover import recover
 from c2wtasks.process import cpus
 from c2wtasks.rootfs.rights import LeftOut, builder
 from c2wtasks.tasks import catalog, layer, names
@@ -94,7 +95,7 @@ class GraphHooks:
 
         Raises OutputError.
         """
-        publish.recover(self.graph.file.output)
+        recover(self.graph.file.output)
         self.graph.store.recover()
 
     def warn_before(self, tasks: frozenset[str]) -> Iterable[str]:

@@ -14,9 +14,10 @@ from c2wtasks.engine.checks import Check, Inputs, Values
 from c2wtasks.engine.meta import Meta
 from c2wtasks.errors import OutputError, UserError, os_reason
 from c2wtasks.oci.image import ImageConfig
-from c2wtasks.output import publish, record, waiting
+from c2wtasks.output import record, staged, waiting
 from c2wtasks.output.places import FORM_PREFIX, IMAGE, RECORD, ROOTFS, Places
 from c2wtasks.output.record import OUTPUT_VERSION, FormFacts, Record, RootfsFacts
+from c2wtasks.output.remove import remove
 from c2wtasks.output.standing import identity
 from c2wtasks.tasks import failing, folder, names, tree
 from c2wtasks.tasks import form as forms
@@ -47,18 +48,18 @@ def make(build: Build) -> None:
     contents = {name: _read(places.part(name)) for name in build.part_names}
     contents |= {name: contents[part] for name, part in places.copies.items()}
     made = {form.name: forms.facts_of(places, form) for form in bundle.file_forms}
-    new = publish.fresh(places)
+    new = staged.fresh(places)
     root, facts = folder.ready(build.site, new) if bundle.folder_form else ("", None)
 
     def put_rootfs() -> None:
         for name, form in made.items():
-            publish.link(places.form(name), form.files, new, mtime_ns)
+            staged.link(places.form(name), form.files, new, mtime_ns)
         if root and not waiting.move(places, root, f"{new}/{places.rootfs}"):
             raise OutputError(f"{root}: was replaced meanwhile", hint="run again")
         _drop_other_forms(build)
 
     text = record_text(build, facts, contents, made)
-    publish.put_together(places, new, {**contents, RECORD: text}, mtime_ns, put_rootfs)
+    staged.put_together(places, new, {**contents, RECORD: text}, mtime_ns, put_rootfs)
 
 
 def _read(path: str) -> bytes:
@@ -177,4 +178,4 @@ def failing_task(bundle: Bundle, output: str, error: UserError, forms_missing: I
 
 
 def _cleaner(places: Places, output: str) -> tuple[Any, ...]:
-    return publish.remove, [places, output]
+    return remove, [places, output]

@@ -13,7 +13,7 @@ from c2wtasks.disk import files, safely, syncing
 from c2wtasks.engine.checks import AnyExists, Check, Inputs, Values
 from c2wtasks.engine.meta import Meta
 from c2wtasks.errors import OutputError, SourceError, os_reason
-from c2wtasks.output import publish, record
+from c2wtasks.output import record, staged
 from c2wtasks.output.places import Places
 from c2wtasks.output.record import OUTPUT_VERSION, FormFacts
 from c2wtasks.rootfs.forms import Making, is_here, maker_of
@@ -109,7 +109,7 @@ def _settle(folder: str, mtime_ns: int) -> tuple[dict[str, str], dict[str, int]]
             os.fsync(stream.fileno())
             found[name] = fingerprint.of_stream(stream)
             sizes[name] = stream.tell()
-    for above in (*reversed(publish.folders_of(found)), ""):
+    for above in (*reversed(staged.folders_of(found)), ""):
         syncing.sync_folder(f"{folder}/{above}")
     return found, sizes
 

@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from c2wtasks.disk import clib, files, safely, syncing
-from c2wtasks.output import publish
+from c2wtasks.output import publish, staged
 from c2wtasks.output.places import Places
+from c2wtasks.output.recover import recover
+from c2wtasks.output.remove import remove
 from tests.support import mounts
 
 OLD, NEW = "1", "2"
@@ -24,14 +26,14 @@ STEPS = ("rename", "unlink", "rmdir", "fsync")  # of `os`: what others see, and 
 
 
 def stage(places: Places, version: str) -> None:
-    new = publish.fresh(places)
+    new = staged.fresh(places)
 
     def put_rootfs() -> None:
         os.makedirs(f"{new}/rootfs/in")
         for name in ("a", "in/b"):
             Path(f"{new}/rootfs/{name}").write_text(version)
 
-    publish.put_together(places, new, {name: version.encode() for name in NAMES[:2]}, 0, put_rootfs)
+    staged.put_together(places, new, {name: version.encode() for name in NAMES[:2]}, 0, put_rootfs)
 
 
 def standing(places: Places) -> str | None:
@@ -128,7 +130,7 @@ def test_killed_at_each_step(tmp_path: Path, place: str, monkeypatch: pytest.Mon
             assert standing(places) == OLD
             stage(places, NEW)
             ended = killed_at(step, places, output, arm)
-            publish.recover(output)
+            recover(output)
             found = standing(places)
             assert found is not None, step
             seen.add(found)
@@ -137,7 +139,7 @@ def test_killed_at_each_step(tmp_path: Path, place: str, monkeypatch: pytest.Mon
             stage(places, "3")  # whatever was left is in nobody's way
             assert publish.publish([places]).failed == {}
             assert standing(places) == "3"
-            publish.remove(places, output)
+            remove(places, output)
             assert not os.path.exists(places.published)
         if ended:
             assert found == NEW
@@ -205,13 +207,13 @@ def test_what_could_not_be_replaced_is_replaced_by_the_next(tmp_path: Path, monk
             patched.setattr(os, "unlink", full)
             outcome = publish.publish([places])
             assert "No space left" in str(outcome.failed[places])
-            publish.recover(output)  # cannot do it either, and leaves it for later
+            recover(output)  # cannot do it either, and leaves it for later
             assert os.path.isdir(places.part(".ready"))
         stage(places, "3")
         assert publish.publish([places]).failed == {}
         assert standing(places) == "3"
         assert not os.path.exists(places.part(".ready"))
-        publish.recover(output)
+        recover(output)
         assert standing(places) == "3"
 
 

@@ -17,9 +17,11 @@ import pytest
 
 from c2wtasks.disk import clib, files, syncing
 from c2wtasks.errors import OutputError
-from c2wtasks.output import publish, record, standing, waiting
+from c2wtasks.output import publish, record, staged, standing, waiting
 from c2wtasks.output.leftovers import Leftover, leftovers
 from c2wtasks.output.places import NEW, Places
+from c2wtasks.output.recover import recover
+from c2wtasks.output.remove import remove
 from c2wtasks.rootfs.dir.folders import made
 from tests.rootfs.making import needs_root
 from tests.support.hostile import STRANGER, Canary
@@ -76,12 +78,12 @@ def attacked(canary: Canary) -> Iterator[None]:
 
 
 def published(places: Places) -> None:
-    new = publish.fresh(places)
+    new = staged.fresh(places)
 
     def put_rootfs() -> None:
         os.close(made(f"{new}/rootfs"))
 
-    publish.put_together(places, new, {"bundle.json": b"{}", "spec.json": b"x"}, 0, put_rootfs)
+    staged.put_together(places, new, {"bundle.json": b"{}", "spec.json": b"x"}, 0, put_rootfs)
     publish.publish([places])
 
 
@@ -94,7 +96,7 @@ def look() -> None:
     standing.root(WEB)
     for one in leftovers("bundles", [WEB]):
         if isinstance(one, Leftover):
-            publish.remove(one.places, "bundles", one.published)
+            remove(one.places, "bundles", one.published)
 
 
 STEPS: tuple[Callable[[], object], ...] = (
@@ -107,10 +109,10 @@ STEPS: tuple[Callable[[], object], ...] = (
     lambda: waiting.can_be_moved(WEB, WEB.part(NEW)),
     lambda: waiting.move(WEB, WEB.part("rootfs"), WEB.part("moved")),
     look,
-    lambda: publish.recover("bundles"),
-    lambda: publish.remove(OLD, "bundles"),
+    lambda: recover("bundles"),
+    lambda: remove(OLD, "bundles"),
     lambda: files.write_if_changed("bundles/catalog.json", b"{}"),
-    lambda: publish.remove(WEB, "bundles"),
+    lambda: remove(WEB, "bundles"),
 )
 
 

@@ -1,0 +1,112 @@
+"""The folder that takes the place of a bundle's published one: put together in private, file by file."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterable, Mapping
+
+from c2wtasks.disk import files, safely
+from c2wtasks.errors import OutputError, os_reason
+from c2wtasks.output.places import NEW, Places
+from c2wtasks.rootfs.writing.copying import link_file
+
+
+def put_together(
+    places: Places, new: str, contents: Mapping[str, bytes], mtime_ns: int, put_rootfs: Callable[[], None]
+) -> None:
+    """Fills the folder `new`, a `fresh` one, which is to be published next, with these files and what `put_rootfs`
+    puts in it.
+
+    Every file is 0644 and, like the folder, has `mtime_ns`: what is published depends on nothing but its inputs.
+
+    Raises OutputError.
+    """
+    try:
+        with files.removed_on_failure(new):
+            folders = folders_of([*contents, places.rootfs])
+            for folder in folders:
+                files.make_folders(f"{new}/{folder}")
+            for name, content in contents.items():
+                files.write_unpublished(f"{new}/{name}", content, mtime_ns)
+            put_rootfs()  # last: a root that was moved here is told by the record beside it, if we are killed
+            for folder in folders:
+                safely.set_times(f"{new}/{folder}", mtime_ns)
+            safely.set_times(new, mtime_ns)
+    except OSError as error:
+        size = sum(map(len, contents.values()))
+        need = f" ({size} bytes beside the root)" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        raise unpublished(places, error, need) from error
+
+
+def fresh(places: Places) -> str:
+    """Makes an empty folder, from which one rename leads to the published one: in the bundle's private folder, or,
+    where the image's folder is a mount or a link to another disk, in one beside the published folder.
+
+    Whether a rename leads there only a rename tells: mounts of one disk, subvolumes and quotas forbid it, too.
+
+    Raises OutputError.
+    """
+    try:
+        return _fresh(places)
+    except OSError as error:
+        raise unpublished(places, error) from error
+
+
+def _fresh(places: Places) -> str:
+    new, probe = places.part(NEW), places.probe
+    for path in (new, probe, f"{places.beside}/{NEW}"):
+        files.remove_tree(path)
+    files.make_folders(os.path.dirname(probe))
+    files.make_folders(places.parts)
+    files.make_folders(probe)
+    try:
+        safely.rename(probe, new)
+    except OSError as error:
+        safely.remove_folder(probe)
+        if error.errno != errno.EXDEV:
+            raise
+        new = f"{places.beside}/{NEW}"
+        files.make_folders(new)
+    return new
+
+
+def staging(places: Places) -> str:
+    """The folder in which the bundle was made ready."""
+    return places.beside if safely.is_folder(f"{places.beside}/{NEW}") else places.parts
+
+
+def link(folder: str, paths: Iterable[str], new: str, mtime_ns: int) -> None:
+    """Gives the files `paths` in `folder` the same names in the folder `new`, which is to be published. Their folders
+    are 0755 and have `mtime_ns`. Where the file system has no hard links, they are copies.
+
+    Raises OSError.
+    """
+    folders = folders_of(paths)
+    for above in folders:
+        files.make_folders(f"{new}/{above}")
+    for path in paths:
+        link_file(f"{folder}/{path}", f"{new}/{path}")
+    for above in folders:
+        safely.set_times(f"{new}/{above}", mtime_ns)
+
+
+def folders_of(paths: Iterable[str]) -> list[str]:
+    """The folders that the paths lie in, each after the one above it."""
+    return sorted({path[:at] for path in paths for at, sign in enumerate(path) if sign == "/"})
+
+
+def unpublished(places: Places, error: OSError, need: str = "") -> OutputError:
+    """The error for a bundle that cannot be published."""
+    where = error.filename or places.published
+    if error.errno == errno.EBUSY:
+        return is_mount(places)
+    return OutputError(f"{where}: cannot be published: {os_reason(error)}{need}")
+
+
+def is_mount(places: Places) -> OutputError:
+    """The error for a published folder that is a mount itself."""
+    return OutputError(
+        f"{places.published}: cannot be published: it is a mount, which no folder can take the place of",
+        hint=f"mount that disk at {os.path.dirname(places.published)}, the image's folder",
+    )
