@@ -95,7 +95,7 @@ _ROWS = (
         package="squashfs-tools-ng",
     ),
     FormType("erofs"),
-    FormType("context", json_files=lambda _options: JSON_FILES, settings=("preset",)),
+    FormType("context", json_files=lambda _options: JSON_FILES, settings=("boot", "preset")),
     FormType("imagemounter", options={"compression": choice("gzip")}, json_files=lambda _options: (IMAGE,)),
     FormType(
         "9p",
