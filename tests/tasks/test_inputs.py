@@ -1,4 +1,4 @@
-"""What can change the bytes of a task is named in its inputs: the functions that make get these and the site alone."""
+"""What can change the bytes of a task is named in its inputs: what makes gets these and the site alone."""
 
 from __future__ import annotations
 
