@@ -105,6 +105,6 @@ def test_nothing_of_ours_is_loaded(tmp_path: Path) -> None:
         "    print([name for name in sys.modules if name.startswith(('c2wtasks', 'msgspec', 'xxhash'))])\n"
         "def task_show():\n    return {'actions': [show], 'verbosity': 2}\n"
     )
-    loaded = ["c2wtasks", "c2wtasks.engine"]
+    loaded = ["c2wtasks", "c2wtasks.engine", "c2wtasks.runoptions"]
     loaded += [f"c2wtasks.engine.{name}" for name in ("streams", "early", "interrupt", "command", "run", "state")]
     assert run_doit(tmp_path, "show").stdout == f".  show\n{loaded}\n"
