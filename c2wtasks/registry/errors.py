@@ -17,8 +17,10 @@ class Broken(Exception):
     """A try that failed in a way that another may not. `reason` is for messages: "no data for 30 s".
 
     `wait` is how many seconds the registry asks to wait, None where it does not. With `once` one more try may help,
-    and no third. `hint` is what to do where none helped.
+    and no third. `hint` is what to do where none helped. `silent` is the host that did not answer at all, if so.
     """
+
+    silent = ""
 
     def __init__(
         self, reason: str, *, wait: float | None = None, once: bool = False, hint: str = "run again later"

@@ -16,17 +16,20 @@ class Limits:
     must bring `rate` bytes a second.
 
     A request is tried `attempts` times; `few_attempts` times where a mirror is asked, or a host that was given up
-    before and has answered nothing since. Between two tries there are pauses from
+    before and has answered nothing since. A host that has not answered any process of the run for `silence` is given
+    up after `few_attempts`, too, and each of them then waits `hello` for a connection and twice that for an answer:
+    it may hold up many layers. Between two tries there are pauses from
     `first_pause` on, doubled each time up to `longest_pause`; a registry may ask for one up to `longest_wait`. Each
     `earns` bytes that a blob brought allow for one more try of it. `per_host` connections are open at once.
     """
 
-    connect: float = 20
+    connect: float = 10
     hello: float = 5
     answer: float = 60
     stall: float = 30
     window: float = 30
     rate: int = 1024
+    silence: float = 40
     attempts: int = 6
     few_attempts: int = 2
     first_pause: float = 0.5

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from c2wtasks.notices import tell
+from c2wtasks.registry import silence
 from c2wtasks.registry.errors import Broken, RegistryError
 from c2wtasks.registry.limits import Limits
 
@@ -38,7 +39,9 @@ class Patience:
         wait = error.wait or 0.0
         if wait > self._limits.longest_wait:
             raise RegistryError(f"{self._name}: {error.reason}; it asks to wait {wait:.0f} s", hint="run again then")
-        if self._left == 0 or (error.once and self._once):
+        tries = self._failures + 1
+        is_gone = silence.lasts(error.silent) > self._limits.silence and tries >= self._limits.few_attempts
+        if self._left == 0 or (error.once and self._once) or is_gone:
             self._give_up()
             raise RegistryError(f"{self._name}: {error.reason}, the last of several tries", hint=error.hint)
         self._once = error.once

@@ -15,7 +15,7 @@ from urllib3 import exceptions
 from urllib3.util import Timeout, parse_url
 
 from c2wtasks.errors import os_reason
-from c2wtasks.registry import proxies, tls
+from c2wtasks.registry import proxies, silence, tls
 from c2wtasks.registry.errors import Broken, RegistryError
 from c2wtasks.registry.hosts import Access
 from c2wtasks.registry.limits import Limits
@@ -75,10 +75,9 @@ class Wire:
                 hint=_insecure(address),
             )
         manager = self._manager(scheme, address)
-        timeout = Timeout(connect=connect or self._limits.connect, read=self._limits.stall)
         began = time.monotonic()
         try:
-            return manager.request(
+            response = manager.request(
                 method,
                 url,
                 headers={"User-Agent": _USER_AGENT, "Accept-Encoding": "identity", **headers},
@@ -87,11 +86,23 @@ class Wire:
                 retries=False,
                 preload_content=False,
                 decode_content=False,
-                timeout=timeout,
+                timeout=self._timeout(address, connect or self._limits.connect),
             )
         except _FAILURES as error:  # the cause's text may hold the whole URL
             waited = min(time.monotonic() - began, self._limits.stall)  # the rest was for a connection to be free
-            raise _explained(address, error, waited, self._access.may_be_plain(address)) from None
+            explained = _explained(address, error, waited, self._access.may_be_plain(address))
+            if isinstance(explained, Broken):
+                silence.failed(address, began)
+                explained.silent = address
+            raise explained from None
+        silence.answered(address)
+        return response
+
+    def _timeout(self, address: str, connect: float) -> Timeout:
+        limits = self._limits
+        if silence.lasts(address) > limits.silence:
+            return Timeout(connect=min(limits.hello, connect), read=min(2 * limits.hello, limits.stall))
+        return Timeout(connect=connect, read=limits.stall)
 
     def base(self, address: str) -> str:
         """How the URLs of `address` begin: with `https`; with `http` only where that may be and no TLS is spoken.

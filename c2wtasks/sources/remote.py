@@ -10,6 +10,7 @@ from c2wtasks.disk import files, safely
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.imagename import Repository
+from c2wtasks.registry import silence  # noqa: F401 (loaded before processes are forked, which share what it knows)
 from c2wtasks.registry.hosts import Access
 from c2wtasks.sources.model import Blob, BlobPlace, FileBlob, Place
 
