@@ -5,53 +5,26 @@ from __future__ import annotations
 
 import os
 import re
-import threading
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import TypeVar
 
 from c2wtasks.notices import tell
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.image import DOCKER_SCHEMA1, INDEXES, MANIFESTS
 from c2wtasks.oci.imagename import Repository
-from c2wtasks.registry import credentials, limits
-from c2wtasks.registry.answers import came, decoded, digest_of, is_json_object, is_odd, length_of, media_type, shown
-from c2wtasks.registry.auth import Authority
+from c2wtasks.registry import limits
+from c2wtasks.registry.answers import came, decoded, digest_of, is_json_object, is_odd, length_of, media_type
+from c2wtasks.registry.asker import Asked, Asker, other
 from c2wtasks.registry.errors import Broken, NotThere, RegistryError
-from c2wtasks.registry.hosts import Access, Endpoint, registry_of
-from c2wtasks.registry.limits import Limits, retry_after
-from c2wtasks.registry.patience import Patience
-from c2wtasks.registry.wire import MAX_REDIRECTS, Body, Response, Wire, end, next_hop, split
+from c2wtasks.registry.hosts import Access, Endpoint
+from c2wtasks.registry.limits import Limits
+from c2wtasks.registry.wire import Body, Response, end
 
 T = TypeVar("T")
 
 ACCEPTED = ", ".join((*MANIFESTS, *INDEXES, *DOCKER_SCHEMA1))
-_MAY_PASS = (408, 425, 429, 500, 502, 503, 504)
-_WORDS = {429: " (too many requests)"}
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
-_REPOSITORY = re.compile("/v2/([^?#]+)/(?:manifests|blobs)/")
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A request that was answered: for which repository (as messages call it), by which URL, and which one answered
-    at the end of redirects."""
-
-    label: str
-    first: str
-    last: str
-    authority: Authority | None
-
-    @property
-    def strayed(self) -> bool:
-        """Whether another host answered than was asked."""
-        return split(self.first) != split(self.last)
-
-    def __str__(self) -> str:
-        """For messages. A link to another host may be secret as a whole."""
-        return shown(self.first) + (f", sent on to {'://'.join(split(self.last))}" if self.strayed else "")
 
 
 class Client:
@@ -60,10 +33,7 @@ class Client:
     def __init__(self, access: Access, waiting: Limits) -> None:
         self.access = access
         self.limits = waiting
-        self._wire = Wire(access, waiting)
-        self._lock = threading.Lock()
-        self._authorities: dict[tuple[str, str, str], Authority] = {}
-        self._given_up: set[str] = set()
+        self.asker = Asker(access, waiting)
 
     def tagged(
         self, repository: Repository, tag: str, limit: int, known: Callable[[Digest, int], bytes | None]
@@ -97,7 +67,7 @@ class Client:
 
         def ask(endpoint: Endpoint) -> tuple[bytes, str]:
             try:
-                response, asked = self._ask(endpoint, "GET", f"manifests/{digest}", {"Accept": ACCEPTED}, what)
+                response, asked = self.asker.ask(endpoint, "GET", f"manifests/{digest}", {"Accept": ACCEPTED}, what)
             except NotThere as error:
                 not_there = error
             else:
@@ -117,7 +87,7 @@ class Client:
         """
 
         def ask(endpoint: Endpoint) -> bytes:
-            response, asked = self._ask(endpoint, "GET", f"blobs/{digest}", {}, digest.short)
+            response, asked = self.asker.ask(endpoint, "GET", f"blobs/{digest}", {}, digest.short)
             return self._read_whole(response, asked, digest.short, digest, limit)
 
         return self._from_any(repository, digest.short, ask)
@@ -128,12 +98,12 @@ class Client:
         Raises Broken, RegistryError.
         """
         headers = {"Range": f"bytes={start}-"} if start else {}
-        response, asked = self._ask(endpoint, "GET", f"blobs/{digest}", headers, digest.short)
+        response, asked = self.asker.ask(endpoint, "GET", f"blobs/{digest}", headers, digest.short)
         body = Body(response, self.limits)
         try:
             # Some label as gzip what merely is; then its length is right.
             if is_odd(response) and length_of(response) != (size - start if response.status == 206 else size):
-                raise _other(digest.short, asked, response)
+                raise other(digest.short, asked, response)
             if response.status == 206:
                 _check_range(response, start, size)
             else:
@@ -143,29 +113,15 @@ class Client:
             raise
         return body
 
-    def patience(self, endpoint: Endpoint, what: str) -> Patience:
-        """How often to try to get `what`. A host that does not answer costs the many things it has only once."""
-        waiting = self.limits
-        few = endpoint.is_mirror or endpoint.address in self._given_up
-        return Patience(
-            waiting,
-            f"{label(endpoint)}: {what}",
-            waiting.few_attempts if few else waiting.attempts,
-            lambda: self._given_up.add(endpoint.address),
-        )
-
-    def discard(self, response: Response) -> None:
-        self._wire.discard(response)
-
     def _told(self, endpoint: Endpoint, tag: str, what: str) -> Digest | None:
         """The digest that HEAD tells of a tag; None where it tells none: HEAD saves a GET, and need not be known.
 
         Raises Broken; RegistryError: credentials were refused, which GET would not change.
         """
-        response, asked = self._answer(endpoint, "HEAD", f"manifests/{tag}", {"Accept": ACCEPTED})
-        self._wire.discard(response)
+        response, asked = self.asker.answer(endpoint, "HEAD", f"manifests/{tag}", {"Accept": ACCEPTED})
+        self.asker.discard(response)
         if response.status == 401 and asked.authority is not None and asked.authority.header() is not None:
-            raise self._problem(endpoint, what, response, asked)
+            raise self.asker.problem(endpoint, what, response, asked)
         return digest_of(response) if response.status == 200 else None
 
     def _by_tag(
@@ -173,7 +129,7 @@ class Client:
     ) -> tuple[Digest, bytes, str]:
         """What GET of a tag gives, since there are registries that know no manifest by its digest: its digest, which
         HEAD may have `told`, its text, and the media type that it is said to have."""
-        response, asked = self._ask(endpoint, "GET", f"manifests/{tag}", {"Accept": ACCEPTED}, what)
+        response, asked = self.asker.ask(endpoint, "GET", f"manifests/{tag}", {"Accept": ACCEPTED}, what)
         digest = digest_of(response) or told
         content = self._read_whole(response, asked, what, digest, limit)
         return digest or Digest.of(content), content, media_type(response)
@@ -191,7 +147,7 @@ class Client:
                 if size > limit:
                     raise RegistryError(f"{name} is larger than the {limit} bytes that are read of such a document")
         finally:
-            self._wire.discard(response)
+            self.asker.discard(response)
         if length_of(response) not in (None, size):
             raise Broken(f"{size} bytes came where {length_of(response)} were announced")
         raw = b"".join(chunks)
@@ -199,7 +155,7 @@ class Client:
             if content is not None and _fits(content, digest):
                 return content
         if digest is None or is_odd(response):
-            raise _other(what, asked, response)
+            raise other(what, asked, response)
         raise Broken(
             f"what came has the digest {Digest.of(raw, digest.algorithm).short} ({came(response)}, {asked})",
             once=True,
@@ -220,123 +176,17 @@ class Client:
         return self._patiently(own, what, ask)
 
     def _patiently(self, endpoint: Endpoint, what: str, ask: Callable[[Endpoint], T]) -> T:
-        patience = self.patience(endpoint, what)
+        patience = self.asker.patience(endpoint, what)
         while True:
             try:
                 return ask(endpoint)
             except Broken as error:
                 patience.after(error)
 
-    def _ask(
-        self, endpoint: Endpoint, method: str, path: str, headers: dict[str, str], what: str
-    ) -> tuple[Response, Asked]:
-        """One answer that is good: authorised, redirects followed. Raises Broken, RegistryError."""
-        response, asked = self._answer(endpoint, method, path, headers)
-        if response.status in (200, 206):
-            self._given_up.discard(endpoint.address)
-            return response, asked
-        self._wire.discard(response)
-        raise self._problem(endpoint, what, response, asked)
-
-    def _answer(self, endpoint: Endpoint, method: str, path: str, headers: dict[str, str]) -> tuple[Response, Asked]:
-        """The answer at the end of redirects. Each host on the way is asked as itself: with its challenge, and the
-        credentials that are kept for it; with none where a redirect led from https to http."""
-        first = url = f"{self._wire.base(endpoint.address)}{endpoint.api}/{endpoint.path}/{path}"
-        encrypted = False
-        for _ in range(MAX_REDIRECTS + 1):
-            scheme, address = split(url)
-            encrypted = encrypted or scheme == "https"
-            authority = self._authority(endpoint, first, url) if scheme == "https" or not encrypted else None
-            try:
-                response = self._as_itself(authority, method, url, headers)
-            except Broken as error:
-                if split(url) != split(first):
-                    error.reason = f"{address}, to which it sends on: {error.reason}"
-                raise
-            target = next_hop(response, url)
-            if target is None:
-                return response, Asked(label(endpoint), first, url, authority)
-            self._wire.discard(response)
-            url = target
-        raise RegistryError(f"{split(first)[1]} redirects more than {MAX_REDIRECTS} times")
-
-    def _as_itself(self, authority: Authority | None, method: str, url: str, headers: dict[str, str]) -> Response:
-        """The answer of one host. It may ask for credentials at first, and once more where a token has expired."""
-        for last in (False, False, True):
-            sent = authority.header() if authority is not None else None
-            own = {} if sent is None else {"Authorization": sent.reveal()}
-            response = self._wire.ask(method, url, {**headers, **own})
-            if last or authority is None or response.status != 401:
-                break
-            self._wire.discard(response)  # before more is asked: many may wait for a connection
-            if not authority.renew(response, sent):
-                break
-        return response
-
-    def _authority(self, endpoint: Endpoint, first: str, url: str) -> Authority:
-        """What answers the challenges of the host of `url`, which is the endpoint's, as `first` is, or one that this
-        sends on to."""
-        scheme, address = split(url)
-        registry, path = endpoint.registry, endpoint.path
-        if address != split(first)[1]:
-            registry = registry_of(address)
-            path = found[1] if (found := _REPOSITORY.search(shown(url))) else path
-        key = (scheme, address, path)
-        with self._lock:
-            if key not in self._authorities:
-                self._authorities[key] = Authority(
-                    self._wire,
-                    self.limits,
-                    f"{registry}/{path}",
-                    registry,
-                    scheme == "http",
-                    f"repository:{path}:pull",
-                    partial(credentials.find, registry, path),
-                )
-            return self._authorities[key]
-
-    def _problem(self, endpoint: Endpoint, what: str, response: Response, asked: Asked) -> Exception:
-        status = response.status
-        authority = asked.authority
-        is_known = authority is not None and (
-            authority.header() is not None or "WWW-Authenticate" in response.headers
-        )
-        is_link = asked.strayed and status in (401, 403) and not is_known
-        if status in _MAY_PASS or is_link:  # a link to another host may have expired, and the next be good
-            return Broken(
-                f"status {status}{_WORDS.get(status, '')}" + (f" ({asked})" if asked.strayed else ""),
-                wait=retry_after(response.headers.get("Retry-After"), time.time()),
-                once=is_link,
-            )
-        if status in (401, 403) and authority is not None:
-            return authority.refusal(str(asked), response)
-        name = f"{label(endpoint)}: {what}"
-        if status == 404:
-            return NotThere(f"{name}: the registry has no such image or blob ({came(response)}, {asked})")
-        if status == 416:
-            return RegistryError(f"{name} is shorter at the registry than the manifest says ({asked})")
-        return RegistryError(f"{name}: the registry answers with an error ({came(response)}, {asked})")
-
-
-def label(endpoint: Endpoint) -> str:
-    """How messages call a repository at an endpoint."""
-    return f"{endpoint.registry}/{endpoint.path}"
-
 
 def _fits(content: bytes, digest: Digest | None) -> bool:
     """Whether it is what was asked for: of `digest`, or at least a JSON object."""
     return is_json_object(content) if digest is None else Digest.of(content, digest.algorithm) == digest
-
-
-def _other(what: str, asked: Asked, response: Response) -> RegistryError:
-    """The error where something else came than a manifest or blob."""
-    encoding = response.headers.get("Content-Encoding", "")
-    if encoding:
-        hint = "something on the way compresses what it passes on: have it leave this alone, or go past it"
-    else:
-        hint = "see what answers there: the registry may be at another host or path, or behind a login page"
-    came_as = f"({came(response)}, {asked})"
-    return RegistryError(f"{asked.label}: {what}: what came is not what a registry gives {came_as}", hint=hint)
 
 
 def _check_range(response: Response, start: int, size: int) -> None:

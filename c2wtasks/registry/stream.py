@@ -53,7 +53,7 @@ class BlobStream:
         """Gives the connection back, or ends it."""
         if self._body is not None:
             if self._at == self._size:
-                self._client.discard(self._body.response)
+                self._client.asker.discard(self._body.response)
             else:
                 end(self._body.response)
             self._body = None
@@ -74,4 +74,4 @@ class BlobStream:
             self._patience = self._new_patience()
 
     def _new_patience(self) -> Patience:
-        return self._client.patience(self._endpoints[0], self._digest.short)
+        return self._client.asker.patience(self._endpoints[0], self._digest.short)
