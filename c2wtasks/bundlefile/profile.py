@@ -35,24 +35,8 @@ class Profile:
     external_bundle: bool
 
 
+# The newest first.
 PROFILES: dict[str, Profile] = {
-    "v0.3": Profile(
-        go_before_1_22=True,
-        oci_version="1.1.0-rc.1",
-        no_new_privileges=True,
-        default_env=None,
-        terminal_env=(),
-        run_mount=True,
-        network_namespace=True,
-        powercap_masked=False,
-        start=("/sbin/start-runc",),
-        run=(),
-        touched=("/sbin/runc", "/sbin/init", "/sbin/start-runc"),
-        without_binfmt=("riscv64", "amd64"),
-        overlay_mode=0o666,
-        etc_on_tmpfs=False,
-        external_bundle=False,
-    ),
     "v0.8": Profile(
         go_before_1_22=False,
         oci_version="1.1.0",
@@ -69,6 +53,23 @@ PROFILES: dict[str, Profile] = {
         overlay_mode=0o755,
         etc_on_tmpfs=True,
         external_bundle=True,
+    ),
+    "v0.3": Profile(
+        go_before_1_22=True,
+        oci_version="1.1.0-rc.1",
+        no_new_privileges=True,
+        default_env=None,
+        terminal_env=(),
+        run_mount=True,
+        network_namespace=True,
+        powercap_masked=False,
+        start=("/sbin/start-runc",),
+        run=(),
+        touched=("/sbin/runc", "/sbin/init", "/sbin/start-runc"),
+        without_binfmt=("riscv64", "amd64"),
+        overlay_mode=0o666,
+        etc_on_tmpfs=False,
+        external_bundle=False,
     ),
 }
 DEFAULT_PROFILE = "v0.8"

@@ -65,8 +65,8 @@ class Setting:
 
 
 def _written(default: object) -> str:
-    """As bundle.yaml has it."""
-    return str(default).lower() if isinstance(default, bool) else str(default)
+    """As bundle.yaml has it; an empty string is "none"."""
+    return str(default).lower() if isinstance(default, bool) else str(default) or "none"
 
 
 SETTINGS = (

@@ -107,9 +107,9 @@ ONE_FILE: list[tuple[str, str, list[str]]] = [
     ]),
     ("key twice", IMAGES + "profile: v0.3\nprofile: v0.8\n", ["3:1: profile: is given twice; first at bundle.yaml:2:1"]),
     ("key twice, both wrong", IMAGES + "profile: a\nprofile: b\n", [
-        "2:10: profile: 'a' is not one of v0.3, v0.8",
+        "2:10: profile: 'a' is not one of v0.8, v0.3",
         "3:1: profile: is given twice; first at bundle.yaml:2:1",
-        "3:10: profile: 'b' is not one of v0.3, v0.8",
+        "3:10: profile: 'b' is not one of v0.8, v0.3",
     ]),
     ("merge key twice", "images:\n  a: &a {source: 'oci:a'}\n  b: {<<: *a, <<: *a}\n", [
         "3:15: images.b.<<: is given twice; first at bundle.yaml:3:7"
@@ -201,9 +201,9 @@ ONE_FILE: list[tuple[str, str, list[str]]] = [
     ("null platform", IMAGES + "platforms: [~]\n", [
         "2:13: platforms[0]: expected a platform (os/architecture or os/architecture/variant), found nothing (null)"
     ]),
-    ("profile", IMAGES + "profile: v0.9\n", ["2:10: profile: 'v0.9' is not one of v0.3, v0.8"]),
+    ("profile", IMAGES + "profile: v0.9\n", ["2:10: profile: 'v0.9' is not one of v0.8, v0.3"]),
     ("profile, a number", IMAGES + "profile: 0.8\n", [
-        "2:10: profile: expected v0.3 or v0.8, found the number 0.8; did you mean 'v0.8'?"
+        "2:10: profile: expected v0.8 or v0.3, found the number 0.8; did you mean 'v0.8'?"
     ]),
     ("platforms twice", IMAGES + "platforms: [linux/amd64]\ndefaults: {platforms: [linux/arm64]}\n", [
         "3:23: defaults.platforms: 'platforms' is also set at bundle.yaml:2:12; keep one of them"
