@@ -20,7 +20,7 @@ from c2wtasks.audit.store import LayerAudit, TarState
 from c2wtasks.audit.threads import each
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.cache.upkeep import needs
-from c2wtasks.engine.runner import recorded_target
+from c2wtasks.engine.targets import recorded_target
 from c2wtasks.errors import UserError
 from c2wtasks.graph.graph import Graph
 from c2wtasks.layers.store import Store

@@ -13,10 +13,10 @@ from doit.exceptions import InvalidCommand
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.engine.command import Command, hooks_of
 from c2wtasks.engine.exclusive import check_engine, told
-from c2wtasks.engine.runner import adopt
 from c2wtasks.engine.select import resolve
 from c2wtasks.engine.stale import Stale, find_stale, in_order
 from c2wtasks.engine.state import Backend
+from c2wtasks.engine.targets import adopt
 from c2wtasks.errors import one_line
 from c2wtasks.graph.graph import Graph
 from c2wtasks.graph.hooks import GraphHooks

@@ -25,8 +25,8 @@ def _resolved(command: Any, options: dict[str, Any]) -> dict[str, Any]:
     hooks = command.hooks()
     if hooks is None:
         return options
-    from c2wtasks.engine.runner import watch_targets
     from c2wtasks.engine.select import resolve
+    from c2wtasks.engine.targets import watch_targets
 
     control = TaskControl(command.task_list)
     watch_targets(command.dep_manager, control.targets)

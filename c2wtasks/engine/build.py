@@ -24,8 +24,9 @@ from c2wtasks.engine.growing import Growing
 from c2wtasks.engine.meta import blob_bytes, is_heavy, urgency
 from c2wtasks.engine.outcome import DONE, FAILED, Outcome
 from c2wtasks.engine.reporter import Console
-from c2wtasks.engine.runner import Runner, ThreadRunner, adopt
+from c2wtasks.engine.runner import Runner, ThreadRunner
 from c2wtasks.engine.select import resolve
+from c2wtasks.engine.targets import adopt
 from c2wtasks.errors import os_reason, some_of
 from c2wtasks.notices import tell
 from c2wtasks.process.unexpected import as_user_error

@@ -14,11 +14,12 @@ from doit.action import PythonAction
 from doit.exceptions import BaseFail, DependencyError, UnmetDependency
 from doit.runner import JobHold
 
-from c2wtasks.engine.checker import Checker, FileState
+from c2wtasks.engine.checker import Checker
 from c2wtasks.engine.executor import Executor
 from c2wtasks.engine.failure import UserFailure, guard, reason
 from c2wtasks.engine.interrupt import Stopped, shielded, signals, stop_threads
 from c2wtasks.engine.meta import blob_bytes, is_heavy, meta_of, urgency
+from c2wtasks.engine.targets import record_targets, record_touched, watch_targets
 from c2wtasks.errors import UserError, os_reason
 from c2wtasks.process.unexpected import as_user_error
 
@@ -27,39 +28,6 @@ _TOGETHER = 64
 _LARGE = 2 << 30
 
 Publish = Callable[[frozenset[str]], Mapping[str, UserError]]
-
-_TARGET = "target: "  # before a target's path: the key of its state in the record of its task
-
-
-def watch_targets(dep_manager: Any, makers: Mapping[str, str]) -> None:
-    """Makes a target count as there only if it is as its task left it. `makers` maps targets to their tasks."""
-
-    def recorded(path: str) -> FileState | None:
-        return recorded_target(dep_manager, makers[path], path) if path in makers else None
-
-    dep_manager.checker.watch_targets(recorded)
-
-
-def recorded_target(dep_manager: Any, task_name: str, path: str) -> FileState | None:
-    """The state in which the task left its target `path`, if that is remembered."""
-    state: FileState | None = dep_manager._get(task_name, _TARGET + path)
-    return state
-
-
-def adopt(dep_manager: Any, tasks: Mapping[str, Any], proven: Iterable[str]) -> None:
-    """Remembers of the tasks that are `proven` what it would if they had just run, if all memory is lost."""
-    if not dep_manager.backend.lost:
-        return
-    for name in proven:
-        task = tasks[name]
-        task.save_extra_values()
-        dep_manager.save_success(task)
-        _record_targets(dep_manager, task)
-
-
-def _record_targets(dep_manager: Any, task: Any) -> None:
-    for path in task.targets:
-        dep_manager._set(task.name, _TARGET + path, dep_manager.checker.target_state(path))
 
 
 class _MostUrgentFirst:
@@ -120,7 +88,7 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
             self.stopped = stop if isinstance(stop, Stopped) else Stopped()
             self._abandon()
         with shielded():
-            _record_touched(self.dep_manager, task_dispatcher.tasks, self.checker.touched)
+            record_touched(self.dep_manager, task_dispatcher.tasks, self.checker.touched)
             self.current = frozenset(
                 name
                 for name, node in task_dispatcher.nodes.items()
@@ -178,7 +146,7 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
         """Records how a task has ended."""
         try:
             if base_fail is None:
-                _record_targets(self.dep_manager, node.task)
+                record_targets(self.dep_manager, node.task)
             super().process_task_result(node, base_fail)
             self.dep_manager.backend.commit()
         except OSError as error:
@@ -299,16 +267,3 @@ class ThreadRunner(Runner, doit.runner.MThreadRunner):  # type: ignore[misc]
         self.executor.stop()  # and those that wait for a worker
         stop_threads(self._threads, within=0.5)
         super()._abandon()
-
-
-def _record_touched(dep_manager: Any, tasks: Mapping[str, Any], touched: Mapping[str, FileState]) -> None:
-    """Records the new states of files of which only the times have moved, for every task that names them."""
-    if not touched:
-        return
-    for task in tasks.values():
-        keys = [(path, path) for path in task.file_dep if path in touched]
-        keys += [(_TARGET + path, path) for path in task.targets if path in touched]
-        for key, path in keys:
-            recorded = dep_manager._get(task.name, key)
-            if recorded is not None and recorded[-1] == touched[path][-1]:
-                dep_manager._set(task.name, key, touched[path])

@@ -11,7 +11,7 @@ from doit.control import TaskControl
 
 from c2wtasks.engine.checks import Fails
 from c2wtasks.engine.deciding import Deciding
-from c2wtasks.engine.runner import watch_targets
+from c2wtasks.engine.targets import watch_targets
 from c2wtasks.process.unexpected import as_user_error
 
 
