@@ -12,7 +12,8 @@ from c2wtasks.bundlefile.entries import entries
 from c2wtasks.bundlefile.nodes import Mapping, Node, Scalar, Sequence, position_of
 from c2wtasks.bundlefile.problems import Report
 from c2wtasks.bundlefile.settings import BOOT, DEFAULTS, IMAGE, INCLUDED, MAIN, PROCESS, REGISTRY, Section, Setting
-from c2wtasks.bundlefile.values import described, did_you_mean, is_null, shown, source, variable
+from c2wtasks.bundlefile.values import source, variable
+from c2wtasks.bundlefile.wording import described, did_you_mean, is_null, shown
 from c2wtasks.oci.host import Host
 from c2wtasks.oci.imagename import is_host
 

@@ -6,7 +6,7 @@ from typing import cast
 
 from c2wtasks.bundlefile.nodes import Mapping, Node, Scalar, Sequence, position_of
 from c2wtasks.bundlefile.problems import Report
-from c2wtasks.bundlefile.values import described
+from c2wtasks.bundlefile.wording import described
 
 
 def entries(report: Report, node: Node, path: str, empty: str | None = None) -> list[tuple[Scalar, Node]]:

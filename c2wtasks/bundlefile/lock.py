@@ -21,7 +21,7 @@ from functools import lru_cache
 
 from c2wtasks.bundlefile.position import Position
 from c2wtasks.bundlefile.problems import Report
-from c2wtasks.bundlefile.values import shown
+from c2wtasks.bundlefile.wording import shown
 from c2wtasks.oci.digest import Digest
 
 _HEAD = "# Which images bundle.yaml means. Written by `doit lock`; to be reviewed and committed."

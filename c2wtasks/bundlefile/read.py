@@ -12,7 +12,8 @@ from c2wtasks.bundlefile.expand import inherited, merged
 from c2wtasks.bundlefile.nodes import parse, position_in
 from c2wtasks.bundlefile.position import Position
 from c2wtasks.bundlefile.problems import Report
-from c2wtasks.bundlefile.values import Pattern, shown
+from c2wtasks.bundlefile.values import Pattern
+from c2wtasks.bundlefile.wording import shown
 from c2wtasks.errors import os_reason
 
 MAX_SIZE = 16 << 20

@@ -7,7 +7,8 @@ from c2wtasks.bundlefile.forms import FORMS, FormType
 from c2wtasks.bundlefile.model import Form
 from c2wtasks.bundlefile.nodes import Mapping, Node, Scalar, Sequence
 from c2wtasks.bundlefile.problems import Report
-from c2wtasks.bundlefile.values import Kind, did_you_mean, list_of, repeated, shown, string
+from c2wtasks.bundlefile.values import Kind, list_of, repeated, string
+from c2wtasks.bundlefile.wording import did_you_mean, shown
 
 
 def form(report: Report, node: Node, path: str) -> Form | None:

@@ -6,8 +6,7 @@ A parser takes a node and gives the value, or None after it has reported what is
 from __future__ import annotations
 
 import re
-import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -15,6 +14,21 @@ from typing import Any, NamedTuple
 from c2wtasks import sizes
 from c2wtasks.bundlefile.nodes import Node, Scalar, Sequence
 from c2wtasks.bundlefile.problems import Report
+from c2wtasks.bundlefile.wording import (
+    CONTROL,
+    NULL,
+    SHOWN,
+    command_of,
+    described,
+    did_you_mean,
+    in_brackets,
+    is_number,
+    item_of,
+    meaning,
+    shown,
+    whole_of,
+    words_of,
+)
 from c2wtasks.oci.imagename import is_host, is_path
 from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import Reference
@@ -43,119 +57,11 @@ _ARCHITECTURES = (
 )
 _ARCHITECTURE_ALIASES = ("i386", "x86_64", "x86-64", "aarch64", "armhf", "armel")
 
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _UNENCODABLE = re.compile("[\x00\ud800-\udfff]")
-_NULL = frozenset(("", "~", "null", "Null", "NULL"))
 _BOOLEANS = {"true": ("true", "yes", "on", "y", "1"), "false": ("false", "no", "off", "n", "0")}
-_BOOLEAN = frozenset(("true", "True", "TRUE", "false", "False", "FALSE"))
-_NUMBER = re.compile(r"[-+]?(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?|0[xob][0-9a-fA-F_]+")
 # Plain numbers that YAML 1.1, YAML 1.2 and a reader may take for different ones: 017, 0o17, 0x11, 1_000.
 _AMBIGUOUS = re.compile(r"0[0-9_]+|0[xob][0-9a-fA-F_]+|[0-9]+_[0-9_]*")
-# What is no more than itself as an item of a list in brackets.
-_PLAIN = re.compile(r"(?!-(?:\Z|-?-?\Z))[A-Za-z0-9_./-](?:[A-Za-z0-9_./+=@%^~*?$-]|:(?=[A-Za-z0-9_./]))*")
-# What a shell does not take as it is: outside of quotes, and $ and ` also in double ones.
-_QUOTED = re.compile(r"""'[^']*'|"[^"$`\\]*"|\\.""", re.DOTALL)
-_SHELLS = re.compile(r"[|&;<>()$`*?\[\]{}~#\n]")
 _COUNT = re.compile(r"[1-9][0-9]{0,3}")
-_SHOWN = 80
-
-
-# -- messages
-
-
-def shown(text: str) -> str:
-    """`text` in quotes, its tail cut off where it is long."""
-    return f"'{text}'" if len(text) <= _SHOWN else f"'{text[:_SHOWN]}...'"
-
-
-def meaning(node: Scalar) -> str:
-    """null, boolean, number or string."""
-    if not node.plain:
-        return "string"
-    if node.text in _NULL:
-        return "null"
-    if node.text in _BOOLEAN:
-        return "boolean"
-    return "number" if _NUMBER.fullmatch(node.text) else "string"
-
-
-def described(node: Node) -> str:
-    """What `node` is, for "expected ..., found ..."."""
-    if not isinstance(node, Scalar):
-        return "a list" if isinstance(node, Sequence) else "a mapping"
-    match meaning(node):
-        case "null":
-            return "nothing (null)"
-        case "string":
-            return f"the string {shown(node.text)}"
-        case word:
-            return f"the {word} {node.text[:_SHOWN]}"
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str | None:
-    """A hint that names the one of `known` that was probably meant: that a slip of the hand or two make the word."""
-    if len(word) > _SHOWN:
-        return None
-    plain = word.lower().replace("-", "_")
-    slips = sorted((_slips(plain, name.lower().replace("-", "_")), name) for name in known)
-    if not slips or slips[0][0] > max(1, len(slips[0][1]) // 4) or [few for few, _ in slips[:2]] == [slips[0][0]] * 2:
-        return None  # none is near, or two are as near
-    return f"did you mean '{slips[0][1]}'?"
-
-
-def _slips(word: str, meant: str) -> int:
-    """How many characters were left out, put in, taken for others or for their neighbours. Two, where one is a digit:
-    another number is no slip (`ext3`, `v0.9`, `lzo` for `lz4`)."""
-    above: list[int] = []
-    row: list[int] = [*range(len(meant) + 1)]
-    for at, char in enumerate(word, start=1):
-        before, above, row = above, row, [at]
-        for to, wanted in enumerate(meant, start=1):
-            wrong = 0 if char == wanted else 2 if char.isdigit() or wanted.isdigit() else 1
-            least = min(above[to] + 1, row[to - 1] + 1, above[to - 1] + wrong)
-            if at > 1 and to > 1 and char == meant[to - 2] and word[at - 2] == wanted:
-                least = min(least, before[to - 2] + 1)
-            row.append(least)
-    return row[-1]
-
-
-def in_brackets(words: Iterable[str]) -> str | None:
-    """A hint to write these words as a list; None where there are none."""
-    items = ", ".join(map(_item, words))
-    return f"write [{items}]" if items else None
-
-
-def _item(text: str) -> str:
-    """`text` as an item of a list in brackets, in quotes where it would be something else without."""
-    if _PLAIN.fullmatch(text) and text not in _NULL:
-        return text
-    if not _CONTROL.search(text):
-        return "'" + text.replace("'", "''") + "'"
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", escaped) + '"'
-
-
-# -- what was meant by a word where a list should be
-
-
-def _parts(node: Scalar) -> list[str]:
-    """`a, b` and `a b` are two."""
-    return re.split(r"[,\s]+", node.text.strip(", \t\n")) if meaning(node) == "string" else []
-
-
-def _whole(node: Scalar) -> list[str]:
-    return [node.text] if meaning(node) == "string" else []
-
-
-def _command(node: Scalar) -> list[str]:
-    """The words of a command, as a shell takes them; where it would do more than that, the shell's own."""
-    if is_null(node):
-        return []
-    try:
-        words = shlex.split(node.text)
-    except ValueError:  # quotes that do not end
-        return []
-    return ["/bin/sh", "-c", node.text] if _SHELLS.search(_QUOTED.sub("", node.text)) else words
 
 
 # -- scalars
@@ -167,7 +73,7 @@ def string(report: Report, node: Node, path: str, expects: str, hint: str | None
         report.add(node, path, f"expected {expects}, found {described(node)}", hint)
     elif not node.text:
         report.add(node, path, f"expected {expects}, found an empty string")
-    elif _CONTROL.search(node.text):
+    elif CONTROL.search(node.text):
         report.add(node, path, f"{shown(node.text)} holds a control character")
     else:
         return node.text
@@ -176,7 +82,7 @@ def string(report: Report, node: Node, path: str, expects: str, hint: str | None
 
 def _word(report: Report, node: Node, path: str, expects: str) -> str | None:
     """What goes to a process: any scalar's text as written, number or not; line breaks and all."""
-    if not isinstance(node, Scalar) or (node.plain and node.text in _NULL):
+    if not isinstance(node, Scalar) or (node.plain and node.text in NULL):
         program = path.endswith(".args[0]")
         hint = "write '' for an empty one" if isinstance(node, Scalar) and not program else None
         report.add(node, path, f"expected {expects}, found {described(node)}", hint)
@@ -266,7 +172,7 @@ def user(report: Report, node: Node, path: str) -> str | None:
         return text
     if any(_AMBIGUOUS.fullmatch(part) for part in text.split(":")):
         report.add(
-            node, path, f"{text[:_SHOWN]} may be read as different numbers", "write it in decimal, or in quotes"
+            node, path, f"{text[:SHOWN]} may be read as different numbers", "write it in decimal, or in quotes"
         )
         return None
     if number and not text.isdigit():
@@ -328,7 +234,7 @@ def _platform_hint(text: str) -> str | None:
 
 
 def list_of(
-    item: Parser, expects: str, example: str, *, unique: bool = False, meant: Callable[[Scalar], list[str]] = _parts
+    item: Parser, expects: str, example: str, *, unique: bool = False, meant: Callable[[Scalar], list[str]] = words_of
 ) -> Kind:
     """A list that is not empty. Items with mistakes are reported and left out. `meant` gives the items that somebody
     meant who wrote a word instead."""
@@ -414,16 +320,7 @@ def _without_scheme(url: str) -> str:
     if not is_host(host) or (slash and not is_path(below)):
         return "write the host alone"
     plain = f", and registries: {{'{host}': {{insecure: true}}}}" if scheme == "http" else ""
-    return f"write {_item(rest)}{plain}"
-
-
-def is_number(node: Node) -> bool:
-    """Whether a node is a scalar that would be a string in quotes, and is not."""
-    return isinstance(node, Scalar) and meaning(node) in ("number", "boolean")
-
-
-def is_null(node: Node) -> bool:
-    return isinstance(node, Scalar) and node.plain and node.text in _NULL
+    return f"write {item_of(rest)}{plain}"
 
 
 BOOLEAN = Kind("true or false", boolean)
@@ -435,7 +332,7 @@ ABSOLUTE = Kind("an absolute path", absolute)
 USER = Kind("a user's name or number, with or without :group", user)
 SOURCE = Kind("a source such as oci:DIR", source)
 PLATFORMS = list_of(platform, "a list of platforms", "[linux/amd64]", unique=True)
-PATTERNS = list_of(pattern, "a list of paths or glob patterns", "[teams/*/bundle.yaml]", meant=_whole)
+PATTERNS = list_of(pattern, "a list of paths or glob patterns", "[teams/*/bundle.yaml]", meant=whole_of)
 MIRRORS = list_of(mirror, "a list of hosts", "[mirror.example]", unique=True)
-ARGUMENTS = list_of(argument, "a list of strings", "[/bin/sh]", meant=_command)
+ARGUMENTS = list_of(argument, "a list of strings", "[/bin/sh]", meant=command_of)
 VARIABLES = Kind("a mapping of names to values")

@@ -223,7 +223,7 @@ def test_words_in_brackets_are_these_words(words: list[str]) -> None:
     """Whatever they hold, as long as YAML can hold it."""
     from c2wtasks.bundlefile.nodes import Scalar, Sequence, parse
     from c2wtasks.bundlefile.problems import Report
-    from c2wtasks.bundlefile.values import in_brackets, is_null
+    from c2wtasks.bundlefile.wording import in_brackets, is_null
 
     hint = in_brackets(words)
     assert hint is not None
