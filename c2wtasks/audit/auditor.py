@@ -42,21 +42,27 @@ class StoreAudit:
 
     @property
     def findings(self) -> list[Finding]:
+        """All deviations, those of layers first."""
         of_layers = [finding for layer in self.layers.values() for finding in layer.findings]
         return of_layers + [finding for findings in self.receipts.values() for finding in findings]
 
     @property
     def bad_layers(self) -> list[Digest]:
+        """The diffIDs of the layers that have deviations."""
         return [diff_id for diff_id, layer in self.layers.items() if layer.findings]
 
     @property
     def bad_receipts(self) -> list[Digest]:
+        """The digests of the blobs whose receipts have deviations."""
         return [digest for digest, findings in self.receipts.items() if findings]
 
 
 class Auditor:
-    """`command` is doit's, and has doit's memory of what was published last. Tars that were evicted are made again in
-    the store where it `repairs`, else in a temporary folder that is gone when the process ends."""
+    """Looks at layers, receipts and bundles, `workers` at a time.
+
+    `command` is doit's, and has doit's memory of what was published last. Tars that were evicted are made again in
+    the store where it `repairs`, else in a temporary folder that is gone when the process ends.
+    """
 
     def __init__(self, command: Any, graph: Graph, workers: int, *, repairs: bool) -> None:
         self.graph = graph
@@ -78,6 +84,7 @@ class Auditor:
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
     def places(self, bundle: Bundle) -> Places:
+        """Where the bundle's files lie."""
         return Places.of(self.graph.file.output, bundle)
 
     # The store.
@@ -87,7 +94,7 @@ class Auditor:
         return audit.diff_ids(self.store), audit.receipts(self.store)
 
     def store_of(self, bundles: Iterable[Bundle]) -> tuple[list[Digest], list[Digest]]:
-        """Those that `bundles` are made from, or were when they were published."""
+        """The layers and receipts in the store that `bundles` are made from, or were when they were published."""
         diff_ids, digests = set(), set()
         for bundle in bundles:
             build = self.builds.get(str(bundle))
@@ -98,6 +105,10 @@ class Auditor:
         return [one for one in present[0] if one in diff_ids], [one for one in present[1] if one in digests]
 
     def check_store(self, diff_ids: Iterable[Digest], digests: Iterable[Digest]) -> StoreAudit:
+        """What is found of the layers `diff_ids` and of the receipts of the blobs `digests`.
+
+        Raises OutputError.
+        """
         found = StoreAudit()
         for layer in each(lambda diff_id: audit.check_layer(self.store, diff_id), diff_ids, self.workers):
             found.layers[layer.diff_id] = layer
@@ -119,7 +130,7 @@ class Auditor:
         ]
 
     def misremembered(self, bundles: Iterable[Bundle]) -> list[Bundle]:
-        """The bundles of such images: they may have been made from what was remembered."""
+        """The bundles of images that were remembered otherwise than they are: they may have been made from that."""
         wrong = {(image.manifest_digest, image.config_digest) for image in self.graph.memo.wrong().values()}
         images = {bundle: build.image for bundle in bundles if (build := self.builds.get(str(bundle))) is not None}
         return [bundle for bundle, one in images.items() if (one.manifest_digest, one.config_digest) in wrong]

@@ -38,6 +38,7 @@ class Findings:
 
 
 def missing(path: str, what: str) -> Finding:
+    """That `what` is not there at `path`."""
     return Finding(shown(path), what, PRESENT, MISSING)
 
 

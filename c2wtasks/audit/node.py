@@ -59,6 +59,7 @@ class NodeAudit:
             self._tars.append(None)
 
     def close(self) -> None:
+        """Closes the tars."""
         for tar in self._tars:
             if tar is not None:
                 tar.close()
@@ -69,9 +70,11 @@ class NodeAudit:
         return shown(self._folder) + (f"/{shown(inner)}" if inner else "")
 
     def find(self, index: int, what: str, want: str, have: str) -> None:
+        """Adds a finding of the file that a node names."""
         self.result.find(self.path(index), what, want, have)
 
     def unread(self, index: int, why: str) -> None:
+        """Notes that something of the file that a node names could not be looked at."""
         self.result.unread.append(f"{self.path(index)}: {why}")
 
     def compare(self, index: int, node: Node, found: os.stat_result, here: int, name: bytes) -> bool:

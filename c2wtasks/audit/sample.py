@@ -29,10 +29,12 @@ class Sampler:
         self._made: dict[object, tuple[os.stat_result, Xattrs] | None] = {}
 
     def mtime_ns(self, node: Node) -> int:
+        """The mtime, in nanoseconds since 1970, that a file has which was given the node's."""
         sample = self._sample(node)
         return sample[0].st_mtime_ns if sample else node.mtime_ns
 
     def xattrs(self, node: Node) -> Xattrs:
+        """The xattrs that a file has which was given the node's."""
         sample = self._sample(node)
         return sample[1] if sample else dict(node.xattrs)
 

@@ -57,6 +57,7 @@ class OurCommand(Command, DoitCmdBase):  # type: ignore[misc]
         self.outstream.flush()
 
     def show_json(self, report: object) -> None:
+        """Prints a result as one line of JSON."""
         self.outstream.write(msgspec.json.encode(report).decode() + "\n")
 
     def no_words(self, hint: str = "") -> None:

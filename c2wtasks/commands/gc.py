@@ -28,6 +28,8 @@ _MAX_SIZE = {
 
 
 class Removed(msgspec.Struct, frozen=True):
+    """A file or folder of the cache, of that kind, and its size in bytes."""
+
     path: str
     kind: Kind
     bytes: int

@@ -24,6 +24,8 @@ class Removed(msgspec.Struct, frozen=True):
 
 
 class LeftAlone(msgspec.Struct, frozen=True):
+    """What lies in the output folder and is no bundle that we know to be ours."""
+
     path: str
     why: str
 

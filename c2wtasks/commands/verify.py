@@ -51,6 +51,8 @@ class Deviation(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class NotMended(msgspec.Struct, frozen=True):
+    """What still deviates after mending (`of` as in Deviation), and why."""
+
     of: str
     reason: str
 

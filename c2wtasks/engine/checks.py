@@ -25,12 +25,14 @@ class Check:
     __signature__ = _OF_TASK_AND_VALUES
 
     def holds(self, values: Values) -> bool:
+        """Whether the task is current, as far as this tells. `values` are what was recorded when it last ran."""
         raise NotImplementedError
 
     def __call__(self, task: Any, values: Values) -> bool:
         return self.holds(values)
 
     def explain(self, values: Values) -> list[str]:
+        """The reasons, in plain words, why it does not hold."""
         raise NotImplementedError
 
 

@@ -73,6 +73,8 @@ class Hooks(Protocol):
 
 
 class HasHooks(Protocol):
+    """A graph."""
+
     @property
     def hooks(self) -> Hooks:
         """What the engine asks of it."""

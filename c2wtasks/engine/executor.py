@@ -25,6 +25,8 @@ def worthwhile(size: int) -> bool:
 
 
 class Executor(Protocol):
+    """Runs the heavy steps of tasks."""
+
     @property
     def lost(self) -> bool:
         """Whether steps were cut short, and have left something unfinished."""

@@ -25,6 +25,7 @@ class Stopped(KeyboardInterrupt):
 
     @property
     def exit_code(self) -> int:
+        """The exit status of a process that the signal ends, as shells give it."""
         return 128 + self.number
 
 
@@ -41,6 +42,7 @@ class Signals:
         self._at = 0.0
 
     def catch(self) -> None:
+        """Makes the signals raise Stopped from now on."""
         _hush()
         for number, handler in early.USUAL.items():
             if signal.getsignal(number) in (handler, early.stop):

@@ -60,6 +60,7 @@ class Backend:
         return data
 
     def get(self, task_id: str, key: str) -> Any:
+        """What is remembered of a task under `key`; None where nothing is."""
         return self._task(task_id).get(key)
 
     def record(self, task_id: str) -> Mapping[str, Any]:
@@ -67,6 +68,7 @@ class Backend:
         return self._task(task_id)
 
     def in_(self, task_id: str) -> bool:
+        """Whether anything is remembered of a task."""
         return bool(self._task(task_id))
 
     def _decode(self, task_id: str, row: bytes) -> Data:
@@ -82,17 +84,20 @@ class Backend:
     # Writing. Changes are gathered until `commit`, which puts them into the file in one transaction.
 
     def set(self, task_id: str, key: str, value: Any) -> None:
+        """Remembers `value`, which JSON can hold."""
         self._task(task_id)[key] = value
         self._changed.add(task_id)
         self._removed.discard(_key(task_id))
 
     def remove(self, task_id: str) -> None:
+        """Forgets a task."""
         if self._task(task_id):
             self._tasks[task_id] = {}
             self._changed.discard(task_id)
             self._removed.add(_key(task_id))
 
     def remove_all(self) -> None:
+        """Forgets all tasks."""
         self._removed |= {*self._rows(), *map(_key, self._tasks)}
         self._tasks, self._known = {}, {}
         self._changed.clear()

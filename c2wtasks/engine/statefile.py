@@ -204,6 +204,7 @@ class StateFile:
         self.damage = ""
 
     def close(self) -> None:
+        """Closes the file, and leaves nothing beside it."""
         if self._database is None:
             return
         import sqlite3

@@ -33,9 +33,12 @@ def test_each_file_is_a_command(name: str, place: str) -> None:
     assert (command.name, command.get_name()) == (name, name)
 
 
-def test_the_entry_points_are_the_files() -> None:
+def test_the_entry_points_are_of_the_files() -> None:
+    """A file needs none, but then `python -m doit` does not know it."""
     doits = {command.get_name() for command in Program.DOIT_CMDS}
-    assert {name: place for name, place in entry_points().items() if name not in doits} == dict(found())
+    ours = {name: place for name, place in entry_points().items() if name not in doits}
+    assert len(ours) > 5
+    assert ours.items() <= dict(found()).items()
 
 
 def test_a_command_that_is_no_entry_point_is_found(tmp_path: Path) -> None:
