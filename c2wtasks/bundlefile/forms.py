@@ -38,8 +38,8 @@ class FormType:
     form has of the bundle's other files: the name there -> the usual one. `is_external`: an external bundle has it.
 
     Of a form that is a file or a few, `json_files` are those of the bundle's that are in it, too, and `settings` the
-    fields of `Bundle` that it is made from beside them and the tree. `tool` is a program that it needs, in Debian's
-    `package`.
+    fields of `Bundle` that it is made from and that neither these nor the tree tell. `tool` is a program that it
+    needs, in Debian's `package`.
     """
 
     kind: str
@@ -95,7 +95,7 @@ _ROWS = (
         package="squashfs-tools-ng",
     ),
     FormType("erofs"),
-    FormType("context", json_files=lambda _options: JSON_FILES, settings=("boot", "preset")),
+    FormType("context", json_files=lambda _options: JSON_FILES, settings=("preset",)),
     FormType("imagemounter", options={"compression": choice("gzip")}, json_files=lambda _options: (IMAGE,)),
     FormType(
         "9p",

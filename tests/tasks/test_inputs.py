@@ -11,16 +11,19 @@ from typing import Any
 import pytest
 
 from c2wtasks.bundlefile.boot import Boot
-from c2wtasks.bundlefile.forms import FORMS
+from c2wtasks.bundlefile.forms import FORMS, INITCONFIG
 from c2wtasks.bundlefile.model import Bundle, Form, Process
+from c2wtasks.bundlefile.profile import PROFILES
 from c2wtasks.graph import Graph
 from c2wtasks.tasks import boot, bundle, folder, form, spec, tree
 from c2wtasks.tasks.build import Build, Site
+from c2wtasks.vm.bootconfig import boot_config
 from tests.graph.catalogs import small_catalog, write_catalog
 from tests.support.running import run_doit
 
 FILES = [kind for kind, row in FORMS.items() if not row.folder]
 CONTENT = {"spec": "image_config", "tree": "copied", "form": "bundle, form"}  # beside the site and the inputs
+TOLD_BY = {INITCONFIG: {"boot"}}  # settings that change the bytes of one of the bundle's other files
 NO_SETTINGS = {"name", "platform", "position", "path"}  # who and where the bundle is: a task's name tells them apart
 
 
@@ -65,7 +68,16 @@ def test_a_form_is_made_of_the_settings_that_its_row_names(builds: list[Build], 
     build, made = builds[0], Form(kind)
     watched = Watched(build.bundle)
     form.make(build.site, form.inputs(build, made), watched, made)  # type: ignore[arg-type]
-    assert watched.asked <= {"name", "platform", *FORMS[kind].settings}
+    told = {setting for name in FORMS[kind].json_files({}) for setting in TOLD_BY.get(name, ())}
+    assert watched.asked <= {"name", "platform", *FORMS[kind].settings, *told}
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("setting", [one.name for one in dataclasses.fields(Boot)])
+def test_the_file_of_boot_settings_tells_each_of_them(setting: str, profile: str) -> None:
+    value = getattr(Boot(), setting)
+    changed = Boot(**{setting: not value if isinstance(value, bool) else "/elsewhere"})
+    assert boot_config("arm64", changed, PROFILES[profile]) != boot_config("arm64", Boot(), PROFILES[profile])
 
 
 OTHERS: dict[str, object] = {
