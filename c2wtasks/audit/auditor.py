@@ -20,6 +20,7 @@ from c2wtasks.audit.store import LayerAudit, TarState
 from c2wtasks.audit.threads import each
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.cache.upkeep import needs
+from c2wtasks.cachedir import layout
 from c2wtasks.engine.targets import recorded_target
 from c2wtasks.errors import UserError
 from c2wtasks.graph.graph import Graph
@@ -137,7 +138,7 @@ class Auditor:
 
     @property
     def fetched(self) -> Fetched:
-        return Fetched(self.graph.documents, f"{self.graph.file.cache}/blobs", self._blob_sizes)
+        return Fetched(self.graph.documents, f"{self.graph.file.cache}/{layout.BLOBS}", self._blob_sizes)
 
     def _blob_sizes(self, digest: Digest) -> set[int]:
         """Those that the images of the catalog give a blob, or else its receipt."""

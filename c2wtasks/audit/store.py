@@ -13,6 +13,7 @@ import msgspec
 from c2wtasks import fingerprint
 from c2wtasks.audit.finding import Finding, missing, shown
 from c2wtasks.audit.reading import open_whole
+from c2wtasks.cachedir.layout import ALGORITHMS, RECEIPTS
 from c2wtasks.disk import safely
 from c2wtasks.disk.safely import open_quietly
 from c2wtasks.errors import OutputError, os_reason
@@ -24,7 +25,6 @@ from c2wtasks.oci.digest import Digest
 from c2wtasks.sources.model import Layer, Place
 
 _CHUNK = 1 << 20
-_ALGORITHMS = ("sha256", "sha512")
 
 TarState = Literal["good", "bad", "absent"]
 
@@ -42,7 +42,7 @@ def diff_ids(store: Store) -> list[Digest]:
     """The layers that have a tar or an index in the store, in order."""
     found = {
         Digest(algorithm, name.rpartition(".")[0])
-        for algorithm in _ALGORITHMS
+        for algorithm in ALGORITHMS
         for name in _names(f"{store.root}/{algorithm}")
         if name.endswith((".tar", ".idx")) and _is_digest(algorithm, name.rpartition(".")[0])
     }
@@ -51,7 +51,7 @@ def diff_ids(store: Store) -> list[Digest]:
 
 def receipts(store: Store) -> list[Digest]:
     """The blobs that have a receipt in the store, in order."""
-    return digests_in(f"{store.root}/receipts")
+    return digests_in(f"{store.root}/{RECEIPTS}")
 
 
 def digests_in(folder: str) -> list[Digest]:
@@ -61,7 +61,7 @@ def digests_in(folder: str) -> list[Digest]:
     """
     return sorted(
         Digest(algorithm, name)
-        for algorithm in _ALGORITHMS
+        for algorithm in ALGORITHMS
         for name in _names(f"{folder}/{algorithm}")
         if _is_digest(algorithm, name)
     )

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from c2wtasks.cachedir import lastuse
+from c2wtasks.cachedir import lastuse, layout
 from c2wtasks.cachedir.lastuse import DAY_NS
 from c2wtasks.disk import files, safely
 from c2wtasks.errors import OutputError, os_reason
@@ -96,13 +96,13 @@ def items(cache: str, now_ns: int) -> Iterator[Item]:
 
     Raises OutputError: a folder of it cannot be read.
     """
-    store = Store(f"{cache}/layers")
+    store = Store(f"{cache}/{layout.LAYERS}")
     by_digest: tuple[tuple[str, Kind], ...] = (
-        (f"{store.root}/receipts", "receipt"),
-        (f"{cache}/blobs", "blob"),
-        (f"{cache}/documents", "document"),
+        (f"{store.root}/{layout.RECEIPTS}", "receipt"),
+        (f"{cache}/{layout.BLOBS}", "blob"),
+        (f"{cache}/{layout.DOCUMENTS}", "document"),
     )
-    for algorithm in ("sha256", "sha512"):
+    for algorithm in layout.ALGORITHMS:
         for path, found in _files(f"{store.root}/{algorithm}"):
             stem, suffix = os.path.splitext(os.path.basename(path))
             if suffix in _SUFFIXES and (digest := _digest(algorithm, stem)) is not None:
@@ -120,16 +120,16 @@ def items(cache: str, now_ns: int) -> Iterator[Item]:
                     yield Item(path, kind, found.st_size, digest=digest)
                 elif _PID.match(name):
                     yield Item(path, "temporary", found.st_size, found.st_mtime_ns)
-    for name, found in _entries(f"{store.root}/unfinished"):
-        if stat.S_ISDIR(found.st_mode) and not _is_locked(f"{store.root}/locks/{name}"):
-            for path, found in _files(f"{store.root}/unfinished/{name}"):
+    for name, found in _entries(f"{store.root}/{layout.UNFINISHED}"):
+        if stat.S_ISDIR(found.st_mode) and not _is_locked(f"{store.root}/{layout.LOCKS}/{name}"):
+            for path, found in _files(f"{store.root}/{layout.UNFINISHED}/{name}"):
                 yield Item(path, "abandoned", found.st_size)
-    for path, found in _files(f"{cache}/memo"):
+    for path, found in _files(f"{cache}/{layout.MEMO}"):
         name = os.path.basename(path)
         if _PID.match(name):
             yield Item(path, "temporary", found.st_size, found.st_mtime_ns)
         elif _IDENTITY.fullmatch(stem := name.removesuffix(lastuse.SUFFIX)):
-            used_ns = lastuse.noted(f"{cache}/memo/{stem}", now_ns)
+            used_ns = lastuse.noted(f"{cache}/{layout.MEMO}/{stem}", now_ns)
             yield Item(path, "memo" if stem == name else "catalog", found.st_size, used_ns)
 
 

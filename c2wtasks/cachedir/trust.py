@@ -14,14 +14,9 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from c2wtasks.cachedir.layout import FOLDERS, own_part
 from c2wtasks.disk import files, keeping, safely
 from c2wtasks.errors import OutputError, os_reason
-
-_BY_ALGORITHM = ("layers", "layers/receipts", "documents", "blobs")
-_FOLDERS = (
-    *("layers", "layers/receipts", "layers/locks", "layers/unfinished", "memo", "documents", "blobs"),
-    *(f"{above}/{algorithm}" for above in _BY_ALGORITHM for algorithm in ("sha256", "sha512")),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +51,7 @@ def settle(cache: str, catalog: str, *, group: bool, looks: bool) -> Trusted:
 
 
 def _apart(cache: str, owners: frozenset[int], home: os.stat_result, *, looks: bool) -> Trusted:
-    own = f"{cache}/uid-{os.geteuid()}"
+    own = own_part(cache, os.geteuid())
     note = ""
     try:
         if not looks and not safely.exists(own):
@@ -87,7 +82,7 @@ def _folders(cache: str) -> Iterator[os.stat_result]:
     """Those of the cache that are there, the cache itself among them. Raises OSError."""
     with safely.folder(cache) as here:
         yield os.fstat(here)
-        for name in _FOLDERS:
+        for name in FOLDERS:
             try:
                 found = os.stat(name, dir_fd=here, follow_symlinks=False)
             except (FileNotFoundError, NotADirectoryError):

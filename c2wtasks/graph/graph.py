@@ -15,7 +15,7 @@ from c2wtasks.bundlefile.lock import Entries, Entry, Misfit, compare
 from c2wtasks.bundlefile.lockfile import LockFile
 from c2wtasks.bundlefile.model import Bundle, BundleFile
 from c2wtasks.bundlefile.problems import BundleFileError
-from c2wtasks.cachedir import identity, trust
+from c2wtasks.cachedir import identity, layout, trust
 from c2wtasks.disk import abilities
 from c2wtasks.errors import OutputError, UserError
 from c2wtasks.layers.store import Store
@@ -89,7 +89,7 @@ class Graph:
         file = replace(file, cache=trusted.folder)
         known_as = identity.of(folder, file.name)
         memo = Memo.of(file.cache, known_as, trusted.owners, afresh=options.afresh)
-        store = Store(f"{file.cache}/layers", file.max_layer_size)
+        store = Store(f"{file.cache}/{layout.LAYERS}", file.max_layer_size)
         graph = cls(file, store, folder, known_as, memo, trusted.note, options, lock=lock)
         if options.locked and (misfit := graph.misfit()):
             lines = "\n".join(misfit.lines())
@@ -180,13 +180,13 @@ class Graph:
 
     def resolver(self, entries: Entries, memo: Memo | None = None) -> LockedResolver:
         """What looks images up, but for those of `entries`."""
-        kept = f"{self.file.cache}/blobs" if self.file.keep_blobs else ""
+        kept = f"{self.file.cache}/{layout.BLOBS}" if self.file.keep_blobs else ""
         access = Access(self.file.registries, offline=self.options.offline, kept=kept)
         return LockedResolver(Resolver(access, self.documents, memo), entries, self.lock.path)
 
     @property
     def documents(self) -> Documents:
-        return Documents(f"{self.file.cache}/documents", keeps=not self.options.looks)
+        return Documents(f"{self.file.cache}/{layout.DOCUMENTS}", keeps=not self.options.looks)
 
     # The lock.
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
+from c2wtasks.cachedir.layout import LOCKS, UNFINISHED
 from c2wtasks.disk import files, locks, safely, syncing
 from c2wtasks.errors import LayerError, OutputError, os_reason
 from c2wtasks.layers import indexfile
@@ -134,10 +135,10 @@ class Store(StoredLayers):
                 files.remove_tree(unfinished)
 
     def _lock(self, key: str) -> str:
-        return f"{self.root}/locks/{key}"
+        return f"{self.root}/{LOCKS}/{key}"
 
     def _unfinished(self, key: str) -> str:
-        return f"{self.root}/unfinished/{key}"
+        return f"{self.root}/{UNFINISHED}/{key}"
 
     def _read_first_good(self, copies: Sequence[Layer], unfinished: str) -> Receipt:
         claims = {copy.diff_id for copy in copies}

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from c2wtasks.cachedir import lastuse
+from c2wtasks.cachedir.layout import RECEIPTS
 from c2wtasks.disk import safely
 from c2wtasks.errors import OutputError
 from c2wtasks.layers import indexfile
@@ -32,7 +33,7 @@ class StoredLayers:
 
     def receipt_file(self, digest: Digest) -> str:
         """The path of what is noted of the blob `digest`."""
-        return f"{self.root}/receipts/{digest.algorithm}/{digest.hex}"
+        return f"{self.root}/{RECEIPTS}/{digest.algorithm}/{digest.hex}"
 
     def receipt(self, digest: Digest) -> Receipt | None:
         """What reading the blob `digest` gave; None where it has not been read, or not by a version we know."""

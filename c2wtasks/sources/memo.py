@@ -16,8 +16,7 @@ from functools import cache
 
 import msgspec
 
-from c2wtasks.cachedir import lastuse
-from c2wtasks.cachedir import layout as cachedir
+from c2wtasks.cachedir import lastuse, layout
 from c2wtasks.disk import safely
 from c2wtasks.disk.filestate import tick_ns
 from c2wtasks.errors import OutputError
@@ -94,7 +93,7 @@ class Memo:
         What is in it is proven by nothing, and is one catalog's own: it counts only if it is the file of one of
         `owners`, which nobody else can write, whoever may be believed otherwise.
         """
-        path = f"{cache}/memo/{identity}"
+        path = f"{cache}/{layout.MEMO}/{identity}"
         try:
             content = safely.read(path, _MAX_SIZE, lambda found: _is_of(found, owners))
             before = _decoded(content)
@@ -163,7 +162,7 @@ class Memo:
                 if (state := self._state(file)) is not None:
                     self._now.files[file] = state
         try:
-            cachedir.write(self.cache, self.path, seal(_MAGIC, self._now))
+            layout.write(self.cache, self.path, seal(_MAGIC, self._now))
         except OutputError as error:  # a cache that cannot be written fails where it matters
             self.unsaved = error
 
