@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from struct import Struct
+from struct import Struct, pack_into
 
 from c2wtasks.rootfs.ext4.extents import ROOT_SIZE
 from c2wtasks.rootfs.ext4.geometry import BLOCK, DESCRIPTOR, INODE, Geometry
@@ -33,18 +33,43 @@ _XATTRS_AND_ACLS = 0xC
 _UNSIGNED_HASH = 2
 _JOURNAL_IN_INODE = 1
 
-_FIELDS = Struct(
-    "<IIIIIIIIIIIII"  # inodes, blocks, reserved, free blocks, free inodes, first, sizes of block, cluster, groups
-    "HHHHHHIIII"  # mounts, most of them, magic, state, errors, minor revision, checked, how often, system, revision
-    "HHIHHIII"  # default owners, first inode, inode size, this group, features: compatible, incompatible, read-only
-    "16s88x"  # UUID; label and last mount point are empty, nothing is preallocated
-    "16sII"  # journal: UUID, inode, device
-    "4x16sBBH"  # hash seed, default hash, kind of the journal's copy, descriptor size
-    "II4x"  # default mount options, first meta group
-    f"{ROOT_SIZE}sII"  # copy of the journal's inode: extents, high and low half of its size
-    "12xHHI"  # sizes of extra fields, flags
-)
+# The names and offsets of the fields, as the page has them. What is not named here, or not given, is 0.
+_FIELDS = {
+    "s_inodes_count": (0x00, "I"),
+    "s_blocks_count_lo": (0x04, "I"),
+    "s_free_blocks_count_lo": (0x0C, "I"),
+    "s_free_inodes_count": (0x10, "I"),
+    "s_log_block_size": (0x18, "I"),
+    "s_log_cluster_size": (0x1C, "I"),
+    "s_blocks_per_group": (0x20, "I"),
+    "s_clusters_per_group": (0x24, "I"),
+    "s_inodes_per_group": (0x28, "I"),
+    "s_max_mnt_count": (0x36, "H"),
+    "s_magic": (0x38, "H"),
+    "s_state": (0x3A, "H"),
+    "s_errors": (0x3C, "H"),
+    "s_creator_os": (0x48, "I"),
+    "s_rev_level": (0x4C, "I"),
+    "s_first_ino": (0x54, "I"),
+    "s_inode_size": (0x58, "H"),
+    "s_block_group_nr": (0x5A, "H"),
+    "s_feature_compat": (0x5C, "I"),
+    "s_feature_incompat": (0x60, "I"),
+    "s_feature_ro_compat": (0x64, "I"),
+    "s_uuid": (0x68, "16s"),
+    "s_journal_inum": (0xE0, "I"),
+    "s_hash_seed": (0xEC, "16s"),
+    "s_def_hash_version": (0xFC, "B"),
+    "s_jnl_backup_type": (0xFD, "B"),
+    "s_default_mount_opts": (0x100, "I"),
+    "s_jnl_blocks": (0x10C, f"{ROOT_SIZE}sII"),  # of the journal's inode: extents, high and low half of its size
+    "s_min_extra_isize": (0x15C, "H"),
+    "s_want_extra_isize": (0x15E, "H"),
+    "s_flags": (0x160, "I"),
+}
 _DESCRIPTOR = Struct(f"<IIIHHH{DESCRIPTOR - 18}x")  # bitmaps, inode table; free blocks and inodes, directories
+
+_Value = int | bytes | tuple[bytes, int, int]
 
 _JOURNAL_MAGIC = 0xC03B_3998
 _JOURNAL_SUPERBLOCK = 4
@@ -74,56 +99,50 @@ class Group:
 def superblock(
     geometry: Geometry, groups: list[Group], identity: Identity, journal: Body | None, number: int = 0
 ) -> bytes:
-    """The one that lies in the group `number`. `journal` is what its inode leads to, of which it has a copy."""
-    return _FIELDS.pack(
-        geometry.inodes,
-        geometry.blocks,
-        0,
-        geometry.blocks - sum(group.blocks for group in groups),
-        geometry.inodes - sum(group.inodes for group in groups),
-        0,
-        _BLOCK_LOG,
-        _BLOCK_LOG,
-        geometry.blocks_per_group,
-        geometry.blocks_per_group,
-        geometry.inodes_per_group,
-        0,
-        0,
-        0,
-        _NEVER,
-        _MAGIC,
-        _CLEAN,
-        _GO_ON,
-        0,
-        0,
-        0,
-        _LINUX,
-        _DYNAMIC,
-        0,
-        0,
-        FIRST,
-        INODE,
-        number,
-        _EXT_ATTR | _DIR_INDEX | (_HAS_JOURNAL if journal else 0),
-        _FILETYPE | _EXTENTS,
-        _SPARSE_SUPER | _LARGE_FILE | _HUGE_FILE | _DIR_NLINK | _EXTRA_ISIZE,
-        identity.uuid,
-        b"",
-        JOURNAL if journal else 0,
-        0,
-        identity.hash_seed,
-        HALF_MD4,
-        _JOURNAL_IN_INODE if journal else 0,
-        0,
-        _XATTRS_AND_ACLS,
-        0,
-        journal.root if journal else b"",
-        journal.size >> 32 if journal else 0,
-        journal.size & 0xFFFF_FFFF if journal else 0,
-        EXTRA_SIZE,
-        EXTRA_SIZE,
-        _UNSIGNED_HASH,
-    ).ljust(_SIZE, b"\0")
+    """The 1024 bytes of the one that lies in the group `number`. `journal` is what its inode leads to, of which it
+    has a copy."""
+    fields: dict[str, _Value] = {
+        "s_inodes_count": geometry.inodes,
+        "s_blocks_count_lo": geometry.blocks,
+        "s_free_blocks_count_lo": geometry.blocks - sum(group.blocks for group in groups),
+        "s_free_inodes_count": geometry.inodes - sum(group.inodes for group in groups),
+        "s_log_block_size": _BLOCK_LOG,
+        "s_log_cluster_size": _BLOCK_LOG,
+        "s_blocks_per_group": geometry.blocks_per_group,
+        "s_clusters_per_group": geometry.blocks_per_group,
+        "s_inodes_per_group": geometry.inodes_per_group,
+        "s_max_mnt_count": _NEVER,
+        "s_magic": _MAGIC,
+        "s_state": _CLEAN,
+        "s_errors": _GO_ON,
+        "s_creator_os": _LINUX,
+        "s_rev_level": _DYNAMIC,
+        "s_first_ino": FIRST,
+        "s_inode_size": INODE,
+        "s_block_group_nr": number,
+        "s_feature_compat": _EXT_ATTR | _DIR_INDEX,
+        "s_feature_incompat": _FILETYPE | _EXTENTS,
+        "s_feature_ro_compat": _SPARSE_SUPER | _LARGE_FILE | _HUGE_FILE | _DIR_NLINK | _EXTRA_ISIZE,
+        "s_uuid": identity.uuid,
+        "s_hash_seed": identity.hash_seed,
+        "s_def_hash_version": HALF_MD4,
+        "s_default_mount_opts": _XATTRS_AND_ACLS,
+        "s_min_extra_isize": EXTRA_SIZE,
+        "s_want_extra_isize": EXTRA_SIZE,
+        "s_flags": _UNSIGNED_HASH,
+    }
+    if journal is not None:
+        fields |= {
+            "s_feature_compat": _EXT_ATTR | _DIR_INDEX | _HAS_JOURNAL,
+            "s_journal_inum": JOURNAL,
+            "s_jnl_backup_type": _JOURNAL_IN_INODE,
+            "s_jnl_blocks": (journal.root, journal.size >> 32, journal.size & 0xFFFF_FFFF),
+        }
+    packed = bytearray(_SIZE)
+    for name, value in fields.items():
+        offset, form = _FIELDS[name]
+        pack_into(f"<{form}", packed, offset, *(value if isinstance(value, tuple) else (value,)))
+    return bytes(packed)
 
 
 def descriptors(geometry: Geometry, groups: list[Group]) -> bytes:
