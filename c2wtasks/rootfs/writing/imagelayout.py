@@ -10,6 +10,7 @@ import msgspec
 from c2wtasks.disk import files, safely
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.oci.digest import Digest
+from c2wtasks.oci.image import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, REF_NAME
 from c2wtasks.oci.platform import Platform
 from c2wtasks.rootfs import tar
 from c2wtasks.rootfs.writing.compressing import Compression
@@ -18,9 +19,6 @@ from c2wtasks.tree.treefile import TreeFile
 
 TAG = "latest"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
-CONFIG = "application/vnd.oci.image.config.v1+json"
-MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-INDEX = "application/vnd.oci.image.index.v1+json"
 
 Fields = dict[str, Any]
 
@@ -49,14 +47,14 @@ def write(
         safely.rename(unfinished, f"{blobs}/{digest.hex}")
         manifest = {
             "schemaVersion": 2,
-            "mediaType": MANIFEST,
-            "config": _put(blobs, CONFIG, config(diff_id)),
+            "mediaType": OCI_MANIFEST,
+            "config": _put(blobs, OCI_CONFIG, config(diff_id)),
             "layers": [layer],
         }
-        described = _put(blobs, MANIFEST, msgspec.json.encode(manifest))
-        described["annotations"] = {"org.opencontainers.image.ref.name": TAG}
+        described = _put(blobs, OCI_MANIFEST, msgspec.json.encode(manifest))
+        described["annotations"] = {REF_NAME: TAG}
         described["platform"] = platform_fields(platform)
-        index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [described]}
+        index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [described]}
         _write(f"{folder}/index.json", msgspec.json.encode(index))
         _write(f"{folder}/oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
     except OSError as error:
