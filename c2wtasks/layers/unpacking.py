@@ -16,7 +16,7 @@ from c2wtasks.disk import syncing
 from c2wtasks.errors import LayerError, SourceError, os_reason
 from c2wtasks.layers.decompress import CorruptStream, LargeWindow, plain_chunks
 from c2wtasks.layers.receipt import Receipt
-from c2wtasks.layers.refusal import built_wrong, damaged, too_large
+from c2wtasks.layers.refusal import DamagedBlob, built_wrong, damaged, too_large
 from c2wtasks.oci.digest import Digest
 from c2wtasks.sources.model import Layer
 
@@ -46,7 +46,7 @@ def copy_checked(layer: Layer, out: BinaryIO | None, limit: int | None) -> Recei
         while blob.read(1 << 20):  # the digest tells best what is wrong, and covers what nobody asked for
             pass
     if blob.missing:
-        raise LayerError(f"layer {layer.short}: {layer.place.where} ends {blob.missing} bytes too early")
+        raise DamagedBlob(f"layer {layer.short}: {layer.place.where} ends {blob.missing} bytes too early")
     found = Digest(algorithm, blob.hash.hexdigest())
     if layer.digest is not None and found != layer.digest:
         is_now = found if layer.place.may_be_told else "another"
@@ -94,7 +94,7 @@ class _BlobReader:
     def _unreadable(self, error: OSError | SourceError) -> LayerError:
         if isinstance(error, SourceError):
             return LayerError(f"layer {self._layer.short}: {error.message}", hint=error.hint)
-        return LayerError(f"layer {self._layer.short}: {self._layer.place.where} cannot be read: {os_reason(error)}")
+        return DamagedBlob(f"layer {self._layer.short}: {self._layer.place.where} cannot be read: {os_reason(error)}")
 
     def close(self) -> None:
         self._blob.close()

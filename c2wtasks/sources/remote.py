@@ -37,9 +37,13 @@ class RemotePlace(Place):
         kept = f"{self.access.kept}/{self.digest.algorithm}/{self.digest.hex}" if self.access.kept else ""
         if kept and not self.afresh:
             try:
-                return FileBlob(BlobPlace(kept, 0, self.size), safely.open_file(kept))
+                descriptor = safely.open_file(kept)
             except OSError:
                 pass
+            else:
+                if os.fstat(descriptor).st_size == self.size:
+                    return FileBlob(BlobPlace(kept, 0, self.size), descriptor)
+                os.close(descriptor)
         # Most runs fetch nothing, and are spared the loading of these.
         from c2wtasks.registry.client import client
         from c2wtasks.registry.stream import BlobStream
