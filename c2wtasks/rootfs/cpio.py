@@ -22,7 +22,7 @@ from c2wtasks.rootfs.forms import Maker, Making
 from c2wtasks.rootfs.holding import Limits
 from c2wtasks.rootfs.writing import sending
 from c2wtasks.rootfs.writing.copying import TarByNumber
-from c2wtasks.rootfs.writing.pieces import Piece, expanded, paths
+from c2wtasks.rootfs.writing.pieces import Piece, expanded, with_paths
 from c2wtasks.tree.model import DIRECTORY, FILE, SYMLINK, TYPE_BITS
 from c2wtasks.tree.treefile import Node, TreeFile
 
@@ -50,9 +50,11 @@ def pieces(tree: TreeFile) -> Iterator[Piece]:
     more_names = Counter(node.link for node in nodes if node.link >= 0)
     last_names = {node.link: index for index, node in enumerate(nodes) if node.link >= 0}
     written = 0
-    for index, path in enumerate(paths(nodes)):
-        first = index if nodes[index].link < 0 else nodes[index].link
-        node = nodes[first]
+    for index, (path, node) in enumerate(with_paths(nodes)):
+        first = index
+        if node.link >= 0:
+            first = node.link
+            node = nodes[first]
         size = 0
         if node.kind == FILE and last_names.get(first, index) == index:
             size = node.size

@@ -27,7 +27,7 @@ from c2wtasks.rootfs import tar
 from c2wtasks.rootfs.forms import Maker, Making
 from c2wtasks.rootfs.holding import XATTRS_BUT_ACLS, Limits
 from c2wtasks.rootfs.writing.copying import TarByNumber
-from c2wtasks.tree.treefile import TreeFile
+from c2wtasks.tree.treefile import TreeFile, of_nodes
 
 Compression = Literal["gzip", "lz4", "xz", "zstd"]
 _TOOL = "tar2sqfs"
@@ -41,7 +41,7 @@ def write(tree: TreeFile, tars: TarByNumber, path: str, *, compression: Compress
     Raises UserError: there are no more processes; OutputError, also where tar2sqfs is not there or fails; and what
     `tars` raises.
     """
-    ids = {node.uid for node in tree.nodes} | {node.gid for node in tree.nodes}
+    ids = {number for node in tree.nodes for number in (node.uid, node.gid)}
     if len(ids) > _MOST_IDS:
         raise OutputError(
             f"{path}: a SquashFS holds {_MOST_IDS} different owners and groups, and this root has {len(ids)}",
@@ -102,15 +102,15 @@ def _fed(tool: subprocess.Popen[bytes], tree: TreeFile, tars: TarByNumber) -> bo
 
 def _as_held(tree: TreeFile) -> TreeFile:
     """Without the xattrs that a SquashFS has no place for, over which the tool would fail."""
-    nodes = [
+    nodes = (
         msgspec.structs.replace(
             node, xattrs=tuple(pair for pair in node.xattrs if pair[0].startswith(XATTRS_BUT_ACLS))
         )
         if any(not name.startswith(XATTRS_BUT_ACLS) for name, _ in node.xattrs)
         else node
         for node in tree.nodes
-    ]
-    return TreeFile(tree.layers, nodes)
+    )
+    return of_nodes(tree.layers, nodes, len(tree.nodes))
 
 
 def _why(messages: BinaryIO, code: int, tree: TreeFile) -> str:

@@ -33,7 +33,7 @@ from c2wtasks.rootfs.forms import Maker, Making
 from c2wtasks.rootfs.writing import sending
 from c2wtasks.rootfs.writing.compressing import Compression, compressor
 from c2wtasks.rootfs.writing.copying import TarByNumber
-from c2wtasks.rootfs.writing.pieces import Extent, Piece, Zeros, expanded, fragments, paths
+from c2wtasks.rootfs.writing.pieces import Extent, Piece, Zeros, expanded, fragments, with_paths
 from c2wtasks.tree.model import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK
 from c2wtasks.tree.paths import node_path
 from c2wtasks.tree.treefile import Node, TreeFile
@@ -93,8 +93,7 @@ def pieces(tree: TreeFile, *, sparse: bool = True) -> Iterator[Piece]:
     Raises OutputError.
     """
     nodes = tree.nodes
-    for index, path in enumerate(paths(nodes)):
-        node = nodes[index]
+    for index, (path, node) in enumerate(with_paths(nodes)):
         if node.kind == DIRECTORY:
             path += b"/" if path else b"./"
         if node.link >= 0:

@@ -15,9 +15,9 @@ from c2wtasks.oci.image import ImageConfig
 from c2wtasks.output.places import IMAGE, SPEC
 from c2wtasks.output.record import OUTPUT_VERSION
 from c2wtasks.tasks.build import Build, Site, Task
-from c2wtasks.tree import treefile
 from c2wtasks.tree.lookup import lookup
-from c2wtasks.tree.model import FILE, Inode
+from c2wtasks.tree.model import FILE
+from c2wtasks.tree.recorded import Recorded
 from c2wtasks.vm import users
 from c2wtasks.vm.imageconfig import with_overrides
 from c2wtasks.vm.runtimespec import runtime_spec
@@ -49,7 +49,7 @@ def make(site: Site, given: SpecInputs, image_config: bytes) -> None:
     user = users.User()
     if config.user:
         tree, _ = site.tree()
-        root = treefile.grow(tree)
+        root = Recorded(tree)
         passwd, group = (_user_file(site, root, config.user, path) for path in (b"etc/passwd", b"etc/group"))
         user = users.resolve(config.user, passwd, group)
     spec = runtime_spec(config, user, PROFILES[given.profile], terminal=given.process.terminal)
@@ -57,16 +57,17 @@ def make(site: Site, given: SpecInputs, image_config: bytes) -> None:
     files.write_if_changed(site.places.part(SPEC), spec)
 
 
-def _user_file(site: Site, root: Inode, user: str, path: bytes) -> bytes | None:
+def _user_file(site: Site, root: Recorded, user: str, path: bytes) -> bytes | None:
     """The content of a file of the image, found as from inside it; None where there is none."""
     shown = f"user {user!r}: /{path.decode()}"
     hint = "build the image again with a proper one"
     try:
-        inode = lookup(root, path)
+        found = lookup(root, path)
     except OSError as error:
         raise SpecError(f"{shown} cannot be reached in this image: {os_reason(error)}", hint=hint) from error
-    if inode is None:
+    if found is None:
         return None
+    inode = found.node
     if inode.kind != FILE:
         raise SpecError(f"{shown} is not a regular file in this image", hint=hint)
     if inode.size > _MAX_USER_FILE:

@@ -19,7 +19,7 @@ from c2wtasks.tasks import names
 from c2wtasks.tasks.build import Build, Site, Task
 from c2wtasks.tree import model, treefile
 from c2wtasks.tree.apply import apply
-from c2wtasks.tree.treefile import TreeFile
+from c2wtasks.tree.model import Inode
 from c2wtasks.tree.weight import Scales
 
 
@@ -54,7 +54,9 @@ def make(site: Site, given: TreeInputs, copied: Set[str]) -> None:
     mended: set[Digest] = set()
     while True:
         try:
-            files.write(site.places.tree, treefile.encode(_merged(site, given, copied)))
+            root = _merged(site, given, copied)
+            pieces = treefile.pieces(root, list(given.layers), default_mtime_ns=given.created_ns)
+            files.write_pieces(site.places.tree, pieces)
             return
         except UnusableIndex as error:
             if error.diff_id in mended:
@@ -63,7 +65,7 @@ def make(site: Site, given: TreeInputs, copied: Set[str]) -> None:
             site.store.mend_index(next(one for one in site.layers if one.diff_id == error.diff_id))
 
 
-def _merged(site: Site, given: TreeInputs, copied: Set[str]) -> TreeFile:
+def _merged(site: Site, given: TreeInputs, copied: Set[str]) -> Inode:
     root = model.new_directory()
     scales = Scales(root)
     for number, layer in enumerate(site.layers):
@@ -76,7 +78,7 @@ def _merged(site: Site, given: TreeInputs, copied: Set[str]) -> TreeFile:
         except TreeError as error:
             hint = error.hint or "build the image again"
             raise TreeError(f"layer {layer.short}: {error.message}", hint=hint) from error
-    return treefile.flatten(root, list(given.layers), default_mtime_ns=given.created_ns)
+    return root
 
 
 def _check_claim(site: Site, layer: Layer, copied: Set[str]) -> None:

@@ -9,16 +9,17 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from errno import E2BIG, EINVAL, ENAMETOOLONG, ENOENT, ENOTDIR, EPERM
+from struct import Struct
 from typing import NamedTuple
 
 from c2wtasks.errors import TreeError
 from c2wtasks.layers.entry import UNCHANGED_ID, Entry
 from c2wtasks.tree import acl, model
-from c2wtasks.tree.lookup import NAME_MAX, PATH_MAX, Steps, lookup, root_path
-from c2wtasks.tree.model import DIRECTORY, FILE, SYMLINK, Content, Inode
-from c2wtasks.tree.weight import Weight
+from c2wtasks.tree.lookup import NAME_MAX, PATH_MAX, Steps, holder, root_path
+from c2wtasks.tree.model import DIRECTORY, FILE, SYMLINK, Child, Content, Inode, Leaf, Linked, Shared
+from c2wtasks.tree.weight import PER_DIRECTORY, Weight
 
 _WHITEOUT = b".wh."
 _AUFS = b".wh..wh."
@@ -33,7 +34,7 @@ MAX_STEPS = 20_000_000
 MAX_IMPLIED = 200_000
 """Folders that no entry of a layer names, but that lie on the way to what it names."""
 MAX_PATHS = 64 << 20
-"""Bytes of the paths of all folders that a layer names, and of those that it puts something into."""
+"""Bytes of the paths of all folders that a layer names, and of what it writes and removes again."""
 MAX_INHERITED = 64 << 20
 """Bytes of the ACLs that files of a layer inherit."""
 MAX_XATTRS = 1024
@@ -50,7 +51,7 @@ def apply(root: Inode, entries: Iterable[Entry], layer: int, *, same_owner: bool
     """
     application = _Application(root, layer, same_owner)
     application.run(entries)
-    return Weight(application.implied, application.inherited)
+    return Weight(PER_DIRECTORY * application.implied, application.inherited)
 
 
 def _error(number: int) -> OSError:
@@ -62,9 +63,29 @@ class _Folder(NamedTuple):
 
     inode: Inode
     path: bytes
-    names: dict[bytes, Inode]
-    unpacked: set[bytes]
-    """Those names that this layer wrote."""
+    names: dict[bytes, Child]
+
+    def path_of(self, name: bytes) -> bytes:
+        return self.path + b"/" + name if self.path else name
+
+
+class _Directories:
+    """The directories that a layer names, with their mtimes: 10 bytes each, and the name."""
+
+    _HEAD = Struct("<qH")
+
+    def __init__(self) -> None:
+        self._packed = bytearray()
+
+    def add(self, name: bytes, mtime_ns: int) -> None:
+        self._packed += self._HEAD.pack(mtime_ns, len(name)) + name
+
+    def __iter__(self) -> Iterator[tuple[bytes, int]]:
+        at = 0
+        while at < len(self._packed):
+            mtime_ns, length = self._HEAD.unpack_from(self._packed, at)
+            at += self._HEAD.size + length
+            yield bytes(self._packed[at - length : at]), mtime_ns
 
 
 class _Application:
@@ -73,10 +94,12 @@ class _Application:
     def __init__(self, root: Inode, layer: int, same_owner: bool) -> None:
         self.root = root
         self.layer = layer
+        self.mark = model.mark(layer)
         self.same_owner = same_owner
-        # What this layer wrote, which an opaque marker spares: by resolved path of a folder, names in it.
-        self.unpacked: dict[bytes, set[bytes]] = {}
-        self.directories: list[tuple[bytes, int]] = []
+        # An opaque marker spares what this layer wrote: of what is there, the names tell it; of what went again, its
+        # resolved path stays here, as a folder may be there again that no entry names.
+        self.gone: set[bytes] = set()
+        self.directories = _Directories()
         self.aufs: list[tuple[Inode, bytes]] = []  # where AUFS's own directories were made
         # The folder of the latest entry, as the next is mostly in the same. None once any directory was removed.
         self.latest: _Folder | None = None
@@ -92,15 +115,33 @@ class _Application:
         # As containerd does, at the end, by path: the directory may be another one by now, and must be there.
         for name, mtime_ns in self.directories:
             try:
-                inode = _directory(self.root, name) or self._lookup(self._root_path(name))
-                if inode is None:
-                    raise _error(ENOENT)
+                self._set_mtime(name, mtime_ns)
             except OSError as error:
                 reason = f"the directory is removed again by the same layer ({error.strerror})"
                 raise TreeError(f"entry {_shown(name)}: {reason}") from error
-            inode.mtime_ns = mtime_ns
         for parent, name in self.aufs:
             parent.names().pop(name, None)
+
+    def _set_mtime(self, name: bytes, mtime_ns: int) -> None:
+        inode = _directory(self.root, name)
+        if inode is not None:
+            inode.mtime_ns = mtime_ns
+            return
+        place = holder(self.root, self._root_path(name), steps=self.steps)
+        if place is None:
+            raise _error(ENOENT)
+        names, last = place[0].names(), place[1]
+        child = names[last]
+        if isinstance(child, Inode):
+            child.mtime_ns = mtime_ns
+            return
+        inode = model.unpack(model.leaf_of(child))
+        inode.mtime_ns = mtime_ns
+        leaf = model.pack(inode, model.mark_of(child))
+        if isinstance(child, Linked):
+            child.file.leaf = leaf
+        else:
+            names[last] = leaf
 
     def _entry(self, entry: Entry) -> None:
         clean = _clean(entry.name)
@@ -115,21 +156,33 @@ class _Application:
             return
         names = folder.names
         existing = names.get(base)
-        if existing is not None and not (existing.kind == DIRECTORY and entry.kind == "5"):
-            if existing.kind == DIRECTORY:
+        if existing is not None and not (entry.kind == "5" and isinstance(existing, Inode)):
+            if isinstance(existing, Inode):
                 self.latest = None
+                self._note_gone(existing, folder.path_of(base))
             del names[base]
             existing = None
-        if entry.kind != "g":  # a global PAX header only removes what has its name
-            if len(base) > NAME_MAX or len(folder.path) + 1 + len(base) >= PATH_MAX:  # with a slash before it
-                raise _error(ENAMETOOLONG)
-            inode = existing or self._new(entry, folder.inode)
-            names[base] = inode
-            self._metadata(inode, entry)
-            if entry.kind == "5":
+        if entry.kind == "g":  # a global PAX header only removes what has its name
+            self._add_gone(folder.path_of(base))
+            return
+        if len(base) > NAME_MAX or len(folder.path) + 1 + len(base) >= PATH_MAX:  # with a slash before it
+            raise _error(ENAMETOOLONG)
+        match entry.kind:
+            case "1":
+                names[base] = self._linked(entry)
+            case "5":
+                inode = existing if isinstance(existing, Inode) else self._new(entry, folder.inode)
+                self._metadata(inode, entry)
+                inode.marked = self.mark
+                names[base] = inode
                 self._take_path(clean)
-                self.directories.append((clean, entry.mtime_ns))
-        folder.unpacked.add(base)
+                self.directories.add(clean, entry.mtime_ns)
+            case "0" if not folder.inode.xattrs and not entry.xattrs and self.same_owner:  # nearly all: the short way
+                names[base] = self._plain_file(entry, folder.inode)
+            case _:
+                inode = self._new(entry, folder.inode)
+                self._metadata(inode, entry)
+                names[base] = model.pack(inode, self.mark)
 
     def _parent(self, name: bytes) -> _Folder:
         """The folder an entry lies in; made if it is not there (`mkparent`)."""
@@ -138,26 +191,34 @@ class _Application:
         here = _directory(self.root, name)
         if here is None:
             return self._slow_parent(name)
-        self.latest = self._folder(here, name)
+        self.latest = _Folder(here, name, here.names())
         return self.latest
-
-    def _folder(self, inode: Inode, path: bytes) -> _Folder:
-        unpacked = self.unpacked.get(path)
-        if unpacked is None:
-            self._take_path(path)
-            unpacked = self.unpacked[path] = set()
-        return _Folder(inode, path, inode.names(), unpacked)
 
     def _take_path(self, path: bytes) -> None:
         self.paths += len(path)
         if self.paths > MAX_PATHS:
             raise OSError(E2BIG, f"the paths of the layer's folders take more than {MAX_PATHS} bytes")
 
+    def _add_gone(self, path: bytes) -> None:
+        self._take_path(path)
+        self.gone.add(path)
+
+    def _note_gone(self, child: Child, path: bytes) -> None:
+        """Notes what goes with a name of what this layer wrote."""
+        todo = [(child, path)]
+        while todo:
+            child, path = todo.pop()
+            if model.mark_of(child) == self.mark:
+                self._add_gone(path)
+            if isinstance(child, Inode):
+                todo.extend(
+                    (below, path + b"/" + name)
+                    for name, below in child.names().items()
+                    if isinstance(below, Inode) or model.mark_of(below) == self.mark
+                )
+
     def _root_path(self, path: bytes) -> bytes:
         return root_path(self.root, path, steps=self.steps)
-
-    def _lookup(self, path: bytes) -> Inode | None:
-        return lookup(self.root, path, follow=False, steps=self.steps)
 
     def _slow_parent(self, name: bytes) -> _Folder:
         try:
@@ -165,7 +226,9 @@ class _Application:
         except OSError as error:
             raise OSError(error.errno, f"its parent {_shown(name)}: {error.strerror}") from error
         here = self.root
+        so_far: list[bytes] = []
         for part in path.split(b"/") if path else ():
+            so_far.append(part)
             names = here.names()
             following = names.get(part)
             if following is None:
@@ -176,14 +239,16 @@ class _Application:
                     raise OSError(E2BIG, f"the layer has more than {MAX_IMPLIED} folders that no entry names")
                 following = names[part] = model.new_directory()
                 following.gid = _inherited_gid(here)
+                if self.gone and b"/".join(so_far) in self.gone:
+                    following.marked = self.mark
                 self._inherit_acl(following, here)
                 _settle_acl(following)
                 if part.startswith(_AUFS):
                     self.aufs.append((here, part))
-            elif following.kind != DIRECTORY:
+            elif not isinstance(following, Inode):
                 raise OSError(ENOTDIR, f"its parent {_shown(name)}: {os.strerror(ENOTDIR)}")
             here = following
-        return self._folder(here, path)
+        return _Folder(here, path, here.names())
 
     def _whiteout(self, folder: _Folder, base: bytes) -> None:
         self.latest = None
@@ -195,7 +260,9 @@ class _Application:
             raise OSError(EINVAL, "invalid whiteout name")
         if len(hidden) > NAME_MAX:
             raise _error(ENAMETOOLONG)
-        folder.names.pop(hidden, None)
+        removed = folder.names.pop(hidden, None)
+        if removed is not None:
+            self._note_gone(removed, folder.path_of(hidden))
 
     def _clear(self, directory: Inode, path: bytes) -> None:
         """Removes what lower layers left in `directory`, however deep, and spares what this layer wrote."""
@@ -203,21 +270,41 @@ class _Application:
         while todo:
             here, here_path = todo.pop()
             names = here.names()
-            unpacked = self.unpacked.get(here_path, ())
             self.steps.take(len(names))
             for name in list(names):
-                if name not in unpacked:
+                child = names[name]
+                spared = model.mark_of(child) == self.mark
+                if not isinstance(child, Inode):
+                    if not spared:
+                        del names[name]
+                    continue
+                path = here_path + b"/" + name if here_path else name
+                if spared:
+                    todo.append((child, path))
+                else:
                     del names[name]
-                elif names[name].kind == DIRECTORY:
-                    todo.append((names[name], here_path + b"/" + name if here_path else name))
+                    self._note_gone(child, path)
 
     def _new(self, entry: Entry, parent: Inode) -> Inode:
-        if entry.kind == "1":
-            return self._link_target(entry)
         made = self._made(entry, _inherited_gid(parent))
         if parent.xattrs:
             self._inherit_acl(made, parent)
         return made
+
+    def _plain_file(self, entry: Entry, parent: Inode) -> bytes:
+        """What `_new` and `_metadata` give of a file without xattrs, packed."""
+        uid, gid = entry.uid, entry.gid
+        leaf = Leaf(
+            FILE,
+            -1,
+            entry.mode,
+            0 if uid == UNCHANGED_ID else uid,
+            _inherited_gid(parent) if gid == UNCHANGED_ID else gid,
+            entry.mtime_ns,
+            entry.size,
+            Content(self.layer, entry.offset, entry.sparse),
+        )
+        return model.pack_leaf(leaf, self.mark)
 
     def _inherit_acl(self, inode: Inode, parent: Inode) -> None:
         """Gives a file that is made in a directory with a default ACL what a kernel gives it."""
@@ -249,19 +336,38 @@ class _Application:
         what = "an old-GNU sparse file" if entry.kind == "S" else f"of type {flag:#04x}"
         raise OSError(EINVAL, f"{what}, which container runtimes refuse")
 
-    def _link_target(self, entry: Entry) -> Inode:
-        """The inode that a hard link names (`hardlinkRootPath`): links in its parents are followed, itself not."""
+    def _linked(self, entry: Entry) -> Linked:
+        """One more name of what a hard link names; what the entry says of it holds for all its names."""
+        file = self._link_target(entry)
+        inode = model.unpack(file.leaf)
+        self._metadata(inode, entry)
+        file.leaf = model.pack(inode, self.mark)
+        return Linked(file, self.mark)
+
+    def _link_target(self, entry: Entry) -> Shared:
+        """The file that a hard link names (`hardlinkRootPath`): links in its parents are followed, itself not."""
         parent, _, base = entry.target.rpartition(b"/")
         try:
             resolved = self._root_path(parent + b"/" if parent or entry.target.startswith(b"/") else b"")
-            target = self._lookup(posixpath.normpath(b"/" + resolved + b"/" + base))
+            path = posixpath.normpath(b"/" + resolved + b"/" + base)
+            place = holder(self.root, path, steps=self.steps)
         except OSError as error:
             raise OSError(error.errno, f"its hard link target {_shown(entry.target)}: {error.strerror}") from error
+        if not path.strip(b"/"):
+            target: Child | None = self.root
+        else:
+            target = place[0].names()[place[1]] if place is not None else None
         if target is None:
             raise OSError(ENOENT, f"its hard link target {_shown(entry.target)} does not exist")
-        if target.kind == DIRECTORY:
+        if isinstance(target, Inode):
             raise OSError(EPERM, f"its hard link target {_shown(entry.target)} is a directory")
-        return target
+        if isinstance(target, Linked):
+            return target.file
+        assert place is not None
+        directory, name = place
+        file = Shared(target)
+        directory.names()[name] = Linked(file, model.mark_of(target))
+        return file
 
     def _metadata(self, inode: Inode, entry: Entry) -> None:
         if self.same_owner:
@@ -313,7 +419,7 @@ def _directory(root: Inode, path: bytes) -> Inode | None:
     here = root
     for part in path.split(b"/") if path else ():
         following = here.names().get(part)
-        if following is None or following.kind != DIRECTORY:
+        if not isinstance(following, Inode):
             return None
         here = following
     return here

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
 from typing import NamedTuple
 
@@ -38,10 +38,20 @@ def grafted(
     outer = treefile.flatten(around, tree.layers, default_mtime_ns=mtime_ns).nodes
     index = _index(outer, at)
     later = len(tree.nodes) - 1
-    inner = [_moved(node, index) for node in tree.nodes]
-    inner[ROOT].parent, inner[ROOT].name = outer[index].parent, outer[index].name
-    after = [_moved(node, later if node.parent > index else 0) for node in outer[index + 1 :]]
-    return TreeFile(tree.layers, outer[:index] + inner + after)
+    place_node = outer[index]
+
+    def nodes() -> Iterator[Node]:
+        yield from outer[:index]
+        inner = iter(tree.nodes)
+        top = _moved(next(inner), index)
+        top.parent, top.name = place_node.parent, place_node.name
+        yield top
+        for node in inner:
+            yield _moved(node, index)
+        for node in outer[index + 1 :]:
+            yield _moved(node, later if node.parent > index else 0)
+
+    return treefile.of_nodes(tree.layers, nodes(), len(outer) + later)
 
 
 def _put(root: Inode, path: bytes, inode: Inode) -> None:
@@ -51,12 +61,14 @@ def _put(root: Inode, path: bytes, inode: Inode) -> None:
     for part in above:
         assert part not in (b"", b".", b".."), path
         mtime_ns = root.mtime_ns
-        folder = folder.names().setdefault(part, Inode(DIRECTORY, 0o755, mtime_ns=mtime_ns, children={}))
+        made = folder.names().setdefault(part, Inode(DIRECTORY, 0o755, mtime_ns=mtime_ns, children={}))
+        assert isinstance(made, Inode)
+        folder = made
     assert name not in (b"", b".", b"..") and name not in folder.names(), path
     folder.names()[name] = inode
 
 
-def _index(nodes: list[Node], path: bytes) -> int:
+def _index(nodes: Sequence[Node], path: bytes) -> int:
     places = {(node.parent, node.name): index for index, node in enumerate(nodes) if index}
     index = ROOT
     for part in path.split(b"/"):

@@ -5,13 +5,30 @@ from __future__ import annotations
 import os
 import posixpath
 from errno import ELOOP, ENAMETOOLONG, ENOTDIR
+from typing import Protocol, TypeVar
 
-from c2wtasks.tree.model import DIRECTORY, SYMLINK, Inode
+from c2wtasks.tree.model import DIRECTORY, SYMLINK
 
 MAX_LINKS = 40
 NAME_MAX = 255
 PATH_MAX = 4095  # without the zero at its end
 _CONTAINERD_MAX_LINKS = 255
+
+
+class Place(Protocol):
+    """A file in a tree, whatever form that has."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def target(self) -> bytes: ...
+
+    def child(self: P, name: bytes, /) -> P | None:
+        """What has a name in a directory."""
+
+
+P = TypeVar("P", bound=Place)
 
 
 class Steps:
@@ -30,8 +47,8 @@ class Steps:
             raise OSError(ELOOP, f"looking up its paths takes more than {self._limit} steps")
 
 
-def lookup(root: Inode, path: bytes, *, follow: bool = True, steps: Steps | None = None) -> Inode | None:
-    """The inode at `path`, as a kernel would resolve it in a chroot; None where there is none.
+def lookup(root: P, path: bytes, *, follow: bool = True, steps: Steps | None = None) -> P | None:
+    """The file at `path`, as a kernel would resolve it in a chroot; None where there is none.
 
     `follow` says whether a symlink in the last place is followed (stat) or not (lstat).
 
@@ -40,7 +57,20 @@ def lookup(root: Inode, path: bytes, *, follow: bool = True, steps: Steps | None
     return _walk(root, path.split(b"/"), follow, steps, [])
 
 
-def _walk(root: Inode, path: list[bytes], follow: bool, steps: Steps | None, met: list[Inode]) -> Inode | None:
+def holder(root: P, path: bytes, *, steps: Steps | None = None) -> tuple[P, bytes] | None:
+    """The directory in which `lookup` finds the last part of a clean path, if that is a link the link itself, and its
+    name there; None where there is none, and of the root.
+
+    Raises OSError, as `lookup`.
+    """
+    *above, name = path.split(b"/")
+    directory = _walk(root, above, True, steps, [])
+    if directory is None or not name or _child(directory, name) is None:
+        return None
+    return directory, name
+
+
+def _walk(root: P, path: list[bytes], follow: bool, steps: Steps | None, met: list[P]) -> P | None:
     """Like `lookup`. Puts into `met` what lies at each part of a path that has neither "." nor ".." nor empty parts,
     as far as there is anything: links as links."""
     parents = [root]
@@ -62,7 +92,7 @@ def _walk(root: Inode, path: list[bytes], follow: bool, steps: Steps | None, met
             continue
         if len(part) > NAME_MAX:
             raise _error(ENAMETOOLONG)
-        inode = here.names().get(part)
+        inode = here.child(part)
         if inode is None:
             return None
         if len(todo) < left:
@@ -83,7 +113,7 @@ def _walk(root: Inode, path: list[bytes], follow: bool, steps: Steps | None, met
     return parents[-1]
 
 
-def root_path(root: Inode, path: bytes, *, steps: Steps | None = None) -> bytes:
+def root_path(root: P, path: bytes, *, steps: Steps | None = None) -> bytes:
     """`path` with all its links resolved inside `root`, without a leading slash; b"" is the root itself.
 
     What does not exist counts as no link. As continuity's `fs.RootPath`, which containerd resolves the parents of
@@ -96,7 +126,7 @@ def root_path(root: Inode, path: bytes, *, steps: Steps | None = None) -> bytes:
     while path:
         before = links
         names: list[bytes] = []  # the path so far, clean, and what lies at each part of it
-        inodes: list[Inode | None] = []
+        inodes: list[P | None] = []
         size = 0  # of the names, each with a slash before it
         link: bytes | None = None  # what the path so far is, instead, where that was a link
         is_first = not path.startswith(b"/")
@@ -116,7 +146,7 @@ def root_path(root: Inode, path: bytes, *, steps: Steps | None = None) -> bytes:
                 names = [name for name in _join(b"/", around, part).split(b"/") if name]
                 size = sum(map(len, names)) + len(names)
                 _check_size(size)
-                met: list[Inode] = []
+                met: list[P] = []
                 _walk(root, names, False, steps, met)
                 inodes = [*met, *[None] * (len(names) - len(met))]
             elif part == b"..":
@@ -144,7 +174,7 @@ def root_path(root: Inode, path: bytes, *, steps: Steps | None = None) -> bytes:
     return b""
 
 
-def _child(directory: Inode | None, name: bytes) -> Inode | None:
+def _child(directory: P | None, name: bytes) -> P | None:
     """What has a name in a directory, as it is. In none there is nothing."""
     if directory is None:
         return None
@@ -152,7 +182,7 @@ def _child(directory: Inode | None, name: bytes) -> Inode | None:
         raise _error(ENOTDIR)
     if len(name) > NAME_MAX:
         raise _error(ENAMETOOLONG)
-    return directory.names().get(name)
+    return directory.child(name)
 
 
 def _join(*parts: bytes) -> bytes:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 from c2wtasks.layers.fragments import Fragments
 
@@ -38,11 +39,11 @@ class Content(NamedTuple):
     sparse: Fragments | None
 
 
-@dataclass(slots=True, eq=False)
-class Inode:
+class Inode(msgspec.Struct, eq=False, gc=False):
     """One file, of any kind. `mtime_ns` is None for a directory that no entry of any layer names.
 
-    `children` is None for all but directories; `content` for all but files.
+    `children` is None for all but directories; `content` for all but files. A directory is
+    `marked` with the last layer that wrote its name.
     """
 
     kind: str
@@ -55,12 +56,117 @@ class Inode:
     target: bytes = b""
     device: tuple[int, int] = (0, 0)
     xattrs: dict[bytes, bytes] | None = None
-    children: dict[bytes, Inode] | None = None
+    children: dict[bytes, Child] | None = None
+    marked: bytes = b""
 
-    def names(self) -> dict[bytes, Inode]:
+    def names(self) -> dict[bytes, Child]:
         """A directory's entries."""
         assert self.children is not None
         return self.children
+
+    def child(self, name: bytes) -> Inode | None:
+        """What has a name in a directory. A file that is packed is unpacked: it is not to be changed."""
+        found = self.names().get(name)
+        return found if found is None or isinstance(found, Inode) else unpack(leaf_of(found))
+
+
+class Shared(msgspec.Struct, eq=False, gc=False):
+    """A packed file that has, or had, more than one name. `index` is for who goes through the tree."""
+
+    leaf: bytes
+    index: int = -1
+
+
+class Linked(msgspec.Struct, eq=False, gc=False):
+    """A name of such a file; `marked` with the layer that wrote it."""
+
+    file: Shared
+    marked: bytes
+
+
+Child = Inode | bytes | Linked
+"""What a name in a directory is of. Directories are inodes; all else that layers have put there is packed, which
+takes a third of the memory, and as much for all numbers: a root may have 1,000,000 of them."""
+
+
+class Leaf(msgspec.Struct, array_like=True, gc=False):
+    """What is packed of a file: the fields of `treefile.Node` from its kind on, in that order."""
+
+    kind: str
+    link: int = -1
+    mode: int = 0
+    uid: int = 0
+    gid: int = 0
+    mtime_ns: int = 0
+    size: int = 0
+    content: Content | None = None
+    target: bytes = b""
+    device: tuple[int, int] = (0, 0)
+    xattrs: tuple[tuple[bytes, bytes], ...] = ()
+
+
+_MARK = 2  # bytes of the number of the layer, before what is packed
+_HEAD = b"\x9b"  # msgpack's array of as many as a Leaf has
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Leaf).decode
+
+
+def mark(layer: int) -> bytes:
+    """The number of a layer, as a packed file begins with it."""
+    return (layer & 0xFFFF).to_bytes(_MARK, "big")
+
+
+def pack_leaf(leaf: Leaf, marked: bytes) -> bytes:
+    return marked + _encode(leaf)[len(_HEAD) :]
+
+
+def pack(inode: Inode, marked: bytes = b"\0\0", *, default_mtime_ns: int = 0) -> bytes:
+    """An inode without its children, as a name of the layer that is `marked`."""
+    leaf = Leaf(
+        inode.kind,
+        -1,
+        inode.mode,
+        inode.uid,
+        inode.gid,
+        default_mtime_ns if inode.mtime_ns is None else inode.mtime_ns,
+        inode.size,
+        inode.content,
+        inode.target,
+        inode.device,
+        tuple(sorted(inode.xattrs.items())) if inode.xattrs else (),
+    )
+    return pack_leaf(leaf, marked)
+
+
+def unpack(leaf: bytes) -> Inode:
+    found = _decode(_HEAD + fields(leaf))
+    return Inode(
+        found.kind,
+        found.mode,
+        found.uid,
+        found.gid,
+        found.mtime_ns,
+        found.size,
+        found.content,
+        found.target,
+        found.device,
+        dict(found.xattrs) or None,
+    )
+
+
+def fields(leaf: bytes) -> bytes:
+    """Those of a Leaf, in msgpack, without a head: as they stand in a tree file."""
+    return leaf[_MARK:]
+
+
+def mark_of(child: Child) -> bytes:
+    """That of the layer which wrote the name."""
+    return child[:_MARK] if isinstance(child, bytes) else child.marked
+
+
+def leaf_of(child: bytes | Linked) -> bytes:
+    """What is packed under a name."""
+    return child if isinstance(child, bytes) else child.file.leaf
 
 
 def new_directory() -> Inode:
@@ -77,4 +183,5 @@ def walk(root: Inode) -> Iterator[tuple[bytes, Inode]]:
             yield path, inode
         if inode.children:
             prefix = path + b"/" if path else b""
-            stack.extend((prefix + name, inode.children[name]) for name in sorted(inode.children, reverse=True))
+            below = [(prefix + name, inode.child(name)) for name in sorted(inode.children, reverse=True)]
+            stack.extend((path, found) for path, found in below if found is not None)

@@ -1,16 +1,42 @@
-"""The merged tree of a bundle as a flat list: what writers read, and what is recorded between runs."""
+"""The merged tree of a bundle as a flat list: what writers read, and what is recorded between runs.
+
+The file of a tree, written and read without all of it being in memory as objects:
+
+8 bytes   magic: kind and version
+...       the nodes, in msgpack, one after the other
+...       4 bytes for each node: where it begins (from the first one on), least byte first
+...       the diffIDs of the layers, in msgpack
+24 bytes  how many bytes the nodes take, how many they are, how many bytes the layers take
+16 bytes  xxh3-128 of all before
+"""
 
 from __future__ import annotations
 
+import sys
+from array import array
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from struct import Struct
+from typing import overload
+
 import msgspec
+import xxhash
 
 from c2wtasks.oci.digest import Digest
-from c2wtasks.sealed import seal, unseal
-from c2wtasks.tree.model import DIRECTORY, FILE, Content, Inode
+from c2wtasks.tree import model
+from c2wtasks.tree.model import DIRECTORY, FILE, Content, Inode, Leaf, Linked, Shared
 
 MAX_SIZE = 1 << 30  # bytes: a longer one is none of ours
-MAGIC = b"c2wtree\x02"
+MAGIC = b"c2wtree\x03"
 ROOT = 0
+FEW = 1 << 17
+"""As many nodes are kept as objects, which is faster; more are taken out of the file as they are asked for."""
+
+_FOOT = Struct("<QQQ")
+_SEAL = 16
+_PIECE = 1 << 18
+_BATCH = 512
 
 
 class Node(msgspec.Struct, array_like=True, gc=False):
@@ -35,12 +61,75 @@ class Node(msgspec.Struct, array_like=True, gc=False):
     xattrs: tuple[tuple[bytes, bytes], ...] = ()
 
 
-class TreeFile(msgspec.Struct, array_like=True):
+_encode = msgspec.msgpack.Encoder().encode
+_decode_node = msgspec.msgpack.Decoder(Node).decode
+_decode_nodes = msgspec.msgpack.Decoder(list[Node]).decode
+_decode_layers = msgspec.msgpack.Decoder(list[str]).decode
+_NODE_HEAD = b"\x9d"  # msgpack's array of as many as a Node has fields
+_LIST_HEAD = Struct(">BI")
+_LIST = 0xDD  # msgpack's array whose length has 4 bytes
+
+
+class PackedNodes(Sequence[Node]):
+    """Nodes as their msgpack, one after the other, and where in it each begins. Those asked for in turn are taken out
+    some hundreds at a time."""
+
+    __slots__ = ("_batch", "_content", "_first", "_lone", "_starts")
+
+    def __init__(self, content: memoryview, starts: array[int]) -> None:
+        """`starts` has one more, the end of the last."""
+        self._content, self._starts = content, starts
+        self._batch: list[Node] = []
+        self._first = 0  # of the batch
+        self._lone: tuple[int, ...] = ()  # the latest that were asked for and not in it
+
+    def __len__(self) -> int:
+        return len(self._starts) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> Node: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Node]: ...
+    def __getitem__(self, index: int | slice) -> Node | list[Node]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        at = index - self._first
+        if 0 <= at < len(self._batch):
+            return self._batch[at]
+        if index < 0:
+            index += len(self)
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        if at == len(self._batch) or index - 1 in self._lone:
+            self._first, self._batch = index, self._some(index)
+            return self._batch[0]
+        self._lone = (index, *self._lone[:3])
+        return _decode_node(self._content[self._starts[index] : self._starts[index + 1]])
+
+    def __iter__(self) -> Iterator[Node]:
+        for first in range(0, len(self), _BATCH):
+            yield from self._some(first)
+
+    def _some(self, first: int) -> list[Node]:
+        end = min(first + _BATCH, len(self))
+        content = self._content[self._starts[first] : self._starts[end]]
+        return _decode_nodes(b"".join((_LIST_HEAD.pack(_LIST, end - first), content)))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, PackedNodes):
+            return NotImplemented
+        return self._starts == other._starts and self._content == other._content
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@dataclass(slots=True)
+class TreeFile:
     """`layers` are the diffIDs, lowest first; `nodes` the root (index 0) and all below it, parents first, the
     names of a directory in byte order."""
 
     layers: list[str]
-    nodes: list[Node]
+    nodes: Sequence[Node]
 
     def diff_ids(self) -> list[Digest]:
         return [Digest.parse(layer) for layer in self.layers]
@@ -56,78 +145,118 @@ class TreeFile(msgspec.Struct, array_like=True):
         return sum(node.size for node in self.nodes if node.link < 0)
 
 
-_DECODER = msgspec.msgpack.Decoder(TreeFile)
+def of_nodes(layers: list[str], nodes: Iterable[Node], count: int) -> TreeFile:
+    """The tree of so many nodes, which need not be in memory together."""
+    return TreeFile(layers, list(nodes)) if count <= FEW else decode(b"".join(_file(map(_encode, nodes), layers)))
 
 
 def flatten(root: Inode, layers: list[str], *, default_mtime_ns: int) -> TreeFile:
     """The tree below `root`; directories that no entry names get `default_mtime_ns`."""
-    nodes: list[Node] = []
-    seen: dict[int, int] = {}
-    stack = [(0, b"", root)]
-    while stack:
-        parent, name, inode = stack.pop()
-        index = len(nodes)
-        first = seen.setdefault(id(inode), index)
-        if first != index:
-            nodes.append(Node(parent, name, inode.kind, first))
-            continue
-        nodes.append(
-            Node(
-                parent,
-                name,
-                inode.kind,
-                -1,
-                inode.mode,
-                inode.uid,
-                inode.gid,
-                default_mtime_ns if inode.mtime_ns is None else inode.mtime_ns,
-                inode.size,
-                inode.content,
-                inode.target,
-                inode.device,
-                tuple(sorted(inode.xattrs.items())) if inode.xattrs else (),
-            )
-        )
-        if inode.children:
-            children = inode.children
-            stack.extend((index, child, children[child]) for child in sorted(children, reverse=True))
-    return TreeFile(layers, nodes)
+    return decode(b"".join(pieces(root, layers, default_mtime_ns=default_mtime_ns)))
 
 
-def grow(tree: TreeFile) -> Inode:
-    """The tree in memory again."""
-    inodes: list[Inode] = []
-    for node in tree.nodes:
-        if node.link >= 0:
-            inode = inodes[node.link]
-        else:
-            inode = Inode(
-                node.kind,
-                node.mode,
-                node.uid,
-                node.gid,
-                node.mtime_ns,
-                node.size,
-                node.content,
-                node.target,
-                node.device,
-                dict(node.xattrs) or None,
-                {} if node.kind == DIRECTORY else None,
-            )
-        if inodes:
-            inodes[node.parent].names()[node.name] = inode
-        inodes.append(inode)
-    return inodes[ROOT]
+def pieces(root: Inode, layers: list[str], *, default_mtime_ns: int) -> Iterator[bytes]:
+    """The content of the file of the tree below `root`, in order: as of `flatten`."""
+    return _file(_packed(root, default_mtime_ns), layers)
 
 
 def encode(tree: TreeFile) -> bytes:
     """The content of a tree file: equal bytes for equal trees."""
-    return seal(MAGIC, tree)
+    return b"".join(_file(map(_encode, tree.nodes), tree.layers))
+
+
+def _file(nodes: Iterable[bytes], layers: list[str]) -> Iterator[bytes]:
+    seal = xxhash.xxh3_128()
+    starts = array("I")
+    size = 0
+    piece = bytearray(MAGIC)
+    for node in nodes:
+        starts.append(size)
+        size += len(node)
+        piece += node
+        if len(piece) >= _PIECE:
+            seal.update(piece)
+            yield bytes(piece)
+            piece.clear()
+    named = _encode(layers)
+    for part in (_little_endian(starts).tobytes(), named, _FOOT.pack(size, len(starts), len(named))):
+        piece += part
+    seal.update(piece)
+    yield bytes(piece) + seal.digest()
+
+
+def _little_endian(numbers: array[int]) -> array[int]:
+    if sys.byteorder == "big":
+        numbers = numbers[:]
+        numbers.byteswap()
+    return numbers
+
+
+def _packed(root: Inode, default_mtime_ns: int) -> Iterator[bytes]:
+    """The nodes in msgpack. None is made on the way: what is packed in the tree is the end of a node."""
+    shared: list[Shared] = []
+    seen: dict[int, int] = {}  # of files that are inodes in the tree, which layers do not make
+    yield b"".join((_NODE_HEAD, _encode(ROOT), _encode(b""), _fields(root, default_mtime_ns)))
+    count = 1
+    folders = [(root.names(), iter(sorted(root.names())), _NODE_HEAD + _encode(ROOT))]
+    while folders:
+        names, left, head = folders[-1]
+        for name in left:
+            child = names[name]
+            if isinstance(child, bytes):
+                rest = model.fields(child)
+            elif isinstance(child, Linked):
+                file = child.file
+                if file.index < 0:
+                    file.index = count
+                    shared.append(file)
+                    rest = model.fields(file.leaf)
+                else:
+                    kind = model.unpack(file.leaf).kind
+                    rest = model.fields(model.pack_leaf(Leaf(kind, file.index), b"\0\0"))
+            elif child.kind == DIRECTORY or (first := seen.setdefault(id(child), count)) == count:
+                rest = _fields(child, default_mtime_ns)
+            else:
+                rest = model.fields(model.pack_leaf(Leaf(child.kind, first), b"\0\0"))
+            yield b"".join((head, _encode(name), rest))
+            count += 1
+            if isinstance(child, Inode) and child.children:
+                folders.append((child.children, iter(sorted(child.children)), _NODE_HEAD + _encode(count - 1)))
+                break
+        else:
+            folders.pop()
+    for file in shared:
+        file.index = -1
+
+
+def _fields(inode: Inode, default_mtime_ns: int) -> bytes:
+    return model.fields(model.pack(inode, default_mtime_ns=default_mtime_ns))
 
 
 def decode(content: bytes) -> TreeFile:
     """Raises ValueError: of another version, or damaged."""
-    return unseal(MAGIC, content, _DECODER)
+    if content[: len(MAGIC)] != MAGIC:
+        raise ValueError("it is of another version")
+    foot = len(content) - _SEAL - _FOOT.size
+    body = memoryview(content)
+    if foot < len(MAGIC) or xxhash.xxh3_128_digest(body[:-_SEAL]) != content[-_SEAL:]:
+        raise ValueError("it is damaged")
+    size, count, named = _FOOT.unpack(body[foot:-_SEAL])
+    if len(MAGIC) + size + 4 * count + named != foot:
+        raise ValueError("it is damaged")
+    packed, starts = body[len(MAGIC) :][:size], array("I")
+    try:
+        layers = _decode_layers(body[foot - named : foot])
+        if count <= FEW:
+            return TreeFile(layers, _decode_nodes(b"".join((_LIST_HEAD.pack(_LIST, count), packed))))
+        starts.frombytes(body[len(MAGIC) + size : foot - named])
+        starts = _little_endian(starts)
+        starts.append(size)
+        nodes = PackedNodes(packed, starts)
+        deque(nodes, maxlen=0)  # what is not as we write it shows now
+    except RecursionError:
+        raise ValueError("its values are nested too deep") from None
+    return TreeFile(layers, nodes)
 
 
 def dump(tree: TreeFile) -> list[str]:

@@ -9,16 +9,18 @@ from typing import NamedTuple
 from c2wtasks.errors import TreeError
 from c2wtasks.layers.entry import Entry
 from c2wtasks.tree.lookup import NAME_MAX
-from c2wtasks.tree.model import Inode
+from c2wtasks.tree.model import Inode, Linked
 
-MAX_NAMES = 1 << 20
-"""In a root."""
-MAX_TEXT = 64 << 20
+MAX_NAMES = 3 << 18
+"""In a root, where a directory counts as PER_DIRECTORY of them: it takes as much memory."""
+PER_DIRECTORY = 3
+MAX_TEXT = 48 << 20
 """Bytes of the names in a root, of link targets, xattrs and fragments of sparse files."""
 
 _BATCH = 1024
 _HINT = "build the image with less in it"
 _PER_XATTR = 100  # what one takes beside its text
+_NUMBERS = 32  # bytes of a packed file that has no text, or a few more
 
 
 class Weight(NamedTuple):
@@ -75,7 +77,8 @@ class Scales:
         self._weighed, self._added = _of_tree(self._root), Weight(0, 0)
         names, text = self._weighed
         if names > MAX_NAMES:
-            raise TreeError(f"the root has {names} names ({MAX_NAMES} at most)", hint=_HINT)
+            what = f"names, each directory counted as {PER_DIRECTORY}"
+            raise TreeError(f"the root has {names} {what} ({MAX_NAMES} at most)", hint=_HINT)
         if text > MAX_TEXT:
             what = "names, link targets, xattrs and maps of sparse files"
             raise TreeError(f"the root has {text} bytes of {what} ({MAX_TEXT} at most)", hint=_HINT)
@@ -83,31 +86,35 @@ class Scales:
 
 def _of_entries(entries: list[Entry]) -> Weight:
     """What they add to a tree at most. Of a path only the last name stays."""
-    text = 0
+    names = text = 0
     for entry in entries:
+        names += PER_DIRECTORY if entry.kind == "5" else 1
         text += min(len(entry.name), NAME_MAX) + len(entry.target)
         if entry.xattrs is not None:
             text += _of_xattrs(entry.xattrs)
         if entry.sparse is not None:
             text += len(entry.sparse)
-    return Weight(len(entries), text)
+    return Weight(names, text)
 
 
 def _of_tree(root: Inode) -> Weight:
+    """The text of what is packed is what it has beyond a file that has nothing but its numbers."""
     names = text = 0
-    seen: set[int] = set()
     folders = [root]
     while folders:
         children = folders.pop().names()
         names += len(children)
-        for name, inode in children.items():
-            text += len(name) + len(inode.target)
-            if inode.children is not None:
-                folders.append(inode)
-            sparse = inode.content.sparse if inode.content is not None else None
-            if (inode.xattrs or sparse) and id(inode) not in seen:
-                seen.add(id(inode))
-                text += len(sparse or b"") + _of_xattrs(inode.xattrs or {})
+        text += sum(map(len, children))
+        for child in children.values():
+            if isinstance(child, bytes):
+                text += max(0, len(child) - _NUMBERS)
+            elif isinstance(child, Linked):
+                text += max(0, len(child.file.leaf) - _NUMBERS)
+            else:
+                names += PER_DIRECTORY - 1
+                folders.append(child)
+                if child.xattrs:
+                    text += _of_xattrs(child.xattrs)
     return Weight(names, text)
 
 

@@ -9,7 +9,7 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,13 +22,14 @@ from c2wtasks.errors import OutputError
 from c2wtasks.layers.fragments import pack
 from c2wtasks.rootfs import iso
 from c2wtasks.rootfs.iso import layout, names
-from c2wtasks.rootfs.writing.pieces import paths
+from c2wtasks.rootfs.writing.pieces import with_paths
 from c2wtasks.tree import treefile
 from c2wtasks.tree.model import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK, Content, Inode
 from c2wtasks.tree.treefile import Node, TreeFile
 from tests.forms import vm
 from tests.rootfs import isoreader
 from tests.support import roots
+from tests.support.growing import grow
 from tests.support.nasty import nasty
 
 SECOND = 10**9
@@ -78,7 +79,7 @@ def link_counts(tree: TreeFile) -> list[int]:
 
 def without(tree: TreeFile, unwanted: Callable[[bytes, Inode], bool]) -> TreeFile:
     """The tree less some names, told by name and file."""
-    root = treefile.grow(tree)
+    root = grow(tree)
     stack = [root]
     while stack:
         children = stack.pop().names()
@@ -184,7 +185,7 @@ def test_isoinfo_and_isovfy_read_the_nasty_tree(tmp_path: Path) -> None:
     def said(*command: str) -> bytes:
         return subprocess.run([*command, "-i", image], capture_output=True, check=True).stdout
 
-    want = b"".join(b"/%b\n" % path for path in paths(tree.nodes) if path)
+    want = b"".join(b"/%b\n" % path for path, _ in with_paths(tree.nodes) if path)
     assert sorted(said("isoinfo", "-R", "-f").split(b"\n")) == sorted(want.split(b"\n"))
     large = next(node for node in tree.nodes if node.name == b"3000001")
     assert said("isoinfo", "-R", "-x", "/sizes/3000001") == roots.content_of(large, contents(tars))
@@ -256,10 +257,15 @@ def test_linux_shows_random_trees(tar: str, tmp_path: Path) -> None:
     assert_linux_shows(tree, [tar], write(tree, [tar], tmp_path / "root.iso"))
 
 
+def keys_of(named: Iterable[tuple[bytes, bool]]) -> list[bytes]:
+    keys = bytes(names.keys(named))
+    return [keys[at : at + names.KEY] for at in range(0, len(keys), names.KEY)]
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.dictionaries(st.binary(min_size=1, max_size=12), st.booleans(), max_size=60))
 def test_identifiers_are_valid_and_differ(children: dict[bytes, bool]) -> None:
-    made = names.keys(children.items())
+    made = keys_of(children.items())
     assert len(set(made)) == len(children)
     for key, is_directory in zip(made, children.values(), strict=True):
         pattern = rb"[A-Z0-9_]{1,8}" if is_directory else rb"[A-Z0-9_]{1,8}\.[A-Z0-9_]{0,3};1"
@@ -281,12 +287,12 @@ def test_identifiers_are_valid_and_differ(children: dict[bytes, bool]) -> None:
     ],
 )
 def test_identifiers(name: bytes, is_directory: bool, identifier: bytes) -> None:
-    assert names.identifier(names.keys([(name, is_directory)])[0], is_directory) == identifier
+    assert names.identifier(keys_of([(name, is_directory)])[0], is_directory) == identifier
 
 
 def test_many_names_that_are_alike() -> None:
     """Takes no time that grows with their square."""
-    made = names.keys((b"alike-%d" % number, False) for number in range(100_000))
+    made = keys_of((b"alike-%d" % number, False) for number in range(100_000))
     assert len(set(made)) == 100_000
     assert made[:3] == [b"ALIKE_0    ", b"ALIKE_1    ", b"ALIKE_2    "]
 

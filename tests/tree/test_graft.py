@@ -13,6 +13,7 @@ from c2wtasks.tree import model, treefile
 from c2wtasks.tree.graft import AddedFile, grafted
 from c2wtasks.tree.model import DIRECTORY, FILE, Content, Inode
 from c2wtasks.tree.treefile import TreeFile
+from tests.support.growing import grow
 from tests.tree.test_treefile import flat, trees
 
 TIME = 77
@@ -30,7 +31,7 @@ def test_it_is_what_one_would_make_by_hand(root: Inode, where: list[bytes], fold
     got = grafted(tree, at, files=added, folders=others[:folders], mtime_ns=TIME)
     assert tree == before
     want = _folder()
-    _by_hand(want, at, treefile.grow(tree))
+    _by_hand(want, at, grow(tree))
     for path in others[:folders]:
         _by_hand(want, path, _folder())
     for path, size, layer in added:

@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c2wtasks.layers.tarindex import read_entries
-from c2wtasks.tree import model
+from c2wtasks.tree import model, treefile
 from c2wtasks.tree.apply import apply
 from c2wtasks.tree.lookup import Steps, lookup, root_path
 from c2wtasks.tree.model import Inode
+from c2wtasks.tree.recorded import Recorded
+from tests.support.growing import grow
 from tests.support.tars import Symlink, tar
 
 ENTRIES = {
@@ -44,7 +46,7 @@ ENTRIES = {
 def root() -> Inode:
     made = model.new_directory()
     apply(made, read_entries(tar(ENTRIES)), 0)
-    return made
+    return grow(treefile.flatten(made, [], default_mtime_ns=0))
 
 
 def path_of(root: Inode, inode: Inode | None) -> str | None:
@@ -90,6 +92,17 @@ FOUND = [  # path, what stat finds, what lstat finds
 def test_lookup(root: Inode, path: str, stat: str | None, lstat: str | None) -> None:
     assert path_of(root, lookup(root, path.encode())) == stat
     assert path_of(root, lookup(root, path.encode(), follow=False)) == lstat
+
+
+@pytest.mark.parametrize(("path", "stat", "lstat"), FOUND)
+def test_lookup_in_a_flat_tree(root: Inode, path: str, stat: str | None, lstat: str | None) -> None:
+    tree = treefile.flatten(root, [], default_mtime_ns=0)
+    nodes = {".": tree.nodes[0]} | dict(
+        zip([found.decode() for found, _ in model.walk(root)], tree.nodes[1:], strict=True)
+    )
+    for follow, want in ((True, stat), (False, lstat)):
+        found = lookup(Recorded(tree), path.encode(), follow=follow)
+        assert (None if found is None else found.node) == (None if want is None else nodes[want or "."])
 
 
 @pytest.mark.parametrize(

@@ -76,14 +76,6 @@ LIMITS = [
         "the paths of the layer's folders take more than 10000 bytes",
     ),
     (
-        "paths of folders that are not named",
-        "MAX_PATHS",
-        10_000,
-        (file(b"p" * 200 + b"/%d/f" % number) for number in range(100)),
-        "entry 'ppp",
-        "the paths of the layer's folders take more than 10000 bytes",
-    ),
-    (
         "inherited ACLs",
         "MAX_INHERITED",
         10_000,
@@ -146,17 +138,17 @@ def grow(root: Inode, scales: Scales, entries: Iterable[Entry], layer: int) -> N
 @pytest.mark.parametrize(
     ("entries", "says"),
     [
-        ([file(b"%d" % number) for number in range(3000)], r"the root has \d+ names \(2000 at most\)"),
-        ([file(b"%d/f" % number) for number in range(1500)], r"the root has \d+ names \(2000 at most\)"),
+        ([file(b"%d" % number) for number in range(3000)], r"the root has \d+ names, .* as 3 \(2000 at most\)"),
+        ([file(b"%d/f" % number) for number in range(1500)], r"the root has \d+ names, .* as 3 \(2000 at most\)"),
         (
             [link(b"%d" % number, b"t" * 4000) for number in range(20)],
-            r"the root has 8\d{4} bytes of",
+            r"the root has [78]\d{4} bytes of",
         ),
         (
             [file(b"%d" % number, xattrs={b"user.a": b"v" * 4000}) for number in range(20)],
-            r"the root has 8\d{4} bytes of",
+            r"the root has [78]\d{4} bytes of",
         ),
-        ([file(b"%d" % number, sparse=bytes(4000)) for number in range(20)], r"the root has 8\d{4} bytes of"),
+        ([file(b"%d" % number, sparse=bytes(4000)) for number in range(20)], r"the root has [78]\d{4} bytes of"),
         ([file(b"n" * 250 + b"%d" % number) for number in range(300)], r"the root has \d+ bytes of"),
     ],
     ids=["names", "implied", "targets", "xattrs", "fragments", "long names"],
@@ -184,7 +176,7 @@ def test_what_is_replaced_adds_no_weight(monkeypatch: pytest.MonkeyPatch) -> Non
     grow(root, scales, (file(b"new%d" % at) for at in range(1000)), 11)
     assert len(root.names()) == 1100
     scales.finish()
-    with pytest.raises(TreeError, match="the root has 1101 names"):
+    with pytest.raises(TreeError, match="the root has 1101 names, "):
         grow(root, scales, [file(b"more")], 12)
         scales.finish()
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from c2wtasks.tree import model, treefile
 from c2wtasks.tree.model import DIRECTORY, FILE, SYMLINK, Content, Inode
-from c2wtasks.tree.treefile import TreeFile
+from c2wtasks.tree.treefile import PackedNodes, TreeFile
+from tests.support.growing import grow
 
 LAYERS = ["sha256:" + "0" * 64]
 
@@ -56,9 +57,30 @@ def flat(root: Inode) -> TreeFile:
 def test_round_trip(root: Inode) -> None:
     tree = flat(root)
     assert treefile.decode(treefile.encode(tree)) == tree
-    again = flat(treefile.grow(tree))
+    again = flat(grow(tree))
     assert again == tree
     assert len(treefile.dump(tree)) == len(tree.nodes) == tree.entry_count + 1
+
+
+@given(trees(), st.lists(st.integers(-20, 20)))
+def test_of_many_nodes_none_is_kept(root: Inode, asked: list[int]) -> None:
+    """They are the same, in whatever order they are asked for."""
+    want = flat(root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(treefile, "FEW", 0)
+        patch.setattr(treefile, "_BATCH", 3)
+        tree = treefile.decode(treefile.encode(want))
+        assert isinstance(tree.nodes, PackedNodes)
+        assert list(tree.nodes) == [tree.nodes[index] for index in range(len(tree.nodes))] == want.nodes
+        for index in [*asked, 0, 1, 2, 0, 3]:
+            if -len(want.nodes) <= index < len(want.nodes):
+                assert tree.nodes[index] == want.nodes[index]
+            else:
+                with pytest.raises(IndexError):
+                    tree.nodes[index]
+            assert tree.nodes[index:] == want.nodes[index:]
+        assert treefile.of_nodes(tree.layers, iter(want.nodes), len(want.nodes)) == tree
+        assert treefile.encode(tree) == treefile.encode(want)
 
 
 @given(trees(), st.randoms(use_true_random=False))
@@ -120,7 +142,7 @@ def test_two_thousand_levels() -> None:
     for _ in range(2000):
         here.names()[b"d"] = here = model.new_directory()
     tree = flat(root)
-    assert flat(treefile.grow(treefile.decode(treefile.encode(tree)))) == tree
+    assert flat(grow(treefile.decode(treefile.encode(tree)))) == tree
     assert len(treefile.dump(tree)[-1].split()[0]) == 2 * 2000 - 1
 
 

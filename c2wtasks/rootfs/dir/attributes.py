@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 from collections import Counter
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
 
 import msgspec
 
@@ -155,7 +155,7 @@ class Attributes:
         self.lost[at] = state
         return True
 
-    def left_out(self, nodes: list[Node]) -> LeftOut:
+    def left_out(self, nodes: Sequence[Node]) -> LeftOut:
         """What the files lack, counted by what it is."""
         owners, set_ids, xattrs, modes = Counter[str](), Counter[str](), Counter[str](), 0
         for index, (mode, *owner) in sorted(self.lost.items()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from c2wtasks.disk import safely
@@ -62,7 +62,7 @@ def reached(root: int, path: bytes) -> Iterator[tuple[int, bytes]]:
         os.close(here)
 
 
-def allow_descriptors(nodes: list[Node]) -> None:
+def allow_descriptors(nodes: Sequence[Node]) -> None:
     """Each level of directories takes one or two descriptors; the usual soft limit of 1024 would end there."""
     depths = [0] * len(nodes)
     for index in range(1, len(nodes)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.rootfs.dir.attributes import NO_SUCH_KIND
@@ -31,7 +32,7 @@ def explained(error: OSError, folder: str, at: int, tree: TreeFile) -> OutputErr
     return OutputError(f"{folder}: {where}: {os_reason(error)}{need}")
 
 
-def _twin(nodes: list[Node], at: int) -> str:
+def _twin(nodes: Sequence[Node], at: int) -> str:
     """The path of the node beside node `at` whose name differs in case alone; "" where there is none."""
     node = nodes[at]
     folded = node.name.decode("utf-8", "surrogateescape").casefold()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 
 import msgspec
 
@@ -97,7 +98,7 @@ class _Writer:
         if self.old:
             self.old.enter(index, node)
 
-    def nodes_at(self, nodes: list[Node], index: int) -> Node:
+    def nodes_at(self, nodes: Sequence[Node], index: int) -> Node:
         """The node to make next, after closing the directories that it does not lie in."""
         node = nodes[index]
         while self.open[-1][0] != node.parent:
@@ -105,7 +106,7 @@ class _Writer:
         self.at = index
         return node
 
-    def leave(self, nodes: list[Node]) -> None:
+    def leave(self, nodes: Sequence[Node]) -> None:
         """Finishes a directory: only now, since what is made in it changes its mtime."""
         self.at, descriptor = self.open.pop()
         if self.old:
@@ -119,13 +120,13 @@ class _Writer:
         finally:
             os.close(descriptor)
 
-    def lock(self, nodes: list[Node], index: int) -> None:
+    def lock(self, nodes: Sequence[Node], index: int) -> None:
         """Sets the mode of a directory after all its names have been linked to."""
         self.at, node = index, nodes[index]
         with reached(self.root, node_path(nodes, index) or b".") as (folder, path):
             self.given.give_last_mode(index, node, path, folder)
 
-    def link(self, nodes: list[Node], index: int, parent: int) -> None:
+    def link(self, nodes: Sequence[Node], index: int, parent: int) -> None:
         node = nodes[index]
         source = self.copies.get(node.link, node.link)
         if source in self.given.no_device:

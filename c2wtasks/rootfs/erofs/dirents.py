@@ -8,8 +8,8 @@ the last, if there is room.
 from __future__ import annotations
 
 from array import array
-from bisect import insort
 from collections.abc import Iterable, Sequence
+from heapq import merge
 from struct import Struct
 from typing import NamedTuple
 
@@ -24,10 +24,11 @@ Entry = tuple[bytes, int, int]
 
 class Parts(NamedTuple):
     """How a directory is cut into blocks: number N ends before entry `ends[N]`; `last` is how many bytes the last
-    one takes."""
+    one takes. "." and ".." are the entries with the numbers `dots`."""
 
     ends: array[int]
     last: int
+    dots: tuple[int, int]
 
     @property
     def size(self) -> int:
@@ -39,19 +40,20 @@ class Parts(NamedTuple):
 
 def cut(names: Iterable[bytes]) -> Parts:
     """`names` are in byte order, without "." and ".."."""
-    every = list(names)
-    insort(every, b".")
-    insort(every, b"..")
     ends = array("I")
-    used = 0
-    for index, name in enumerate(every):
+    dots = []
+    used = index = 0
+    for name in merge(names, (b".", b"..")):
+        if name in (b".", b".."):
+            dots.append(index)
         size = _ENTRY.size + len(name)
         if used + size > BLOCK:
             ends.append(index)
             used = 0
         used += size
-    ends.append(len(every))
-    return Parts(ends, used)
+        index += 1
+    ends.append(index)
+    return Parts(ends, used, (dots[0], dots[1]))
 
 
 def block(entries: Sequence[Entry]) -> bytes:

@@ -7,6 +7,7 @@ those of files. Numbers of inodes and of blocks count from the start of the imag
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from c2wtasks.layers.fragments import stored, unpack
@@ -14,7 +15,8 @@ from c2wtasks.rootfs.erofs import chunks, dirents, xattrs
 from c2wtasks.rootfs.erofs.chunks import Chunks
 from c2wtasks.rootfs.erofs.records import BLOCK, CHUNKED, INLINE, INODE, MAX_BLOCKS, PLAIN, SLOT, SLOTS
 from c2wtasks.rootfs.holding import MAX_HOLES
-from c2wtasks.rootfs.writing.linuxfs import check_names, children_of, refusal
+from c2wtasks.rootfs.writing.linuxfs import check_names, in_order, refusal
+from c2wtasks.tree.children import Children
 from c2wtasks.tree.model import DIRECTORY, FILE, SYMLINK
 from c2wtasks.tree.treefile import ROOT, Node, TreeFile
 
@@ -54,8 +56,8 @@ class Plan:
     """Names and inodes are known by their index in `nodes`; arrays have an item for each, even where it means
     nothing."""
 
-    nodes: list[Node]
-    children: dict[int, list[int]]
+    nodes: Sequence[Node]
+    children: Children
     parts: dict[int, dirents.Parts] = field(default_factory=dict)
     """How the directories are cut into blocks."""
     chunks: dict[int, Chunks] = field(default_factory=dict)
@@ -70,10 +72,10 @@ class Plan:
     blocks: int = 0
     """Of the whole image."""
 
-    def order(self) -> list[int]:
+    def order(self) -> array[int]:
         """All that are inodes, in the order in which they lie in the image."""
-        first_names = [index for index, node in enumerate(self.nodes) if node.link < 0]
-        return sorted(first_names, key=self.inodes.__getitem__)
+        first_names = (index for index, node in enumerate(self.nodes) if node.link < 0)
+        return in_order(first_names, self.inodes, max(self.inodes))
 
     def size(self, index: int) -> int:
         """Of the inode's content, in bytes."""
@@ -87,7 +89,7 @@ def plan(tree: TreeFile) -> Plan:
     """Raises OutputError, which names the file in the tree: it has something that EROFS cannot hold."""
     nodes = tree.nodes
     check_names(nodes, "EROFS")
-    made = Plan(nodes, children_of(nodes))
+    made = Plan(nodes, Children(nodes))
     made.links = _links(nodes)
     slots = Slots()
     counts = array("I")
@@ -108,7 +110,7 @@ def plan(tree: TreeFile) -> Plan:
     return made
 
 
-def _links(nodes: list[Node]) -> array[int]:
+def _links(nodes: Sequence[Node]) -> array[int]:
     links = array("I", bytes(array("I").itemsize * len(nodes)))
     for index, node in enumerate(nodes):
         if node.link >= 0:
@@ -131,7 +133,7 @@ def _laid_out(made: Plan, index: int, node: Node) -> tuple[int, int, int]:
     if node.kind == FILE and node.size:
         return _file(made, index, node, before)
     if node.kind == DIRECTORY:
-        parts = made.parts[index] = dirents.cut([made.nodes[child].name for child in made.children[index]])
+        parts = made.parts[index] = dirents.cut(made.nodes[child].name for child in made.children[index])
         return _with_tail(parts.size, before)
     if node.kind == SYMLINK:
         return _with_tail(len(node.target), before)

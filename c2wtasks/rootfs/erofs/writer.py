@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import insort
-
 from c2wtasks.errors import OutputError
 from c2wtasks.layers.fragments import in_tar, unpack
 from c2wtasks.rootfs.erofs import dirents, records, xattrs
@@ -85,21 +83,27 @@ class _Writer:
         node = self.plan.nodes[index]
         if node.kind == DIRECTORY:
             parts = self.plan.parts[index]
-            return dirents.block(self.entries(index)[parts.slice(len(parts.ends) - 1)])
+            return dirents.block(self.entries(index, parts.slice(len(parts.ends) - 1)))
         if node.kind == SYMLINK:
             return node.target
         assert node.content is not None
         layer, offset, _ = node.content
         return read(self.target.layers.descriptor(layer), offset + node.size - length, length)
 
-    def entries(self, index: int) -> list[Entry]:
-        nodes, inodes = self.plan.nodes, self.plan.inodes
-        children = self.plan.children[index]
-        made: list[Entry] = [
-            (nodes[child].name, inodes[child], DIRENT_TYPES[nodes[child].kind]) for child in children
-        ]
-        insort(made, (b".", inodes[index], DIRENT_TYPES[DIRECTORY]))
-        insort(made, (b"..", inodes[nodes[index].parent], DIRENT_TYPES[DIRECTORY]))
+    def entries(self, index: int, part: slice) -> list[Entry]:
+        """Those of a directory that have these numbers."""
+        nodes, inodes, children = self.plan.nodes, self.plan.inodes, self.plan.children
+        dot, dots = self.plan.parts[index].dots
+        made: list[Entry] = []
+        for number in range(part.start, part.stop):
+            if number == dot:
+                made.append((b".", inodes[index], DIRENT_TYPES[DIRECTORY]))
+            elif number == dots:
+                made.append((b"..", inodes[nodes[index].parent], DIRENT_TYPES[DIRECTORY]))
+            else:
+                child = children.at(index, number - (number > dot) - (number > dots))
+                node = nodes[child]
+                made.append((node.name, inodes[child], DIRENT_TYPES[node.kind]))
         return made
 
     def directory(self, out: Gathered, index: int) -> None:
@@ -108,9 +112,9 @@ class _Writer:
         count = len(parts.ends) - (self.plan.layouts[index] == INLINE)
         if not count:
             return
-        entries = self.entries(index)
         for number in range(count):
-            out.put((self.plan.starts[index] + number) * BLOCK, dirents.block(entries[parts.slice(number)]))
+            block = dirents.block(self.entries(index, parts.slice(number)))
+            out.put((self.plan.starts[index] + number) * BLOCK, block)
 
     def content(self, out: Gathered, index: int) -> None:
         """What does not lie behind the inode."""

@@ -8,12 +8,13 @@ who knows no trees these blocks look like unused entries.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from struct import Struct
 from typing import NamedTuple
 
 from c2wtasks.rootfs.ext4.geometry import BLOCK
 from c2wtasks.rootfs.ext4.hashing import HALF_MD4, name_hashes
+from c2wtasks.rootfs.writing.linuxfs import in_order
 
 DIRECTORY_TYPE = 2
 
@@ -56,19 +57,29 @@ class Tree(NamedTuple):
         return 1 + self.nodes + len(self.ends)
 
 
+MOST_IN_A_BLOCK = BLOCK // SIZES[1]
+
+
 def is_linear(names: Iterable[bytes]) -> bool:
     """Whether one block holds them."""
     return 2 * SIZES[1] + sum([SIZES[len(name)] for name in names]) <= BLOCK
 
 
-def plan(names: Sequence[bytes], seed: bytes) -> Tree:
+def plan(names: Iterable[bytes], seed: bytes) -> Tree:
     """Raises ValueError: more names than a directory can hold."""
-    hashes = name_hashes(names, seed)
-    order = array("I", sorted(range(len(names)), key=hashes.__getitem__))
+    lengths = bytearray()
+
+    def measured() -> Iterator[bytes]:
+        for name in names:
+            lengths.append(len(name))
+            yield name
+
+    hashes = name_hashes(measured(), seed)
+    order = in_order(range(len(hashes)), hashes, 0xFFFF_FFFF)
     ends, starts = array("I"), array("I", [0])
     room = BLOCK
     for position, index in enumerate(order):
-        size = SIZES[len(names[index])]
+        size = SIZES[lengths[index]]
         if size > room:
             ends.append(position)
             starts.append(hashes[index] | (_GOES_ON if hashes[index] == hashes[order[position - 1]] else 0))
@@ -76,7 +87,7 @@ def plan(names: Sequence[bytes], seed: bytes) -> Tree:
         room -= size
     ends.append(len(order))
     if len(ends) > _IN_ROOT * _IN_NODE:
-        raise ValueError(f"{len(names)} names are more than an ext4 directory can hold")
+        raise ValueError(f"{len(order)} names are more than an ext4 directory can hold")
     return Tree(order, ends, starts)
 
 
@@ -85,8 +96,8 @@ def linear(own: int, parent: int, entries: Iterable[Entry]) -> bytes:
     return _packed([Entry(own, DIRECTORY_TYPE, b"."), Entry(parent, DIRECTORY_TYPE, b".."), *entries])
 
 
-def tree(own: int, parent: int, entries: Sequence[Entry], shape: Tree) -> Iterator[bytes]:
-    """The blocks one by one. `shape` is of the same names in the same order."""
+def tree(own: int, parent: int, entry: Callable[[int], Entry], shape: Tree) -> Iterator[bytes]:
+    """The blocks one by one. `entry` gives number N of the names, in the order in which `shape` was made of them."""
     nodes = shape.nodes
     leaves = list(zip(shape.hashes, range(1 + nodes, shape.blocks), strict=True))
     lists = [leaves[at : at + _IN_NODE] for at in range(0, len(leaves), _IN_NODE)]
@@ -99,7 +110,7 @@ def tree(own: int, parent: int, entries: Sequence[Entry], shape: Tree) -> Iterat
             yield _listing(_HEAD.pack(0, BLOCK, 0, 0), part, _IN_NODE)
     start = 0
     for end in shape.ends:
-        yield _packed([entries[index] for index in shape.order[start:end]])
+        yield _packed([entry(number) for number in shape.order[start:end]])
         start = end
 
 

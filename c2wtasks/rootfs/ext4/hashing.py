@@ -9,7 +9,8 @@ one, each 32 bits in a lane of 64, which leaves room for carries.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable
 from struct import pack, unpack
 
 HALF_MD4 = 1
@@ -25,18 +26,26 @@ _ROOT_OF_2 = 0x5A82_7999
 _ROOT_OF_3 = 0x6ED9_EBA1
 
 
-def name_hashes(names: Sequence[bytes], seed: bytes) -> list[int]:
+def name_hashes(names: Iterable[bytes], seed: bytes) -> array[int]:
     """The hash of each name: even, and never the number that means the end of a directory."""
-    hashes = [0] * len(names)
-    by_chunks: dict[int, list[int]] = {}
+    hashes = array("I")
+    waiting: dict[int, dict[int, bytes]] = {}  # by how many chunks a name has
+
+    def take(chunks: int) -> None:
+        part = waiting.pop(chunks)
+        for index, value in zip(part, _hashes(list(part.values()), chunks, seed), strict=True):
+            value &= ~1
+            hashes[index] = value if value != _LAST_HASH else _LAST_HASH - 2
+
     for index, name in enumerate(names):
-        by_chunks.setdefault(-(-len(name) // _CHUNK), []).append(index)
-    for chunks, indices in by_chunks.items():
-        for at in range(0, len(indices), _LANES):
-            part = indices[at : at + _LANES]
-            for index, value in zip(part, _hashes([names[index] for index in part], chunks, seed), strict=True):
-                value &= ~1
-                hashes[index] = value if value != _LAST_HASH else _LAST_HASH - 2
+        hashes.append(0)
+        chunks = -(-len(name) // _CHUNK)
+        part = waiting.setdefault(chunks, {})
+        part[index] = name
+        if len(part) == _LANES:
+            take(chunks)
+    for chunks in list(waiting):
+        take(chunks)
     return hashes
 
 

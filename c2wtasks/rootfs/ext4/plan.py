@@ -5,13 +5,17 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
+from typing import overload
 
 from c2wtasks.rootfs.ext4 import folders, inodes, xattrs
 from c2wtasks.rootfs.ext4.extents import node_count
 from c2wtasks.rootfs.ext4.geometry import BLOCK
-from c2wtasks.rootfs.writing.linuxfs import Xattr, block_runs, check_names, children_of, refusal
+from c2wtasks.rootfs.writing.linuxfs import Xattr, block_runs, check_names, refusal
 from c2wtasks.rootfs.writing.pieces import fragments
+from c2wtasks.tree.children import Children
 from c2wtasks.tree.model import DIRECTORY, FILE, SYMLINK
 from c2wtasks.tree.treefile import ROOT, Node, TreeFile
 
@@ -22,18 +26,16 @@ LOST_AND_FOUND = b"lost+found"
 class Plan:
     """Nodes and names are known by their index in `nodes`, inodes by their number."""
 
-    nodes: list[Node]
+    nodes: Sequence[Node]
     numbers: array[int]
     """Of each name the number of its inode."""
-    holders: list[int]
+    holders: array[int]
     """Of each inode from inodes.FIRST on its first name."""
     links: array[int]
     """Of each inode, from number 0 on, how many names it has."""
-    children: dict[int, list[int]]
+    children: Children
     trees: dict[int, folders.Tree] = field(default_factory=dict)
     """Of the directories that take more than a block."""
-    packed: dict[int, xattrs.Packed] = field(default_factory=dict)
-    """Of the nodes that have xattrs."""
     sharers: Counter[tuple[Xattr, ...]] = field(default_factory=Counter)
     """How many inodes need a block of these xattrs."""
     blocks: int = 0
@@ -44,11 +46,6 @@ class Plan:
         """The highest number."""
         return len(self.links) - 1
 
-    def origin(self, index: int) -> int:
-        """The node that says what a name is the name of."""
-        link = self.nodes[index].link
-        return index if link < 0 else link
-
 
 def plan(tree: TreeFile, seed: bytes) -> Plan:
     """`seed` is for the hashes of names.
@@ -57,34 +54,58 @@ def plan(tree: TreeFile, seed: bytes) -> Plan:
     """
     nodes = _with_lost_and_found(tree.nodes)
     check_names(nodes, "ext4")
-    made = _numbered(nodes, children_of(nodes))
+    made = _numbered(nodes, Children(nodes))
     for index in made.children:
         made.blocks += _directory(made, index, seed)
-    for index in (ROOT, *made.holders):
-        made.blocks += _inode(made, made.origin(index), index)
+    for index in chain((ROOT,), made.holders):
+        made.blocks += _inode(made, index)
     made.blocks += sum(-(-count // xattrs.MOST_SHARERS) for count in made.sharers.values())
     return made
 
 
-def _with_lost_and_found(nodes: list[Node]) -> list[Node]:
+def _with_lost_and_found(nodes: Sequence[Node]) -> Sequence[Node]:
     """e2fsck wants the directory to be there; it is as mke2fs makes it, only smaller."""
     if any(node.parent == ROOT and node.name == LOST_AND_FOUND for node in nodes):
         return nodes
-    return [*nodes, Node(ROOT, LOST_AND_FOUND, DIRECTORY, mode=0o700, mtime_ns=nodes[ROOT].mtime_ns)]
+    last = Node(ROOT, LOST_AND_FOUND, DIRECTORY, mode=0o700, mtime_ns=nodes[ROOT].mtime_ns)
+    return [*nodes, last] if isinstance(nodes, list) else _WithOneMore(nodes, last)
 
 
-def _numbered(nodes: list[Node], children: dict[int, list[int]]) -> Plan:
+class _WithOneMore(Sequence[Node]):
+    """Nodes, which are too many for a list, and another one."""
+
+    def __init__(self, nodes: Sequence[Node], last: Node) -> None:
+        self._nodes, self._last = nodes, last
+
+    def __len__(self) -> int:
+        return len(self._nodes) + 1
+
+    @overload
+    def __getitem__(self, index: int) -> Node: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Node]: ...
+    def __getitem__(self, index: int | slice) -> Node | Sequence[Node]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        return self._last if index in (-1, len(self._nodes)) else self._nodes[index]
+
+    def __iter__(self) -> Iterator[Node]:
+        return chain(self._nodes, (self._last,))
+
+
+def _numbered(nodes: Sequence[Node], children: Children) -> Plan:
     """Numbers follow the order of the nodes, as contents do, so that both lie near one another.
 
     Where a file has more names than an inode may have, a copy takes the next ones.
     """
     numbers = array("I", [inodes.ROOT])
-    holders: list[int] = []
+    holders = array("I")
     links = array("I", bytes(array("I").itemsize * inodes.FIRST))
     links[inodes.ROOT] = 2
     current: dict[int, int] = {}  # a file that has too many names -> the inode of the next ones
-    for index in range(1, len(nodes)):
-        node = nodes[index]
+    for index, node in enumerate(nodes):
+        if not index:
+            continue
         if node.link >= 0:
             number = current.get(node.link, numbers[node.link])
             if links[number] < inodes.MOST_NAMES:
@@ -105,27 +126,29 @@ def _numbered(nodes: list[Node], children: dict[int, list[int]]) -> Plan:
 
 def _directory(made: Plan, index: int, seed: bytes) -> int:
     """How many blocks its names take."""
-    names = [made.nodes[child].name for child in made.children[index]]
-    if folders.is_linear(names):
+    children = made.children[index]
+    few = len(children) <= folders.MOST_IN_A_BLOCK
+    if few and folders.is_linear([made.nodes[child].name for child in children]):
         return 1
     try:
-        shape = made.trees[index] = folders.plan(names, seed)
+        shape = made.trees[index] = folders.plan((made.nodes[child].name for child in children), seed)
     except ValueError as error:
         raise refusal(made.nodes, index, str(error)) from None
     return shape.blocks
 
 
-def _inode(made: Plan, origin: int, holder: int) -> int:
+def _inode(made: Plan, holder: int) -> int:
     """How many blocks it takes, but for names and xattrs."""
-    node = made.nodes[origin]
+    node = made.nodes[holder]
+    if node.link >= 0:
+        node = made.nodes[node.link]
     if node.xattrs:
-        if origin not in made.packed:
-            try:
-                made.packed[origin] = xattrs.pack(node.kind, node.xattrs)
-            except ValueError as error:
-                raise refusal(made.nodes, holder, str(error)) from None
-        if block := made.packed[origin].block:
-            made.sharers[block] += 1
+        try:
+            packed = xattrs.pack(node.kind, node.xattrs)
+        except ValueError as error:
+            raise refusal(made.nodes, holder, str(error)) from None
+        if packed.block:
+            made.sharers[packed.block] += 1
     if node.kind == FILE:
         if node.size > inodes.MAX_SIZE:
             raise refusal(made.nodes, holder, f"{node.size} bytes are more than a file in ext4 can have")

@@ -124,15 +124,21 @@ class _Writer:
 
     def directory(self, index: int) -> Body:
         nodes, numbers = self.plan.nodes, self.plan.numbers
-        entries = [
-            folders.Entry(numbers[child], DIRENT_TYPES[nodes[child].kind], nodes[child].name)
-            for child in self.plan.children[index]
-        ]
+        children = self.plan.children[index]
+        names: list[bytes] = []
+        types = bytearray()
+        for node in map(nodes.__getitem__, children):
+            names.append(node.name)
+            types.append(DIRENT_TYPES[node.kind])
+
+        def entry(number: int) -> folders.Entry:
+            return folders.Entry(numbers[children[number]], types[number], names[number])
+
         own, parent = numbers[index], numbers[nodes[index].parent]
         shape = self.plan.trees.get(index)
         if shape is None:
-            return self.laid([folders.linear(own, parent, entries)], 1)
-        return self.laid(folders.tree(own, parent, entries, shape), shape.blocks, inodes.HASH_TREE)
+            return self.laid([folders.linear(own, parent, map(entry, range(len(children))))], 1)
+        return self.laid(folders.tree(own, parent, entry, shape), shape.blocks, inodes.HASH_TREE)
 
     def laid(self, blocks: Iterable[bytes], count: int, flags: int = 0) -> Body:
         """Something of whole blocks."""
@@ -169,11 +175,13 @@ class _Writer:
 
     def inode(self, number: int, index: int) -> None:
         self.target.at = index
-        origin = self.plan.origin(index)
-        node = self.plan.nodes[origin]
+        node = self.plan.nodes[index]
+        if node.link >= 0:
+            node = self.plan.nodes[node.link]
         body = self.directories[index] if node.kind == DIRECTORY else self.body(node)
         inline, block = b"", 0
-        if packed := self.plan.packed.get(origin):
+        if node.xattrs:
+            packed = xattrs.pack(node.kind, node.xattrs)
             inline, block = packed.inline, self.xattr_block(packed.block) if packed.block else 0
         self.record(number, inodes.record(node, self.plan.links[number], body, inline, block))
 

@@ -9,6 +9,7 @@ own on disk, shorter than the one of the system call.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from struct import Struct
 from typing import NamedTuple
 
@@ -40,7 +41,8 @@ class Packed(NamedTuple):
     block: tuple[Xattr, ...]
 
 
-def pack(kind: str, xattrs: Iterable[tuple[bytes, bytes]]) -> Packed:
+@lru_cache(64)
+def pack(kind: str, xattrs: tuple[tuple[bytes, bytes], ...]) -> Packed:
     """The xattrs of a file of some kind; what Linux has no such attribute for is left out.
 
     Raises ValueError: more than ext4 can hold, or one that is malformed.

@@ -12,7 +12,8 @@ BLOCK = 2048
 DIRECTORY_FLAG, MORE_EXTENTS_FLAG = 0x02, 0x80
 LONGEST_IDENTIFIER = 14  # ABCDEFGH.EXT;1
 
-_EXTENT, _SIZE, _DATE, _FIXED = 2, 10, 18, 33  # where these are in a record, and where its identifier is
+_FIXED = 33  # where a record's identifier is
+LARGE = 1 << 18
 _LONGEST_RECORD = 254  # the length is one byte, and even
 SYSTEM_USE_ROOM = _LONGEST_RECORD - _FIXED - (LONGEST_IDENTIFIER | 1)
 """The bytes of system use that a record has room for, whatever its identifier."""
@@ -23,7 +24,6 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_SECOND = int((datetime(1900, 1, 1, tzinfo=UTC) - _EPOCH).total_seconds())
 _LAST_SECOND = int((datetime(2156, 1, 1, tzinfo=UTC) - _EPOCH).total_seconds()) - 1
 _NO_DATE = b"0" * 16 + b"\0"
-_NO_EXTENT = bytes(8)
 _PARENT_MAX = 0xFFFF
 _little = struct.Struct("<I").pack
 _big = struct.Struct(">I").pack
@@ -56,26 +56,46 @@ def date(seconds: int) -> bytes:
     return bytes((when.year - 1900, when.month, when.day, when.hour, when.minute, when.second, 0))
 
 
-def record(name: bytes, flags: int, size: int, recorded: bytes, system_use: bytes = b"") -> bytes:
-    """A directory record (9.1) without its extent. `system_use` has an even length, as records have."""
+def record(name: bytes, flags: int, extent: int, size: int, recorded: bytes, system_use: bytes = b"") -> bytes:
+    """A directory record (9.1). `system_use` has an even length, as records have."""
     padded = name if len(name) & 1 else name + b"\0"
-    fixed = (_FIXED + len(padded) + len(system_use), _NO_EXTENT, both(size), recorded, flags, len(name))
+    fixed = (_FIXED + len(padded) + len(system_use), both(extent), both(size), recorded, flags, len(name))
     return b"%c\0%b%b%b%c\0\0\1\0\0\1%c%b%b" % (*fixed, padded, system_use)
 
 
-def system_use_at(name: bytes) -> int:
-    """Where in a record with that identifier the system use begins."""
-    return _FIXED + (len(name) | 1)
+def size(name: bytes, system_use: int) -> int:
+    """The bytes of a record with that identifier and so many of system use."""
+    return _FIXED + (len(name) | 1) + system_use
 
 
-def place(content: bytearray, at: int, extent: int) -> None:
-    """Fills the extent in the record that begins at `at`."""
-    content[at + _EXTENT : at + _SIZE] = both(extent)
+def filled_size(sizes: Iterable[int]) -> int:
+    """The bytes of records of these sizes, as `Records` puts them one after the other, in whole blocks."""
+    full = used = 0  # blocks, and bytes in the next one
+    for one in sizes:
+        used += one
+        if used > BLOCK:
+            full += 1
+            used = one
+    return (full + 1) * BLOCK
 
 
-def place_directory(content: bytearray, at: int, extent: int, size: int) -> None:
-    """Fills extent and size in the record that begins at `at`."""
-    content[at + _EXTENT : at + _DATE] = both(extent) + both(size)
+class Records:
+    """The records of a directory, none of which crosses the end of a block."""
+
+    def __init__(self) -> None:
+        self.content = bytearray()
+
+    def add(self, made: bytes) -> None:
+        if len(self.content) % BLOCK + len(made) > BLOCK:
+            fill(self.content)
+        self.content += made
+
+    def full(self) -> bytes:
+        """The blocks that are full, which are taken away."""
+        whole = len(self.content) - len(self.content) % BLOCK
+        made = bytes(self.content[:whole])
+        del self.content[:whole]
+        return made
 
 
 def path_table_size(names: Iterable[bytes]) -> int:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from c2wtasks.rootfs.iso.records import BLOCK, SYSTEM_USE_ROOM, both
+from c2wtasks.tree.model import DIRECTORY, FIFO, FILE
 
 SHARING_PROTOCOL = b"SP\x07\x01\xbe\xef\x00"
 _IDENTIFIER = b"IEEE_P1282"
@@ -20,7 +21,10 @@ EXTENSION_REFERENCE = (
 
 _CONTINUATION_SIZE = 28
 _ENTRY_MAX = 255
+ATTRIBUTES_SIZE = 56
+"""The bytes of what `attributes` gives."""
 _CONTINUE = 0x01
+_NOTHING_MORE = (FILE, DIRECTORY, FIFO)
 _CURRENT, _PARENT, _ROOT = 0x02, 0x04, 0x08
 _NAME_PART = _ENTRY_MAX - 5
 _LINUX_NAME_MAX = 253
@@ -51,6 +55,13 @@ def name(text: bytes) -> list[bytes]:
 def device(major: int, minor: int) -> bytes:
     """PN (4.1.2), with the major number in the high word as Linux wants it."""
     return b"PN\x14\x01" + both(major) + both(minor)
+
+
+def short_size(kind: str, text: bytes) -> int:
+    """How many bytes the attributes and the name of a file take, where that is all and a record has room for it, as
+    of nearly all; else 0."""
+    size = ATTRIBUTES_SIZE + 5 + len(text)
+    return size + (size & 1) if kind in _NOTHING_MORE and size <= SYSTEM_USE_ROOM else 0
 
 
 def symlink(target: bytes) -> list[bytes]:
@@ -87,28 +98,22 @@ def _components(target: bytes) -> list[tuple[int, bytes]]:
 class Areas:
     """The continuation areas of a directory's records. Linux reads one only if it lies within one block.
 
-    A CE counts blocks from the start of `content` on, until `place_continuation` is told where that is. `references`
-    are where in `content` there is one.
+    They lie from block `first` of the image on.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, first: int = 0) -> None:
         self.content = bytearray()
-        self.references: list[int] = []
+        self._first = first
 
-    def clear(self) -> None:
-        self.content.clear()
-        self.references.clear()
-
-    def spread(self, entries: list[bytes]) -> tuple[bytes, int]:
+    def spread(self, entries: list[bytes]) -> bytes:
         """What of `entries` stands in a record: all, or as many as fit and then a CE (SUSP 5.1) that leads to the
-        rest, which is put here. It has an even length. The number is where in it the CE begins, or -1.
+        rest, which is put here. It has an even length.
         """
-        here, at = b"".join(entries), -1
+        here = b"".join(entries)
         if len(here) > SYSTEM_USE_ROOM:
             here, rest = _fitting(entries, SYSTEM_USE_ROOM - _CONTINUATION_SIZE)
-            at = len(here)
             here += self._continued(rest)
-        return here + b"\0" if len(here) & 1 else here, at
+        return here + b"\0" if len(here) & 1 else here
 
     def _continued(self, entries: list[bytes]) -> bytes:
         """Puts `entries` here; gives the CE that leads to them."""
@@ -124,14 +129,7 @@ class Areas:
             size = len(here) + _CONTINUATION_SIZE
             content += here.ljust(BLOCK, b"\0")
             content[start + len(here) : start + size] = self._continued(rest)
-            self.references.append(start + len(here))
-        return b"CE\x1c\x01" + both(start // BLOCK) + both(start % BLOCK) + both(size)
-
-
-def place_continuation(content: bytearray, at: int, first: int) -> None:
-    """Moves the block that the CE at `at` names by `first`."""
-    block = int.from_bytes(content[at + 4 : at + 8], "little")
-    content[at + 4 : at + 12] = both(first + block)
+        return b"CE\x1c\x01" + both(self._first + start // BLOCK) + both(start % BLOCK) + both(size)
 
 
 def _fitting(entries: list[bytes], room: int) -> tuple[bytes, list[bytes]]:

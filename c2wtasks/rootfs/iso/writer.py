@@ -39,8 +39,12 @@ def _write(tree: TreeFile, made: Layout, target: ImageFile) -> None:
 
     Small contents are gathered: one system call per file to read, one per megabyte to write.
     """
-    copying.write(target.descriptor, made.head, 0)
     small = Gathered(target.descriptor, BLOCK)
+    at = 0
+    for piece in made.head:
+        small.put(at, piece)
+        at += len(piece)
+    assert at == made.head_size
     for index, node in enumerate(tree.nodes):
         if not node.size or node.link >= 0:
             continue

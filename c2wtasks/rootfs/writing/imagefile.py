@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -25,7 +25,7 @@ class ImageFile:
 
 
 @contextmanager
-def image_file(path: str, length: int, nodes: list[Node], tars: TarByNumber) -> Iterator[ImageFile]:
+def image_file(path: str, length: int, nodes: Sequence[Node], tars: TarByNumber) -> Iterator[ImageFile]:
     """The file `path`, made anew, with `length` zeros, 0644 whatever the umask, to write an image of `nodes` into.
 
     Raises OutputError in place of an OSError, within or before.

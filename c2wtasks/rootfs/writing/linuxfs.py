@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterable
+from array import array
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from c2wtasks.errors import OutputError
@@ -19,6 +20,7 @@ ACCESS_ACL, DEFAULT_ACL = 2, 3
 
 _MAX_NAME = 255
 _MAX_TARGET = 4095
+_PARTS = 64
 _PREFIXES = {b"user.": 1, b"trusted.": 4, b"security.": 6}
 _ACLS = {acl.ACCESS: ACCESS_ACL, acl.DEFAULT: DEFAULT_ACL}
 
@@ -69,7 +71,7 @@ def uuids(key: bytes) -> tuple[bytes, bytes]:
     return first, second
 
 
-def check_names(nodes: list[Node], form: str) -> None:
+def check_names(nodes: Sequence[Node], form: str) -> None:
     """Raises OutputError, which names the file: a name or the target of a symlink is longer than Linux takes, or the
     target is empty."""
     for index, node in enumerate(nodes):
@@ -79,16 +81,22 @@ def check_names(nodes: list[Node], form: str) -> None:
             raise refusal(nodes, index, f"a target of {len(node.target)} bytes: {form} takes 1 to {_MAX_TARGET}")
 
 
-def refusal(nodes: list[Node], index: int, wrong: str) -> OutputError:
+def refusal(nodes: Sequence[Node], index: int, wrong: str) -> OutputError:
     return OutputError(f"{shown_path(nodes, index)}: {wrong}", hint="leave it out of the image")
 
 
-def children_of(nodes: list[Node]) -> dict[int, list[int]]:
-    """Of each directory the names in it, all in the order of the nodes."""
-    children: dict[int, list[int]] = {index: [] for index, node in enumerate(nodes) if node.kind == DIRECTORY}
-    for index in range(1, len(nodes)):
-        children[nodes[index].parent].append(index)
-    return children
+def in_order(indices: Iterable[int], keys: Sequence[int], largest: int) -> array[int]:
+    """The indices by their keys, 0 to `largest`; those of one key stay as they are.
+
+    They are sorted in parts: as a whole this takes ten times as much memory as its outcome.
+    """
+    parts = [array("I") for _ in range(_PARTS)]
+    for index in indices:
+        parts[keys[index] * _PARTS // (largest + 1)].append(index)
+    ordered = array("I")
+    for part in parts:
+        ordered.extend(sorted(part, key=keys.__getitem__))
+    return ordered
 
 
 def block_runs(fragments: Iterable[tuple[int, int]], block: int) -> list[tuple[int, int]]:

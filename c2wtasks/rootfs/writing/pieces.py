@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -33,8 +33,8 @@ def size(piece: Piece) -> int:
     return len(piece) if isinstance(piece, bytes) else piece.length
 
 
-def paths(nodes: list[Node]) -> Iterator[bytes]:
-    """The path of each node in turn, relative to the root, whose own is b"".
+def with_paths(nodes: Sequence[Node]) -> Iterator[tuple[bytes, Node]]:
+    """Each node in turn with its path, relative to the root, whose own is b"".
 
     One prefix grows and shrinks, as all paths of a deep tree would take too much memory: what is in a directory comes
     right after it, as `treefile.flatten` has it.
@@ -42,16 +42,17 @@ def paths(nodes: list[Node]) -> Iterator[bytes]:
     prefix = b""
     parent = ROOT
     around = [(ROOT, 0)]  # (index of the directory's node, how much of the prefix names what is in it)
-    yield b""
-    for index in range(1, len(nodes)):
-        node = nodes[index]
+    for index, node in enumerate(nodes):
+        if not index:
+            yield b"", node
+            continue
         if node.parent != parent:
             parent = node.parent
             while around[-1][0] != parent:
                 around.pop()
             prefix = prefix[: around[-1][1]]
         path = prefix + node.name
-        yield path
+        yield path, node
         if node.kind == DIRECTORY:
             prefix = path + b"/"
             parent = index
