@@ -22,7 +22,7 @@ GOOD = ("web", "other")
 # the bundle; or one has the `places` of the bundle.
 PLACES = {
     "resolving": ("c2wtasks.sources.locked", "LockedResolver", "_resolve"),
-    "adding": ("c2wtasks.graph.graph", "Graph", "_add"),
+    "adding": ("c2wtasks.graph.resolved", "Resolved", "_add"),
     "tree task": ("c2wtasks.tasks.tree", "", "task"),
     "root tasks": ("c2wtasks.graph.graph", "Graph", "_rootfs_tasks"),
     "spec task": ("c2wtasks.tasks.spec", "", "task"),

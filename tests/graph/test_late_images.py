@@ -23,7 +23,7 @@ from tests.support.images import Layout
 from tests.support.running import environment, executed, results, run_doit
 
 LIMIT = 60  # seconds, for what takes about one
-NO_GRACE = "import c2wtasks.graph.graph as _graph\n_graph._GRACE = 0.05\n"
+NO_GRACE = "import c2wtasks.graph.resolved as _graph\n_graph._GRACE = 0.05\n"
 SELECTIONS = [(), ("good", "slow"), ("bundle:*",), ("*",), ("good", "bundle:*"), ("catalog",), ("bundle", "catalog")]
 AT_ONCE = pytest.mark.parametrize("at_once", ["0", "1", "3"])
 

@@ -1,0 +1,201 @@
+"""The bundles of a bundle.yaml with their images, looked up by bundle.lock or anew."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+from doit.exceptions import InvalidDodoFile
+
+from c2wtasks import runoptions
+from c2wtasks.bundlefile.load import load
+from c2wtasks.bundlefile.lock import Entries, Entry, Misfit, compare
+from c2wtasks.bundlefile.lockfile import LockFile
+from c2wtasks.bundlefile.model import Bundle, BundleFile
+from c2wtasks.bundlefile.problems import BundleFileError
+from c2wtasks.cachedir import identity, layout, trust
+from c2wtasks.disk import abilities
+from c2wtasks.errors import OutputError, UserError
+from c2wtasks.layers.store import Store
+from c2wtasks.output import staged
+from c2wtasks.output.places import Places
+from c2wtasks.process.unexpected import as_user_error
+from c2wtasks.registry.hosts import Access
+from c2wtasks.runoptions import RunOptions
+from c2wtasks.sources.asking import Answer, Asking
+from c2wtasks.sources.documents import Documents
+from c2wtasks.sources.locked import LockedResolver, entry_of
+from c2wtasks.sources.memo import Memo
+from c2wtasks.sources.model import Image, Layer
+from c2wtasks.sources.resolve import Resolver
+from c2wtasks.tasks import form as forms
+from c2wtasks.tasks.build import Build, Site
+
+LOCK = "bundle.lock"
+_GRACE = 1.0  # seconds without any answer from a registry, after which a run begins with what it has
+
+
+@dataclass(slots=True)
+class Resolved:
+    """The bundles of one bundle.yaml, resolved: those whose source can be read as `builds`, the others as `broken`.
+
+    Of the `builds`, those are `buildable` that lack no tool and can be published; the others are `lacking`, with why
+    each form cannot be made. `layers` maps a blob's key to the copies of it that the images of `buildable` bundles
+    name.
+    """
+
+    file: BundleFile
+    store: Store
+    folder: str
+    identity: str
+    memo: Memo
+    note: str = ""  # on the cache, to be told once
+    options: RunOptions = field(default_factory=RunOptions)
+    builds: list[Build] = field(default_factory=list)
+    buildable: list[Build] = field(default_factory=list)
+    lacking: list[tuple[Build, Mapping[str, UserError]]] = field(default_factory=list)
+    broken: list[tuple[Bundle, UserError]] = field(default_factory=list)
+    layers: dict[str, list[Layer]] = field(default_factory=dict)
+    _by_size: list[Build] = field(default_factory=list)
+    _mounts: Set[str] = frozenset()
+    _resolver: LockedResolver = field(init=False)
+    _asking: Asking = field(init=False)
+    lock: LockFile = field(default_factory=lambda: LockFile(LOCK, {}))
+
+    @classmethod
+    def load(cls, path: str = "bundle.yaml", options: RunOptions | None = None) -> Self:
+        """Reads bundle.yaml, bundle.lock and what they name: of each image the manifest and config, not the layers.
+
+        `options` are those of the command that is at work, where they are not given.
+
+        Raises InvalidDodoFile, with all mistakes of both files; or where the run is `--locked` and they do not fit.
+        """
+        options = options or runoptions.current()
+        file, lock = _read(path)
+        folder = os.path.dirname(path)
+        try:
+            trusted = trust.settle(file.cache, folder, group=file.cache_shared, looks=options.looks)
+        except OutputError as error:
+            raise InvalidDodoFile(str(error)) from error
+        file = replace(file, cache=trusted.folder)
+        known_as = identity.of(folder, file.name)
+        memo = Memo.of(file.cache, known_as, trusted.owners, afresh=options.afresh)
+        store = Store(f"{file.cache}/{layout.LAYERS}", file.max_layer_size)
+        graph = cls(file, store, folder, known_as, memo, trusted.note, options, lock=lock)
+        if options.locked and (misfit := graph.misfit()):
+            lines = "\n".join(misfit.lines())
+            how = "to make it fit, run: doit lock"
+            raise InvalidDodoFile(f"{lock.path} does not fit, and may not be changed (--locked); {how}\n{lines}")
+        graph._mounts = abilities.mounts_below(file.output)
+        graph._resolver = graph.resolver(lock.entries, memo)
+        graph._asking, at_hand = graph._resolver.begin(file.bundles)
+        patience = _GRACE if options.may_be_late else None
+        graph._take(at_hand + graph._resolver.come(graph._asking, patience, patience))
+        return graph
+
+    # What is looked up in registries may come late.
+
+    @property
+    def late(self) -> tuple[str, ...]:
+        """The bundles whose images are not known yet: there are no tasks of them, nor of the catalog. None of them is
+        where the options do not allow it (`may_be_late`)."""
+        return tuple(self._asking.left)
+
+    def arrive(self, *, wait: bool) -> bool:
+        """Takes in the images that have become known, and says whether there were any. If it is to `wait`, there are:
+        those that come one soon after another."""
+        came = self._resolver.come(self._asking, *((None, _GRACE) if wait else (0, 0)))
+        if came:
+            self._take(came)
+        return bool(came)
+
+    def close(self) -> None:
+        """Ends the process that asks registries, if there is one."""
+        self._asking.close()
+
+    def _take(self, answers: Iterable[tuple[Bundle, Answer]]) -> None:
+        for one, image in sorted(answers, key=lambda answer: (answer[0].name, answer[0].platform)):
+            try:
+                if isinstance(image, UserError):
+                    raise image
+                self._add(one, image)
+            except Exception as error:
+                self.broken.append((one, as_user_error(error)))
+        for key, copies in self.layers.items():  # what is here is not fetched
+            self.layers[key] = sorted(copies, key=lambda copy: not copy.place.is_local)
+        for builds in (self.builds, self.buildable):
+            builds.sort(key=lambda build: (build.bundle.name, build.bundle.platform))
+        self._by_size.clear()
+        if not self.options.looks:
+            self.memo.save()
+
+    def _add(self, one: Bundle, image: Image) -> None:
+        build = Build(one, image, Site(Places.of(self.file.output, one), self.store, image.layers))
+        missing: Mapping[str, UserError] = forms.missing_tools(one)
+        if self._mounts and f"{one.name}/{one.platform.folder}" in self._mounts:
+            missing = dict.fromkeys((form.name for form in one.forms), staged.is_mount(build.places))
+        keyed = [(layer.key, layer) for layer in image.layers] if build.has_rootfs else []
+        self.builds.append(build)
+        if missing:
+            self.lacking.append((build, missing))
+            return
+        self.buildable.append(build)
+        for key, copy in keyed:
+            copies = self.layers.get(key, [])
+            if copy not in copies:  # a new list: tasks may be at work that look at the old one
+                self.layers[key] = [*copies, copy]
+
+    def breaks(self, build: Build, error: Exception) -> None:
+        """Takes a build for which something went wrong that nobody expected as one that is broken."""
+        self.buildable.remove(build)
+        self._by_size.clear()
+        self.broken.append((build.bundle, as_user_error(error)))
+
+    def resolver(self, entries: Entries, memo: Memo | None = None) -> LockedResolver:
+        """What looks images up, but for those of `entries`."""
+        kept = f"{self.file.cache}/{layout.BLOBS}" if self.file.keep_blobs else ""
+        access = Access(self.file.registries, offline=self.options.offline, kept=kept)
+        return LockedResolver(Resolver(access, self.documents, memo), entries, self.lock.path)
+
+    @property
+    def documents(self) -> Documents:
+        return Documents(f"{self.file.cache}/{layout.DOCUMENTS}", keeps=not self.options.looks)
+
+    # The lock.
+
+    @property
+    def lockable(self) -> tuple[Bundle, ...]:
+        """The bundles that should be in the lock."""
+        return tuple(one for one in self.file.bundles if self.file.lock_all or one.source.type.is_locked)
+
+    def misfit(self) -> Misfit:
+        """Where the lock, as it was read, does not fit bundle.yaml."""
+        return compare(self.lock.entries, {str(one): one.source.text for one in self.lockable})
+
+    def unlocked(self) -> dict[str, Entry | None]:
+        """What the lock should say of the bundles that it lacks, or has with another source."""
+        misfit = self.misfit()
+        new = {*misfit.missing, *misfit.changed}
+        return {str(one.bundle): entry_of(one.bundle, one.image) for one in self.builds if str(one.bundle) in new}
+
+    def with_rootfs(self) -> list[Build]:
+        """The builds that have a root, the largest first, so that none of them is left alone in the end while the
+        other workers are idle."""
+        if not self._by_size:
+            rooted = (build for build in self.buildable if build.has_rootfs)
+            self._by_size.extend(sorted(rooted, key=lambda build: -build.blob_bytes))
+        return self._by_size
+
+
+def _read(path: str) -> tuple[BundleFile, LockFile]:
+    """Raises InvalidDodoFile."""
+    try:
+        return load(path), LockFile.read(os.path.join(os.path.dirname(path), LOCK))
+    except BundleFileError as error:
+        lines = "\n".join(error.lines)
+        count = len(error.lines)
+        raise InvalidDodoFile(lines if count == 1 else f"{count} mistakes, nothing was done:\n{lines}") from error
+    except Exception as error:
+        raise InvalidDodoFile(str(as_user_error(error))) from error
