@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import os
 import re
+import stat
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -110,7 +112,7 @@ def _usual_files(environ: Mapping[str, str]) -> Iterator[str]:
 
 def _read(file: str, *, must_exist: bool) -> dict[str, Any]:
     try:
-        with open(file, "rb") as stream:
+        with open(file, "rb", opener=_regular) as stream:
             content = json.loads(stream.read(_MAX_FILE) or b"{}")
     except (FileNotFoundError, NotADirectoryError):
         if must_exist:
@@ -123,6 +125,15 @@ def _read(file: str, *, must_exist: bool) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise NoLogin(f"{file} is not a JSON object", hint=_REMOVE_FILE)
     return content
+
+
+def _regular(file: str, flags: int) -> int:
+    """Opens no FIFO, which would be waited for: a user's file may be read by root. Raises OSError."""
+    descriptor = os.open(file, flags | os.O_NONBLOCK | os.O_NOCTTY)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "not a regular file", file)
 
 
 def _lookups(

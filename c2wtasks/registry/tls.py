@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import ssl
+import stat
 from collections.abc import Iterator, Mapping
 
 from c2wtasks.errors import os_reason
 from c2wtasks.registry.errors import RegistryError
 from c2wtasks.registry.hosts import names_of
+
+_MAX_FILE = 16 << 20
 
 
 def context(address: str, environ: Mapping[str, str] = os.environ) -> ssl.SSLContext:
@@ -24,14 +28,15 @@ def context(address: str, environ: Mapping[str, str] = os.environ) -> ssl.SSLCon
         made.verify_flags &= ~ssl.VERIFY_X509_STRICT
         made.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         if file:
-            made.load_verify_locations(file)
+            made.load_verify_locations(_checked(file))
         for folder in _folders(address, environ):
             for name in sorted(os.listdir(folder)):
                 file = f"{folder}/{name}"
                 if name.endswith(".crt"):
-                    made.load_verify_locations(file)
+                    made.load_verify_locations(_checked(file))
                 elif name.endswith(".cert"):
-                    made.load_cert_chain(file, f"{file.removesuffix('.cert')}.key", password="")  # nobody is asked
+                    key = _checked(f"{file.removesuffix('.cert')}.key")
+                    made.load_cert_chain(_checked(file), key, password="")  # nobody is asked
     except ssl.SSLError as error:
         raise RegistryError(
             f"{file}: no certificate that can be used: {error.reason or 'not in PEM form'}"
@@ -39,6 +44,17 @@ def context(address: str, environ: Mapping[str, str] = os.environ) -> ssl.SSLCon
     except OSError as error:
         raise RegistryError(f"{error.filename or file}: cannot be read: {os_reason(error)}") from error
     return made
+
+
+def _checked(file: str) -> str:
+    """The path of a regular file that is no longer than such a file may be: OpenSSL waits for a FIFO, and reads a
+    device for ever. Raises OSError."""
+    found = os.stat(file)
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", file)
+    if found.st_size > _MAX_FILE:
+        raise OSError(errno.EFBIG, f"longer than {_MAX_FILE} bytes", file)
+    return file
 
 
 def _folders(address: str, environ: Mapping[str, str]) -> Iterator[str]:
