@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-from c2wtasks.rootfs.writing.pieces import fragments
+from c2wtasks.layers.fragments import with_holes
 from c2wtasks.tree.treefile import Node
 
 _CHUNK = 1 << 20  # bytes
@@ -17,25 +17,12 @@ def first_difference(file: int, tar: int, node: Node) -> int | None:
 
     Raises OSError.
     """
-    for at, length, offset in _pieces(node):
+    assert node.content is not None
+    for at, length, offset in with_holes(node.size, node.content.offset, node.content.sparse):
         found = _in_hole(file, at, length) if offset is None else _in_data(file, tar, at, length, offset)
         if found is not None:
             return found
     return None
-
-
-def _pieces(node: Node) -> Iterator[tuple[int, int, int | None]]:
-    """(offset in the file, length, offset in the tar or None for a hole) of all parts of a file."""
-    assert node.content is not None
-    offset, reached = node.content.offset, 0
-    for at, length in fragments(node):
-        if at > reached:
-            yield reached, at - reached, None
-        yield at, length, offset
-        offset += length
-        reached = at + length
-    if reached < node.size:
-        yield reached, node.size - reached, None
 
 
 def _in_data(file: int, tar: int, at: int, length: int, offset: int) -> int | None:
