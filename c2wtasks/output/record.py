@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -14,7 +15,7 @@ from c2wtasks.sources.model import Image
 
 T = TypeVar("T")
 
-OUTPUT_VERSION = 5
+OUTPUT_VERSION = 6
 """Raised when the same inputs give other outputs than before, so that all is made again."""
 
 MAX_SIZE = 64 << 20
@@ -108,7 +109,7 @@ def options(bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def layer_facts(image: Image, tar_sizes: list[int | None]) -> tuple[LayerFacts, ...]:
+def layer_facts(image: Image, tar_sizes: Sequence[int | None]) -> tuple[LayerFacts, ...]:
     return tuple(
         LayerFacts(
             digest=str(layer.digest) if layer.digest else None,

@@ -7,8 +7,9 @@ and run again: its outputs appear whole or not at all, and what it finds of an e
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from c2wtasks import fingerprint
 from c2wtasks.bundlefile.model import Bundle
@@ -21,6 +22,7 @@ from c2wtasks.tree import treefile
 from c2wtasks.tree.treefile import TreeFile
 
 Task = dict[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +42,19 @@ class Site:
 
         Raises OutputError.
         """
+        return self._tree(lambda content: (treefile.decode(content), fingerprint.of_bytes(content)))
+
+    def tar_sizes(self) -> Sequence[int]:
+        """The bytes of the layers' tars, as the task `tree:` noted them.
+
+        Raises OutputError.
+        """
+        return self._tree(treefile.tar_sizes)
+
+    def _tree(self, read: Callable[[bytes], T]) -> T:
         path = self.places.tree
         try:
-            content = safely.read(path, treefile.MAX_SIZE)
-            return treefile.decode(content), fingerprint.of_bytes(content)
+            return read(safely.read(path, treefile.MAX_SIZE))
         except OSError as error:
             raise OutputError(f"{path}: cannot be read: {os_reason(error)}", hint="run again") from error
         except ValueError as error:
@@ -61,16 +72,6 @@ class Site:
             self.store.ensure([layer])
         self.store.use(layer.diff_id)
         return path
-
-    def tar_size(self, layer: Layer) -> int | None:
-        """The bytes of a layer's tar, if they can be told without reading it."""
-        receipt = self.store.receipt(layer.digest) if layer.digest else None
-        if receipt is not None:
-            return receipt.tar_size
-        try:
-            return self.store.tar_size(layer.diff_id)
-        except OSError:
-            return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from c2wtasks.output.places import FORM_PREFIX, IMAGE, RECORD, ROOTFS, Places
 from c2wtasks.output.record import OUTPUT_VERSION, FormFacts, Record, RootfsFacts
 from c2wtasks.output.remove import remove
 from c2wtasks.output.standing import identity
-from c2wtasks.tasks import failing, folder, names, tree
+from c2wtasks.tasks import failing, folder, names
 from c2wtasks.tasks import form as forms
 from c2wtasks.tasks.build import Build, Task
 from c2wtasks.vm.runtimespec import what_keeps_from_starting
@@ -95,7 +95,7 @@ def record_text(
     notes = [f"{name} lacks {form.left_out}, which it cannot hold" for name, form in made.items() if form.left_out]
     if IMAGE in contents:
         notes += what_keeps_from_starting(ImageConfig.parse(contents[IMAGE]))
-    sizes = [tree.tar_size(build.site, layer) if build.has_rootfs else None for layer in image.layers]
+    sizes = build.site.tar_sizes() if build.has_rootfs else [None] * len(image.layers)
     return record.encode(
         Record(
             name=bundle.name,

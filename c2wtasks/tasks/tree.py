@@ -12,6 +12,7 @@ from c2wtasks.engine.checks import Inputs
 from c2wtasks.engine.meta import Meta
 from c2wtasks.errors import TreeError, os_reason
 from c2wtasks.layers.refusal import UnusableIndex, damaged, wrong_diff_id
+from c2wtasks.layers.store import Store
 from c2wtasks.oci.digest import Digest
 from c2wtasks.output.record import OUTPUT_VERSION
 from c2wtasks.sources.model import Layer
@@ -55,7 +56,8 @@ def make(site: Site, given: TreeInputs, copied: Set[str]) -> None:
     while True:
         try:
             root = _merged(site, given, copied)
-            pieces = treefile.pieces(root, list(given.layers), default_mtime_ns=given.created_ns)
+            sizes = [_tar_size(site.store, layer) for layer in site.layers]
+            pieces = treefile.pieces(root, list(given.layers), sizes, default_mtime_ns=given.created_ns)
             files.write_pieces(site.places.tree, pieces)
             return
         except UnusableIndex as error:
@@ -102,13 +104,18 @@ def _check_claim(site: Site, layer: Layer, copied: Set[str]) -> None:
             raise damaged(layer, "another copy of it is good, this one differs")
 
 
-def tar_size(site: Site, layer: Layer) -> int:
-    """The bytes of a layer's tar.
+def _tar_size(store: Store, layer: Layer) -> int:
+    """The bytes of a layer's tar. The layer is read again only where no receipt tells, and the tar was evicted.
 
-    Raises LayerError, OutputError: the layer had to be read again, and could not.
+    Raises LayerError, OutputError.
     """
-    known = site.tar_size(layer)
-    return site.store.ensure([layer]).tar_size if known is None else known
+    receipt = store.receipt(layer.digest) if layer.digest else None
+    if receipt is not None:
+        return receipt.tar_size
+    try:
+        return store.tar_size(layer.diff_id)
+    except OSError:
+        return store.ensure([layer]).tar_size
 
 
 def task(build: Build, copied: Set[str], disputed: Set[str]) -> Task:

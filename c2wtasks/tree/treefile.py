@@ -5,7 +5,7 @@ The file of a tree, written and read without all of it being in memory as object
 8 bytes   magic: kind and version
 ...       the nodes, in msgpack, one after the other
 ...       4 bytes for each node: where it begins (from the first one on), least byte first
-...       the diffIDs of the layers, in msgpack
+...       of each layer its diffID and the bytes of its tar, in msgpack
 24 bytes  how many bytes the nodes take, how many they are, how many bytes the layers take
 16 bytes  xxh3-128 of all before
 """
@@ -16,7 +16,8 @@ import sys
 from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import zip_longest
 from struct import Struct
 from typing import overload
 
@@ -28,7 +29,7 @@ from c2wtasks.tree import model
 from c2wtasks.tree.model import DIRECTORY, FILE, Content, Inode, Leaf, Linked, Shared
 
 MAX_SIZE = 1 << 30  # bytes: a longer one is none of ours
-MAGIC = b"c2wtree\x03"
+MAGIC = b"c2wtree\x04"
 ROOT = 0
 FEW = 1 << 17
 """As many nodes are kept as objects, which is faster; more are taken out of the file as they are asked for."""
@@ -64,7 +65,7 @@ class Node(msgspec.Struct, array_like=True, gc=False):
 _encode = msgspec.msgpack.Encoder().encode
 _decode_node = msgspec.msgpack.Decoder(Node).decode
 _decode_nodes = msgspec.msgpack.Decoder(list[Node]).decode
-_decode_layers = msgspec.msgpack.Decoder(list[str]).decode
+_decode_layers = msgspec.msgpack.Decoder(list[tuple[str, int]]).decode
 _NODE_HEAD = b"\x9d"  # msgpack's array of as many as a Node has fields
 _LIST_HEAD = Struct(">BI")
 _LIST = 0xDD  # msgpack's array whose length has 4 bytes
@@ -126,10 +127,12 @@ class PackedNodes(Sequence[Node]):
 @dataclass(slots=True)
 class TreeFile:
     """`layers` are the diffIDs, lowest first; `nodes` the root (index 0) and all below it, parents first, the
-    names of a directory in byte order."""
+    names of a directory in byte order. `tar_sizes` are the bytes of the layers' tars, of a tree that is to be
+    recorded."""
 
     layers: list[str]
     nodes: Sequence[Node]
+    tar_sizes: Sequence[int] = field(default=(), compare=False)
 
     def diff_ids(self) -> list[Digest]:
         return [Digest.parse(layer) for layer in self.layers]
@@ -147,7 +150,7 @@ class TreeFile:
 
 def of_nodes(layers: list[str], nodes: Iterable[Node], count: int) -> TreeFile:
     """The tree of so many nodes, which need not be in memory together."""
-    return TreeFile(layers, list(nodes)) if count <= FEW else decode(b"".join(_file(map(_encode, nodes), layers)))
+    return TreeFile(layers, list(nodes)) if count <= FEW else decode(b"".join(_file(map(_encode, nodes), layers, ())))
 
 
 def flatten(root: Inode, layers: list[str], *, default_mtime_ns: int) -> TreeFile:
@@ -155,17 +158,19 @@ def flatten(root: Inode, layers: list[str], *, default_mtime_ns: int) -> TreeFil
     return decode(b"".join(pieces(root, layers, default_mtime_ns=default_mtime_ns)))
 
 
-def pieces(root: Inode, layers: list[str], *, default_mtime_ns: int) -> Iterator[bytes]:
+def pieces(
+    root: Inode, layers: list[str], tar_sizes: Sequence[int] = (), *, default_mtime_ns: int
+) -> Iterator[bytes]:
     """The content of the file of the tree below `root`, in order: as of `flatten`."""
-    return _file(_packed(root, default_mtime_ns), layers)
+    return _file(_packed(root, default_mtime_ns), layers, tar_sizes)
 
 
 def encode(tree: TreeFile) -> bytes:
     """The content of a tree file: equal bytes for equal trees."""
-    return b"".join(_file(map(_encode, tree.nodes), tree.layers))
+    return b"".join(_file(map(_encode, tree.nodes), tree.layers, tree.tar_sizes))
 
 
-def _file(nodes: Iterable[bytes], layers: list[str]) -> Iterator[bytes]:
+def _file(nodes: Iterable[bytes], layers: list[str], tar_sizes: Sequence[int]) -> Iterator[bytes]:
     seal = xxhash.xxh3_128()
     starts = array("I")
     size = 0
@@ -178,7 +183,7 @@ def _file(nodes: Iterable[bytes], layers: list[str]) -> Iterator[bytes]:
             seal.update(piece)
             yield bytes(piece)
             piece.clear()
-    named = _encode(layers)
+    named = _encode([(layer, size) for layer, size in zip_longest(layers, tar_sizes, fillvalue=0)])
     for part in (_little_endian(starts).tobytes(), named, _FOOT.pack(size, len(starts), len(named))):
         piece += part
     seal.update(piece)
@@ -235,6 +240,38 @@ def _fields(inode: Inode, default_mtime_ns: int) -> bytes:
 
 def decode(content: bytes) -> TreeFile:
     """Raises ValueError: of another version, or damaged."""
+    body, size, count, named = _parts(content)
+    packed, starts = body[len(MAGIC) :][:size], array("I")
+    try:
+        layers, tar_sizes = _layers(body[named:])
+        if count <= FEW:
+            nodes = _decode_nodes(b"".join((_LIST_HEAD.pack(_LIST, count), packed)))
+            return TreeFile(layers, nodes, tar_sizes)
+        starts.frombytes(body[len(MAGIC) + size : named])
+        starts = _little_endian(starts)
+        starts.append(size)
+        some = PackedNodes(packed, starts)
+        deque(some, maxlen=0)  # what is not as we write it shows now
+    except RecursionError:
+        raise ValueError("its values are nested too deep") from None
+    return TreeFile(layers, some, tar_sizes)
+
+
+def tar_sizes(content: bytes) -> Sequence[int]:
+    """The bytes of the layers' tars, of a tree file of which no more is asked.
+
+    Raises ValueError: of another version, or damaged.
+    """
+    body, _, _, named = _parts(content)
+    return _layers(body[named:])[1]
+
+
+def _parts(content: bytes) -> tuple[memoryview, int, int, int]:
+    """All of a tree file but what tells that it is whole; how many bytes its nodes take, how many they are, and where
+    the layers begin.
+
+    Raises ValueError: of another version, or damaged.
+    """
     if content[: len(MAGIC)] != MAGIC:
         raise ValueError("it is of another version")
     foot = len(content) - _SEAL - _FOOT.size
@@ -244,19 +281,13 @@ def decode(content: bytes) -> TreeFile:
     size, count, named = _FOOT.unpack(body[foot:-_SEAL])
     if len(MAGIC) + size + 4 * count + named != foot:
         raise ValueError("it is damaged")
-    packed, starts = body[len(MAGIC) :][:size], array("I")
-    try:
-        layers = _decode_layers(body[foot - named : foot])
-        if count <= FEW:
-            return TreeFile(layers, _decode_nodes(b"".join((_LIST_HEAD.pack(_LIST, count), packed))))
-        starts.frombytes(body[len(MAGIC) + size : foot - named])
-        starts = _little_endian(starts)
-        starts.append(size)
-        nodes = PackedNodes(packed, starts)
-        deque(nodes, maxlen=0)  # what is not as we write it shows now
-    except RecursionError:
-        raise ValueError("its values are nested too deep") from None
-    return TreeFile(layers, nodes)
+    return body[:foot], size, count, foot - named
+
+
+def _layers(text: memoryview) -> tuple[list[str], list[int]]:
+    """Raises ValueError."""
+    layers = _decode_layers(text)
+    return [diff_id for diff_id, _ in layers], [size for _, size in layers]
 
 
 def dump(tree: TreeFile) -> list[str]:
