@@ -178,7 +178,7 @@ class _Application:
                 self._take_path(clean)
                 self.directories.add(clean, entry.mtime_ns)
             case "0" if not folder.inode.xattrs and not entry.xattrs and self.same_owner:  # nearly all: the short way
-                names[base] = self._plain_file(entry, folder.inode)
+                names[base] = _plain_file(entry, folder.inode, self.layer, self.mark)
             case _:
                 inode = self._new(entry, folder.inode)
                 self._metadata(inode, entry)
@@ -271,9 +271,11 @@ class _Application:
             here, here_path = todo.pop()
             names = here.names()
             self.steps.take(len(names))
-            for name in list(names):
-                child = names[name]
-                spared = model.mark_of(child) == self.mark
+            mark = self.mark
+            for name, child in [
+                one for one in names.items() if not isinstance(one[1], bytes) or not one[1].startswith(mark)
+            ]:
+                spared = model.mark_of(child) == mark
                 if not isinstance(child, Inode):
                     if not spared:
                         del names[name]
@@ -286,25 +288,10 @@ class _Application:
                     self._note_gone(child, path)
 
     def _new(self, entry: Entry, parent: Inode) -> Inode:
-        made = self._made(entry, _inherited_gid(parent))
+        made = _made(entry, _inherited_gid(parent), self.layer)
         if parent.xattrs:
             self._inherit_acl(made, parent)
         return made
-
-    def _plain_file(self, entry: Entry, parent: Inode) -> bytes:
-        """What `_new` and `_metadata` give of a file without xattrs, packed."""
-        uid, gid = entry.uid, entry.gid
-        leaf = Leaf(
-            FILE,
-            -1,
-            entry.mode,
-            0 if uid == UNCHANGED_ID else uid,
-            _inherited_gid(parent) if gid == UNCHANGED_ID else gid,
-            entry.mtime_ns,
-            entry.size,
-            Content(self.layer, entry.offset, entry.sparse),
-        )
-        return model.pack_leaf(leaf, self.mark)
 
     def _inherit_acl(self, inode: Inode, parent: Inode) -> None:
         """Gives a file that is made in a directory with a default ACL what a kernel gives it."""
@@ -314,27 +301,6 @@ class _Application:
             self.inherited += len(inherited) * len(inode.xattrs)
             if self.inherited > MAX_INHERITED:
                 raise OSError(E2BIG, f"the ACLs that the layer's files inherit take more than {MAX_INHERITED} bytes")
-
-    def _made(self, entry: Entry, gid: int) -> Inode:
-        match entry.kind:
-            case "0":
-                content = Content(self.layer, entry.offset, entry.sparse)
-                return Inode(FILE, gid=gid, size=entry.size, content=content)
-            case "5":
-                return Inode(DIRECTORY, gid=gid, children={})
-            case "2":
-                if not entry.target:
-                    raise OSError(ENOENT, "a symlink without a target")
-                if len(entry.target) > PATH_MAX:
-                    raise OSError(ENAMETOOLONG, f"a symlink's target of {len(entry.target)} bytes")
-                return Inode(SYMLINK, 0o777, gid=gid, target=entry.target)
-            case "3" | "4":
-                return Inode(_DEVICES[entry.kind], gid=gid, device=(entry.major, entry.minor))
-            case "6":
-                return Inode(model.FIFO, gid=gid)
-        flag = entry.kind.encode("latin-1")[0]
-        what = "an old-GNU sparse file" if entry.kind == "S" else f"of type {flag:#04x}"
-        raise OSError(EINVAL, f"{what}, which container runtimes refuse")
 
     def _linked(self, entry: Entry) -> Linked:
         """One more name of what a hard link names; what the entry says of it holds for all its names."""
@@ -346,28 +312,42 @@ class _Application:
 
     def _link_target(self, entry: Entry) -> Shared:
         """The file that a hard link names (`hardlinkRootPath`): links in its parents are followed, itself not."""
-        parent, _, base = entry.target.rpartition(b"/")
+        place = self._straight(entry.target)
+        if place is None:
+            place = self._resolved(entry.target)
+        directory, name = place
+        found = directory.names()[name]
+        if isinstance(found, Inode):
+            raise OSError(EPERM, f"its hard link target {_shown(entry.target)} is a directory")
+        if isinstance(found, Linked):
+            return found.file
+        file = Shared(found)
+        directory.names()[name] = Linked(file, model.mark_of(found))
+        return file
+
+    def _straight(self, target: bytes) -> tuple[Inode, bytes] | None:
+        """The directory and the name in it where a clean path leads that no link is part of, as of nearly all; else
+        None."""
+        parent, _, base = target.rpartition(b"/")
+        if _clean(target) != target or len(target) > PATH_MAX:
+            return None
+        directory = _directory(self.root, parent)
+        return (directory, base) if directory is not None and base in directory.names() else None
+
+    def _resolved(self, target: bytes) -> tuple[Inode, bytes]:
+        """The directory and the name in it where a hard link's target is found."""
+        parent, _, base = target.rpartition(b"/")
         try:
-            resolved = self._root_path(parent + b"/" if parent or entry.target.startswith(b"/") else b"")
+            resolved = self._root_path(parent + b"/" if parent or target.startswith(b"/") else b"")
             path = posixpath.normpath(b"/" + resolved + b"/" + base)
             place = holder(self.root, path, steps=self.steps)
         except OSError as error:
-            raise OSError(error.errno, f"its hard link target {_shown(entry.target)}: {error.strerror}") from error
+            raise OSError(error.errno, f"its hard link target {_shown(target)}: {error.strerror}") from error
         if not path.strip(b"/"):
-            target: Child | None = self.root
-        else:
-            target = place[0].names()[place[1]] if place is not None else None
-        if target is None:
-            raise OSError(ENOENT, f"its hard link target {_shown(entry.target)} does not exist")
-        if isinstance(target, Inode):
-            raise OSError(EPERM, f"its hard link target {_shown(entry.target)} is a directory")
-        if isinstance(target, Linked):
-            return target.file
-        assert place is not None
-        directory, name = place
-        file = Shared(target)
-        directory.names()[name] = Linked(file, model.mark_of(target))
-        return file
+            raise OSError(EPERM, f"its hard link target {_shown(target)} is a directory")
+        if place is None:
+            raise OSError(ENOENT, f"its hard link target {_shown(target)} does not exist")
+        return place
 
     def _metadata(self, inode: Inode, entry: Entry) -> None:
         if self.same_owner:
@@ -378,33 +358,71 @@ class _Application:
             if inode.xattrs and inode.kind != DIRECTORY and inode.xattrs.get(_CAPABILITY):
                 del inode.xattrs[_CAPABILITY]  # a kernel drops it when the owner is set, unless it is empty
         if entry.xattrs:
-            self._xattrs(inode, entry.xattrs)
+            _set_xattrs(inode, entry.xattrs)
         if inode.kind != SYMLINK:
             inode.mode = entry.mode
             if inode.xattrs:
                 _settle_acl(inode)
         inode.mtime_ns = entry.mtime_ns
 
-    @staticmethod
-    def _xattrs(inode: Inode, xattrs: dict[bytes, bytes]) -> None:
-        """containerd ignores what the kernel does not support: foreign name spaces, `user.` on what is neither
-        file nor directory. Where the kernel finds a name or value malformed, it fails."""
-        for name, value in xattrs.items():
-            space, dot, rest = name.partition(b".")
-            if name in (acl.ACCESS, acl.DEFAULT):
-                _set_acl(inode, name, value)
-                continue
-            if not dot or space not in (b"security", b"user"):
-                continue
-            if space == b"user" and inode.kind not in (FILE, DIRECTORY):
-                continue
-            if not rest or (name == _CAPABILITY and value and not _is_capability(value)):
-                raise OSError(EINVAL, f"xattr {_shown(name)} is malformed")
-            if inode.xattrs is None:
-                inode.xattrs = {}
-            inode.xattrs[name] = value
-        if len(inode.xattrs or ()) > MAX_XATTRS:
-            raise OSError(E2BIG, f"more than {MAX_XATTRS} xattrs")
+
+def _made(entry: Entry, gid: int, layer: int) -> Inode:
+    match entry.kind:
+        case "0":
+            content = Content(layer, entry.offset, entry.sparse)
+            return Inode(FILE, gid=gid, size=entry.size, content=content)
+        case "5":
+            return Inode(DIRECTORY, gid=gid, children={})
+        case "2":
+            if not entry.target:
+                raise OSError(ENOENT, "a symlink without a target")
+            if len(entry.target) > PATH_MAX:
+                raise OSError(ENAMETOOLONG, f"a symlink's target of {len(entry.target)} bytes")
+            return Inode(SYMLINK, 0o777, gid=gid, target=entry.target)
+        case "3" | "4":
+            return Inode(_DEVICES[entry.kind], gid=gid, device=(entry.major, entry.minor))
+        case "6":
+            return Inode(model.FIFO, gid=gid)
+    flag = entry.kind.encode("latin-1")[0]
+    what = "an old-GNU sparse file" if entry.kind == "S" else f"of type {flag:#04x}"
+    raise OSError(EINVAL, f"{what}, which container runtimes refuse")
+
+
+def _plain_file(entry: Entry, parent: Inode, layer: int, mark: bytes) -> bytes:
+    """What `_new` and `_metadata` give of a file without xattrs, packed."""
+    uid, gid = entry.uid, entry.gid
+    leaf = Leaf(
+        FILE,
+        -1,
+        entry.mode,
+        0 if uid == UNCHANGED_ID else uid,
+        _inherited_gid(parent) if gid == UNCHANGED_ID else gid,
+        entry.mtime_ns,
+        entry.size,
+        Content(layer, entry.offset, entry.sparse),
+    )
+    return model.pack_leaf(leaf, mark)
+
+
+def _set_xattrs(inode: Inode, xattrs: dict[bytes, bytes]) -> None:
+    """containerd ignores what the kernel does not support: foreign name spaces, `user.` on what is neither
+    file nor directory. Where the kernel finds a name or value malformed, it fails."""
+    for name, value in xattrs.items():
+        space, dot, rest = name.partition(b".")
+        if name in (acl.ACCESS, acl.DEFAULT):
+            _set_acl(inode, name, value)
+            continue
+        if not dot or space not in (b"security", b"user"):
+            continue
+        if space == b"user" and inode.kind not in (FILE, DIRECTORY):
+            continue
+        if not rest or (name == _CAPABILITY and value and not _is_capability(value)):
+            raise OSError(EINVAL, f"xattr {_shown(name)} is malformed")
+        if inode.xattrs is None:
+            inode.xattrs = {}
+        inode.xattrs[name] = value
+    if len(inode.xattrs or ()) > MAX_XATTRS:
+        raise OSError(E2BIG, f"more than {MAX_XATTRS} xattrs")
 
 
 def _clean(name: bytes) -> bytes:

@@ -159,6 +159,11 @@ def fields(leaf: bytes) -> bytes:
     return leaf[_MARK:]
 
 
+def kind_of(leaf: bytes) -> str:
+    """The kind of a packed file."""
+    return chr(leaf[_MARK + 1])
+
+
 def mark_of(child: Child) -> bytes:
     """That of the layer which wrote the name."""
     return child[:_MARK] if isinstance(child, bytes) else child.marked

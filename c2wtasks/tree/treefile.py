@@ -217,8 +217,7 @@ def _packed(root: Inode, default_mtime_ns: int) -> Iterator[bytes]:
                     shared.append(file)
                     rest = model.fields(file.leaf)
                 else:
-                    kind = model.unpack(file.leaf).kind
-                    rest = model.fields(model.pack_leaf(Leaf(kind, file.index), b"\0\0"))
+                    rest = model.fields(model.pack_leaf(Leaf(model.kind_of(file.leaf), file.index), b"\0\0"))
             elif child.kind == DIRECTORY or (first := seen.setdefault(id(child), count)) == count:
                 rest = _fields(child, default_mtime_ns)
             else:

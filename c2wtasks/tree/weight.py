@@ -11,10 +11,10 @@ from c2wtasks.layers.entry import Entry
 from c2wtasks.tree.lookup import NAME_MAX
 from c2wtasks.tree.model import Inode, Linked
 
-MAX_NAMES = 3 << 18
+MAX_NAMES = 5 << 17
 """In a root, where a directory counts as PER_DIRECTORY of them: it takes as much memory."""
 PER_DIRECTORY = 3
-MAX_TEXT = 48 << 20
+MAX_TEXT = 32 << 20
 """Bytes of the names in a root, of link targets, xattrs and fragments of sparse files."""
 
 _BATCH = 1024
