@@ -94,6 +94,7 @@ def _word(report: Report, node: Node, path: str, expects: str) -> str | None:
 
 
 def boolean(report: Report, node: Node, path: str) -> bool | None:
+    """true or false, not in quotes."""
     if isinstance(node, Scalar) and node.plain and node.text in ("true", "false"):
         return node.text == "true"
     hint = None
@@ -141,6 +142,7 @@ def choice(*allowed: str) -> Kind:
 
 
 def folder(report: Report, node: Node, path: str) -> str | None:
+    """The path of a folder, as written."""
     text = string(report, node, path, FOLDER.expects, "put it in quotes" if is_number(node) else None)
     if text is not None and text.startswith("~"):
         report.add(
@@ -156,6 +158,7 @@ def name(report: Report, node: Node, path: str) -> str | None:
 
 
 def absolute(report: Report, node: Node, path: str) -> str | None:
+    """A path in the VM, which begins with a slash."""
     text = string(report, node, path, ABSOLUTE.expects)
     if text is not None and not text.startswith("/"):
         hint = "write the path out: '~' is not expanded" if text.startswith("~") else "begin it with '/'"
@@ -185,6 +188,7 @@ def user(report: Report, node: Node, path: str) -> str | None:
 
 
 def source(report: Report, node: Node, path: str) -> Reference | None:
+    """Where an image is: `TRANSPORT:PLACE`."""
     text = string(report, node, path, SOURCE.expects)
     if text is None:
         return None
@@ -209,6 +213,7 @@ def _platform(text: str) -> Platform:
 
 
 def platform(report: Report, node: Node, path: str) -> Platform | None:
+    """A platform on which Linux runs: `linux/ARCHITECTURE[/VARIANT]`."""
     text = string(report, node, path, "a platform (os/architecture or os/architecture/variant)")
     if text is None:
         return None
@@ -264,6 +269,7 @@ def list_of(
 
 
 def repeated(report: Report, node: Node, path: str, value: str) -> None:
+    """Reports an item of a list that is there already."""
     text = node.text if isinstance(node, Scalar) else value
     report.add(node, path, f"{shown(text)} is given twice" + ("" if text == value else f" (it is {value})"))
 
@@ -277,6 +283,7 @@ class Pattern(NamedTuple):
 
 
 def pattern(report: Report, node: Node, path: str) -> Pattern | None:
+    """A path or a glob pattern, without `**`."""
     text = string(report, node, path, "a path or a glob pattern")
     if text is None:
         return None
@@ -287,6 +294,7 @@ def pattern(report: Report, node: Node, path: str) -> Pattern | None:
 
 
 def argument(report: Report, node: Node, path: str) -> str | None:
+    """A word of a command; the first one is not empty."""
     text = _word(report, node, path, "a string or a number")
     if text == "" and path.endswith(".args[0]"):
         report.add(node, path, "the program's name is empty")

@@ -183,7 +183,10 @@ def names(path: str) -> list[str]:
 
 
 def lstat(path: str) -> os.stat_result:
-    """Raises OSError."""
+    """What lies at `path` itself, be it a link.
+
+    Raises OSError.
+    """
     with entry(path) as (here, name):
         return os.stat(name, dir_fd=here, follow_symlinks=False)
 
@@ -201,13 +204,19 @@ def identity_of(descriptor: int) -> Identity:
 
 
 def unlink(path: str) -> None:
-    """Raises OSError."""
+    """Removes a file or a link.
+
+    Raises OSError.
+    """
     with entry(path) as (here, name):
         os.unlink(name, dir_fd=here)
 
 
 def rename(old: str, new: str) -> None:
-    """Raises OSError."""
+    """Gives what is called `old` the name `new`; a file that has that name is replaced.
+
+    Raises OSError.
+    """
     with entry(old) as (there, before), entry(new) as (here, after):
         os.rename(before, after, src_dir_fd=there, dst_dir_fd=here)
 
@@ -265,7 +274,10 @@ def remove_folder(path: str) -> None:
 
 
 def set_times(path: str, mtime_ns: int) -> None:
-    """Raises OSError."""
+    """Gives a file or folder an mtime (and atime) in nanoseconds since 1970.
+
+    Raises OSError.
+    """
     with entry(path) as (here, name):
         os.utime(name, ns=(mtime_ns, mtime_ns), dir_fd=here, follow_symlinks=False)
 

@@ -42,6 +42,7 @@ class Places:
 
     @classmethod
     def of(cls, output: str, bundle: Bundle) -> Places:
+        """The places of a bundle in the folder `output`."""
         inside = f"{bundle.name}/{bundle.platform.folder}"
         form = bundle.folder_form
         rootfs = form.type.folder if form is not None else ROOTFS
@@ -54,6 +55,7 @@ class Places:
 
     @property
     def tree(self) -> str:
+        """The flat tree of the root."""
         return f"{self.parts}/tree"
 
     @property
@@ -63,10 +65,12 @@ class Places:
 
     @property
     def standing(self) -> str:
+        """Tells which folder was published last."""
         return f"{self.parts}/standing"
 
     @property
     def standing_tree(self) -> str:
+        """The flat tree of the root that was published last."""
         return f"{self.parts}/standing.tree"
 
     @property
@@ -95,11 +99,14 @@ class Places:
         return f"{self.form(name)}.json"
 
     def part(self, name: str) -> str:
+        """The path of something in the private folder."""
         return f"{self.parts}/{name}"
 
     def output(self, name: str) -> str:
+        """The path of something in the published folder."""
         return f"{self.published}/{name}"
 
     @property
     def record(self) -> str:
+        """The path of the published bundle.json."""
         return self.output(RECORD)

@@ -110,6 +110,7 @@ def options(bundle: Bundle) -> dict[str, Any]:
 
 
 def layer_facts(image: Image, tar_sizes: Sequence[int | None]) -> tuple[LayerFacts, ...]:
+    """What bundle.json says of the layers of an image; `tar_sizes` are the bytes of their tars, where known."""
     return tuple(
         LayerFacts(
             digest=str(layer.digest) if layer.digest else None,

@@ -41,6 +41,7 @@ def digest_of(response: Response) -> Digest | None:
 
 
 def media_type(response: Response) -> str:
+    """The media type that an answer says its content has."""
     return response.headers.get("Content-Type", "").partition(";")[0].strip()
 
 

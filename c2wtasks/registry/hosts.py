@@ -59,6 +59,7 @@ class Access:
 
 
 def is_this_machine(address: str) -> bool:
+    """Whether the host of an address is this machine itself."""
     own = ip_of(address)
     return _host(address) == "localhost" or (own is not None and own.is_loopback)
 

@@ -35,15 +35,18 @@ class OldRoot:
         self.open = [old_root(previous.folder)]  # as in the new root, -1 where the old one has none
 
     def close(self) -> None:
+        """Closes the folders that are open."""
         for descriptor in self.open:
             if descriptor >= 0:
                 os.close(descriptor)
 
     def enter(self, at: int, node: Node) -> None:
+        """Goes into the directory of node `at`, where the old root has it."""
         old = self.open[-1]
         self.open.append(opened(node.name, old) if old >= 0 and self.previous.kept[at] else -1)
 
     def leave(self) -> None:
+        """Goes back to the directory above."""
         if (old := self.open.pop()) >= 0:
             os.close(old)
 

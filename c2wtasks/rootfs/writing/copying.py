@@ -31,11 +31,15 @@ class OpenTars:
         self._open: dict[int, int] = {}
 
     def close(self) -> None:
+        """Closes the tars that were opened."""
         for descriptor in self._open.values():
             os.close(descriptor)
 
     def descriptor(self, layer: int) -> int:
-        """Raises OutputError, and what `tars` raises."""
+        """A descriptor of the tar of layer number `layer`.
+
+        Raises OutputError, and what `tars` raises.
+        """
         found = self._open.get(layer)
         if found is None:
             path = self._tars(layer)

@@ -82,6 +82,7 @@ def check_names(nodes: Sequence[Node], form: str) -> None:
 
 
 def refusal(nodes: Sequence[Node], index: int, wrong: str) -> OutputError:
+    """The error for a node that the image cannot hold."""
     return OutputError(f"{shown_path(nodes, index)}: {wrong}", hint="leave it out of the image")
 
 

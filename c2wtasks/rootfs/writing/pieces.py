@@ -30,6 +30,7 @@ Piece = bytes | Extent | Zeros
 
 
 def size(piece: Piece) -> int:
+    """How many bytes a piece has."""
     return len(piece) if isinstance(piece, bytes) else piece.length
 
 
