@@ -23,7 +23,7 @@ from c2wtasks.cache.upkeep import needs
 from c2wtasks.cachedir import layout
 from c2wtasks.engine.targets import recorded_target
 from c2wtasks.errors import UserError
-from c2wtasks.graph.graph import Graph
+from c2wtasks.graph.resolved import Resolved
 from c2wtasks.layers.store import Store
 from c2wtasks.oci.digest import Digest
 from c2wtasks.output import record
@@ -65,7 +65,7 @@ class Auditor:
     the store where it `repairs`, else in a temporary folder that is gone when the process ends.
     """
 
-    def __init__(self, command: Any, graph: Graph, workers: int, *, repairs: bool) -> None:
+    def __init__(self, command: Any, graph: Resolved, workers: int, *, repairs: bool) -> None:
         self.graph = graph
         self.store = graph.store
         self.workers = workers

@@ -123,7 +123,7 @@ def mend_bundles(command: Any, auditor: Auditor, bundles: Iterable[Bundle]) -> d
     if not again:
         return reasons
     _fresh_memory(command)
-    with alone(command, auditor.graph.hooks):
+    with alone(command, command.graph_hooks):
         for key in again:
             _forget(command, key)
             try:
@@ -137,7 +137,7 @@ def mend_bundles(command: Any, auditor: Auditor, bundles: Iterable[Bundle]) -> d
     _fresh_memory(command)
     command.sel_tasks = [f"bundle:{key}" for key in again]
     options = _OPTIONS | {"outfile": sys.stderr, "num_process": auditor.workers}
-    outcome = build(command, auditor.graph.hooks, options, last=False)  # what was mended is looked at once more
+    outcome = build(command, command.graph_hooks, options, last=False)  # what was mended is looked at once more
     if outcome.status > 128:
         raise Stopped(outcome.status - 128)
     for key in again:

@@ -18,8 +18,8 @@ from c2wtasks.engine.stale import Stale, find_stale, in_order
 from c2wtasks.engine.state import Backend
 from c2wtasks.engine.targets import adopt
 from c2wtasks.errors import one_line
-from c2wtasks.graph.graph import Graph
 from c2wtasks.graph.hooks import GraphHooks
+from c2wtasks.graph.resolved import Resolved
 
 FINE, NOT_FINE = 0, 1
 
@@ -40,8 +40,8 @@ class OurCommand(Command, DoitCmdBase):  # type: ignore[misc]
                 self.dep_manager.close()
 
     @property
-    def graph(self) -> Graph:
-        """The graph of the dodo.
+    def graph_hooks(self) -> GraphHooks:
+        """What the engine asks of the graph of the dodo.
 
         Raises InvalidCommand where the dodo is not ours.
         """
@@ -49,7 +49,15 @@ class OurCommand(Command, DoitCmdBase):  # type: ignore[misc]
         if not isinstance(hooks, GraphHooks):
             raise InvalidCommand("this dodo.py is not one of ours; copy the one that comes with c2wtasks")
         check_engine(self)
-        return hooks.graph
+        return hooks
+
+    @property
+    def graph(self) -> Resolved:
+        """The bundles of the dodo's graph.
+
+        Raises InvalidCommand where the dodo is not ours.
+        """
+        return self.graph_hooks.graph
 
     def show(self, lines: Iterable[str]) -> None:
         """Prints lines of the result."""
@@ -67,13 +75,13 @@ class OurCommand(Command, DoitCmdBase):  # type: ignore[misc]
             raise InvalidCommand(f"'{one_line(self.sel_tasks[0])}': this command takes options only{more}")
 
 
-def chosen(graph: Graph, words: Sequence[str]) -> list[Bundle]:
+def chosen(hooks: GraphHooks, words: Sequence[str]) -> list[Bundle]:
     """The bundles that `words` name: images, bundles, `bundle:` tasks, or patterns over these.
 
     Raises InvalidCommand: a word names none.
     """
-    tasks = {f"bundle:{bundle}": bundle for bundle in graph.file.bundles}
-    names = resolve(words, {}, (), graph.hooks.aliases | {task: (task,) for task in tasks})
+    tasks = {f"bundle:{bundle}": bundle for bundle in hooks.graph.file.bundles}
+    names = resolve(words, {}, (), hooks.aliases | {task: (task,) for task in tasks})
     return [tasks[name] for name in dict.fromkeys(names) if name in tasks]
 
 
@@ -82,13 +90,13 @@ def stale_tasks(command: OurCommand) -> tuple[list[Stale], int]:
 
     Raises InvalidCommand: a word names nothing.
     """
-    graph = command.graph
+    hooks = command.graph_hooks
     control = TaskControl(command.task_list)
     selected = command.sel_tasks
     if selected is not None:
-        selected = resolve(selected, control.tasks, control.targets, graph.hooks.aliases)
+        selected = resolve(selected, control.tasks, control.targets, hooks.aliases)
     control.process(selected)
-    adopt(command.dep_manager, control.tasks, graph.hooks.proven())
+    adopt(command.dep_manager, control.tasks, hooks.proven())
     names = in_order(control)
     found = find_stale(command.dep_manager, control, names)
     return found, len(names)

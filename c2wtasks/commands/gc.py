@@ -77,7 +77,7 @@ class Gc(OurCommand):
             found = self._decide(limit)
             freed = sum(removal.item.size for removal in found.plan.removals)
         else:
-            with alone(self, graph.hooks):
+            with alone(self, self.graph_hooks):
                 found = self._decide(limit)
                 freed, failed = sweep.remove(found.plan, graph.file.cache, found.now_ns)
                 graph.store.recover()
@@ -99,7 +99,7 @@ class Gc(OurCommand):
         return NOT_FINE if failed or report.over else FINE
 
     def _decide(self, limit: int | None) -> Decision:
-        return decide(self.graph.hooks.cache_user, limit)
+        return decide(self.graph_hooks.cache_user, limit)
 
     def _report(self, report: Report, as_json: bool) -> None:
         if as_json:

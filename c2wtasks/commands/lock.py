@@ -13,7 +13,8 @@ from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.commands.base import FINE, NOT_FINE, OurCommand, chosen
 from c2wtasks.engine.exclusive import alone
 from c2wtasks.errors import UserError
-from c2wtasks.graph.graph import Graph
+from c2wtasks.graph.hooks import GraphHooks
+from c2wtasks.graph.resolved import Resolved
 from c2wtasks.notices import tell
 from c2wtasks.runoptions import RunOptions
 from c2wtasks.sources.locked import entry_of
@@ -62,11 +63,11 @@ class Lock(OurCommand):
         if check:
             return self._check(graph)
         words = [] if self.sel_default_tasks else self.sel_tasks
-        bundles = _lockable(graph, words) if update else ()
-        with alone(self, graph.hooks):
+        bundles = _lockable(self.graph_hooks, words) if update else ()
+        with alone(self, self.graph_hooks):
             return self._write(graph, bundles)
 
-    def _write(self, graph: Graph, again: Sequence[Bundle]) -> int:
+    def _write(self, graph: Resolved, again: Sequence[Bundle]) -> int:
         """Makes the lock fit, with those bundles looked up again."""
         misfit = graph.misfit()
         changes = graph.unlocked() | dict.fromkeys(misfit.gone)
@@ -87,7 +88,7 @@ class Lock(OurCommand):
         tell(*(f"{bundle}: {error}" for bundle, error in sorted(failed.items())))
         return NOT_FINE if failed else FINE
 
-    def _check(self, graph: Graph) -> int:
+    def _check(self, graph: Resolved) -> int:
         entries = graph.lock.entries
         lines = graph.misfit().lines()
         fitting = [b for b in graph.lockable if str(b) in entries and entries[str(b)].source == b.source.text]
@@ -98,18 +99,19 @@ class Lock(OurCommand):
         return NOT_FINE if lines or failed else FINE
 
 
-def _lockable(graph: Graph, words: Sequence[str]) -> tuple[Bundle, ...]:
+def _lockable(hooks: GraphHooks, words: Sequence[str]) -> tuple[Bundle, ...]:
     """The bundles that `words` name, all where there are none. Raises InvalidCommand: one is never locked."""
+    lockable = hooks.graph.lockable
     if not words:
-        return graph.lockable
-    found = chosen(graph, words)
+        return lockable
+    found = chosen(hooks, words)
     for bundle in found:
-        if bundle not in graph.lockable:
+        if bundle not in lockable:
             raise InvalidCommand(f"{bundle}: a local source is in the lock only with lock: all in bundle.yaml")
     return tuple(found)
 
 
-def _look_up(graph: Graph, bundles: Sequence[Bundle]) -> tuple[list[Entry], dict[str, UserError]]:
+def _look_up(graph: Resolved, bundles: Sequence[Bundle]) -> tuple[list[Entry], dict[str, UserError]]:
     """What bundles stand for now, whatever the lock says; and why that cannot be found out."""
     found: list[Entry] = []
     failed: dict[str, UserError] = {}

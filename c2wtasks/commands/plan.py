@@ -7,7 +7,7 @@ import msgspec
 from c2wtasks.commands.base import FINE, OurCommand, stale_tasks
 from c2wtasks.commands.options import JSON
 from c2wtasks.engine.stale import Stale
-from c2wtasks.graph.graph import Graph
+from c2wtasks.graph.resolved import Resolved
 from c2wtasks.sizes import human
 
 
@@ -50,7 +50,7 @@ class Plan(OurCommand):
         return FINE
 
 
-def _users(graph: Graph) -> dict[str, list[str]]:
+def _users(graph: Resolved) -> dict[str, list[str]]:
     """The bundles that need each layer, by the layer's key."""
     users: dict[str, list[str]] = {}
     for build in graph.buildable:
@@ -59,7 +59,7 @@ def _users(graph: Graph) -> dict[str, list[str]]:
     return users
 
 
-def _step(graph: Graph, task: Stale, users: dict[str, list[str]]) -> Step:
+def _step(graph: Resolved, task: Stale, users: dict[str, list[str]]) -> Step:
     family, _, key = task.task.partition(":")
     if family != "layer":
         return Step(task.task, task.title, bool(task.reasons))

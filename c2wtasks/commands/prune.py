@@ -62,7 +62,7 @@ class Prune(OurCommand):
             found = list(leftovers(output, wanted))
             failed: set[str] = set()
         else:
-            with alone(self, graph.hooks):
+            with alone(self, self.graph_hooks):
                 found = list(leftovers(output, wanted))
                 failed = _remove([one for one in found if isinstance(one, Leftover)], output)
         report = Report(

@@ -16,7 +16,7 @@ from c2wtasks.audit.repair import mend_bundles, mend_store
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.commands.base import FINE, NOT_FINE, OurCommand, chosen
 from c2wtasks.commands.options import JSON
-from c2wtasks.graph.graph import Graph
+from c2wtasks.graph.resolved import Resolved
 from c2wtasks.notices import tell
 from c2wtasks.runoptions import RunOptions
 from c2wtasks.sources.locked import NotAsLocked
@@ -106,7 +106,7 @@ class Verify(OurCommand):
         graph = self.graph
         if workers < 0:
             raise InvalidCommand(f"-n {workers}: the number cannot be negative")
-        bundles = list(graph.file.bundles) if self.sel_default_tasks else chosen(graph, self.sel_tasks)
+        bundles = list(graph.file.bundles) if self.sel_default_tasks else chosen(self.graph_hooks, self.sel_tasks)
         auditor = Auditor(self, graph, workers or len(os.sched_getaffinity(0)), repairs=repair)
         diff_ids, digests = auditor.whole_store() if self.sel_default_tasks else auditor.store_of(bundles)
         self._quiet = as_json
@@ -131,7 +131,7 @@ class Verify(OurCommand):
             self._left(found, {str(bundle): result.findings for bundle, result in auditor.check_bundles(bad)})
         return self._report(found, repair)
 
-    def _broken(self, found: _Found, graph: Graph, bundles: Iterable[Bundle]) -> None:
+    def _broken(self, found: _Found, graph: Resolved, bundles: Iterable[Bundle]) -> None:
         """Tells of the bundles whose image cannot be read, and of those of which the lock says something else than
         their image does: that is for the user to mend."""
         chosen = set(bundles)

@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
+from c2wtasks.graph.hooks import GraphHooks
 from c2wtasks.graph.resolved import Resolved
 from c2wtasks.tasks import boot, bundle, catalog, failing, folder, layer, spec, tree
 from c2wtasks.tasks import form as forms
 from c2wtasks.tasks.build import Build, Task
 from c2wtasks.tasks.folder import Rights
 
-if TYPE_CHECKING:
-    from c2wtasks.graph.hooks import GraphHooks
-
 
 @dataclass(slots=True)
 class Graph(Resolved):
-    """The bundles of one bundle.yaml, and their tasks: a creator for each family.
+    """The bundles of one bundle.yaml, and their tasks: a creator for each family."""
 
-    `rights` has the check of each bundle whose root is a folder, by bundle.
-    """
-
-    rights: dict[str, Rights] = field(default_factory=dict)
     _hooks: GraphHooks | None = None
 
     @property
     def hooks(self) -> GraphHooks:
         """What the engine asks of this graph."""
         if self._hooks is None:
-            from c2wtasks.graph.hooks import GraphHooks
-
             self._hooks = GraphHooks(self)
         return self._hooks
 

@@ -9,7 +9,7 @@ from c2wtasks.cachedir import identity
 from c2wtasks.disk import safely
 from c2wtasks.engine.outcome import Failed
 from c2wtasks.errors import UserError, some_of
-from c2wtasks.graph.graph import Graph
+from c2wtasks.graph.resolved import Resolved
 from c2wtasks.output import publish, record, standing
 from c2wtasks.output.places import Places
 from c2wtasks.output.record import Record
@@ -28,7 +28,7 @@ _TOLD_ALONE = 20  # notes of one sort on bundles; of more there is one line
 class GraphHooks:
     """The engine's `Hooks` of our graph."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Resolved) -> None:
         self.graph = graph
         self._in_place: list[Places] = []
         self._published: dict[str, Record] = {}  # by bundle: those that this run published

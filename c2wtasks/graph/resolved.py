@@ -32,6 +32,7 @@ from c2wtasks.sources.model import Image, Layer
 from c2wtasks.sources.resolve import Resolver
 from c2wtasks.tasks import form as forms
 from c2wtasks.tasks.build import Build, Site
+from c2wtasks.tasks.folder import Rights
 
 LOCK = "bundle.lock"
 _GRACE = 1.0  # seconds without any answer from a registry, after which a run begins with what it has
@@ -43,7 +44,7 @@ class Resolved:
 
     Of the `builds`, those are `buildable` that lack no tool and can be published; the others are `lacking`, with why
     each form cannot be made. `layers` maps a blob's key to the copies of it that the images of `buildable` bundles
-    name.
+    name. `rights` has the check of each bundle whose root is a folder, by bundle.
     """
 
     file: BundleFile
@@ -58,6 +59,7 @@ class Resolved:
     lacking: list[tuple[Build, Mapping[str, UserError]]] = field(default_factory=list)
     broken: list[tuple[Bundle, UserError]] = field(default_factory=list)
     layers: dict[str, list[Layer]] = field(default_factory=dict)
+    rights: dict[str, Rights] = field(default_factory=dict)
     _by_size: list[Build] = field(default_factory=list)
     _mounts: Set[str] = frozenset()
     _resolver: LockedResolver = field(init=False)

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Generator, Iterator
 from typing import Any, Protocol
 
-from c2wtasks.feed import Feed
+from c2wtasks.sources.feed import Feed
 
 CHUNK = 1 << 20
 _SMALL = CHUNK // 4

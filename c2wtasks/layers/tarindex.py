@@ -17,10 +17,10 @@ from collections.abc import Iterator
 from functools import lru_cache
 from zlib import adler32
 
-from c2wtasks.disk.filestate import bound_time
 from c2wtasks.layers import fragments
 from c2wtasks.layers.entry import Entry
 from c2wtasks.layers.mapped import Content
+from c2wtasks.oci.image import bound_time
 
 BLOCK = 512
 _ZEROS = bytes(BLOCK)

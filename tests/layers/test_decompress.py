@@ -14,8 +14,8 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c2wtasks.feed import Feed
 from c2wtasks.layers.decompress import CHUNK, CorruptStream, LargeWindow, _gunzip, compression, plain_chunks
+from c2wtasks.sources.feed import Feed
 
 TEXT = b"".join(b"%d\n" % number for number in range(5000))
 GZIP = gzip.compress(TEXT, mtime=0)

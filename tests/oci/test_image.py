@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c2wtasks.disk.filestate import bound_time
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.godecode import loads
 from c2wtasks.oci.image import (
@@ -26,6 +25,7 @@ from c2wtasks.oci.image import (
     ImageConfig,
     Index,
     Manifest,
+    bound_time,
     is_layer_type,
     layer_problem,
 )
