@@ -47,7 +47,11 @@ class OurCommand(Command, DoitCmdBase):  # type: ignore[misc]
         """
         hooks = hooks_of(self)
         if not isinstance(hooks, GraphHooks):
-            raise InvalidCommand("this dodo.py is not one of ours; copy the one that comes with c2wtasks")
+            if any(task.name == self.name for task in self.task_list):
+                hint = f"its task '{self.name}' is run by: doit run {self.name}"
+            else:
+                hint = "copy the one that comes with c2wtasks"
+            raise InvalidCommand(f"this dodo.py is not one of ours; {hint}")
         check_engine(self)
         return hooks
 

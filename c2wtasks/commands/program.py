@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import sys
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
+import doit.loader
+from doit.cmd_base import DodoTaskLoader
 from doit.doit_cmd import DoitMain
+from doit.exceptions import InvalidDodoFile
 from doit.plugin import PluginEntry
 
+NAME = "c2wtasks"
 _FOLDER, _PACKAGE = os.path.dirname(__file__), __name__.rpartition(".")[0]
-_NO_COMMANDS = ("__init__", "base", "doit_own", "options", "plain", "program")
+_NO_COMMANDS = ("__init__", "base", "beginning", "doit_own", "options", "plain", "program")
+_DODO = "dodo.py"
+_BUNDLE_FILE = "bundle.yaml"
 
 
 def found() -> Iterator[tuple[str, str]]:
@@ -21,8 +30,35 @@ def found() -> Iterator[tuple[str, str]]:
             yield name, f"{_PACKAGE}.{name}:{name.capitalize()}"
 
 
+class Loader(DodoTaskLoader):  # type: ignore[misc]
+    """Loads dodo.py; where there is none beside a bundle.yaml, the one that comes with this package."""
+
+    def __init__(self, program: str) -> None:
+        super().__init__()
+        self._program = program
+
+    def setup(self, opt_values: Any) -> None:
+        folder = opt_values["cwdPath"] or "."
+        has_dodo = os.path.lexists(_DODO) or os.path.lexists(f"{folder}/{_DODO}")
+        if has_dodo or opt_values["dodoFile"] != _DODO or opt_values["seek_file"]:
+            super().setup(opt_values)
+        elif os.path.lexists(f"{folder}/{_BUNDLE_FILE}"):
+            doit.loader.initial_workdir = os.getcwd()
+            os.chdir(folder)
+            self.namespace = dict(inspect.getmembers(import_module("c2wtasks.dodo")))
+        elif self._program == NAME:
+            raise InvalidDodoFile(f"no {_BUNDLE_FILE} here; to begin one, run: {NAME} init")
+        else:
+            super().setup(opt_values)
+
+
 class Program(DoitMain):  # type: ignore[misc]
     """doit's main program, which loads only the command that is named."""
+
+    def __init__(self) -> None:
+        name = os.path.basename(sys.argv[0])
+        self.BIN_NAME = NAME if name == "__main__.py" else name
+        super().__init__(Loader(self.BIN_NAME))
 
     def get_cmds(self) -> Any:
         """doit's commands, those that are entry points, and ours."""
@@ -30,3 +66,11 @@ class Program(DoitMain):  # type: ignore[misc]
         for name, place in found():
             commands.setdefault(name, PluginEntry("COMMAND", name, place))
         return commands
+
+    @staticmethod
+    def print_version() -> None:
+        """Prints doit's version, as doit does, and ours."""
+        from importlib.metadata import version
+
+        DoitMain.print_version()
+        print(NAME, version(NAME))

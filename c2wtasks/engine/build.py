@@ -130,7 +130,7 @@ def _selected(command: Any, hooks: Hooks, options: dict[str, Any]) -> TaskContro
     control = TaskControl(command.task_list, auto_delayed_regex=options["auto_delayed_regex"])
     selected = command.sel_tasks
     if selected is not None:
-        selected = resolve(selected, control.tasks, control.targets, hooks.aliases)
+        selected = resolve(selected, control.tasks, control.targets, hooks.aliases, command.commands)
     control.process(selected)
     if selected is None:
         control.selected_tasks.sort(key=lambda name: -urgency(control.tasks[name]))

@@ -9,15 +9,18 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from c2wtasks import runoptions
 from c2wtasks.engine import streams
 from c2wtasks.engine.interrupt import Stopped, signals
+from c2wtasks.engine.parsing import Parser
 from c2wtasks.runoptions import RunOptions
 
 _CONFIG = "c2wtasks.engine.config"  # loaded by our kind of dodo only
+_COMMANDS = "c2wtasks.commands."
 
 
 def hooks_of(command: Any) -> Any:
@@ -26,17 +29,50 @@ def hooks_of(command: Any) -> Any:
     return command.loader.load_doit_config().get(config.KEY) if config else None
 
 
+def _allow_names(loader: Any, commands: Mapping[str, Any]) -> None:
+    """Lets a dodo have tasks with the names of our commands, which plain doit does not know; doit refuses them."""
+    from doit.doit_cmd import DoitMain
+
+    own = {command.get_name() for command in DoitMain.DOIT_CMDS}
+    ours = {name for name, entry in commands.items() if getattr(entry, "location", "").startswith(_COMMANDS)}
+    loader.cmd_names = [name for name in loader.cmd_names if name in own or name not in ours]
+
+
 class Command:
     """To be put before one of doit's commands."""
 
     interrupted = "interrupted"
     """What is said where a signal has ended it."""
 
+    switches: Sequence[str] = ()
+    """Options that are taken before the command line is parsed."""
+
+    any_order = True
+    """Whether options may stand after names, too."""
+
     loader: Any = None
+    commands: Sequence[str] = ()
+    _parser: Parser | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         streams.secure()
         super().__init__(*args, **kwargs)
+        if self.loader is not None:
+            self.commands = tuple(kwargs.get("cmds") or ())
+            _allow_names(self.loader, kwargs.get("cmds") or {})
+
+    @property
+    def cmdparser(self) -> Parser:
+        """What takes the command line apart."""
+        if self._parser is None:
+            self._parser = self.parser(any_order=self.any_order)
+            self._parser.overwrite_defaults(self.config_vals)  # type: ignore[attr-defined]
+        return self._parser
+
+    def parser(self, *, any_order: bool) -> Parser:
+        """A new one, with the defaults that the options have by themselves."""
+        name = f"{self.bin_name} {self.name}"  # type: ignore[attr-defined]
+        return Parser(self.get_options(), name, any_order=any_order, more=self.switches)  # type: ignore[attr-defined]
 
     def only_looks(self, params: Any) -> bool:
         """Whether the command, with these options, is to write nothing."""

@@ -6,18 +6,30 @@ doit loads this for every dodo of the environment it is installed in, so little 
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import doit.cmd_run
+from doit.cmdparse import CmdOption
 from doit.exceptions import InvalidCommand
 
 from c2wtasks.engine.command import Command
+from c2wtasks.engine.parsing import Parser
 from c2wtasks.runoptions import RunOptions
 
-_SWITCHES = ("--locked", "--offline")
+_SWITCHES = {
+    "--locked": "refuse a bundle.lock that does not fit; C2WTASKS_LOCKED=1 says the same for all commands",
+    "--offline": "ask no registry; C2WTASKS_OFFLINE=1 says the same for all commands",
+}
+_DEFAULTS: dict[str, tuple[str, Any]] = {  # of our kind of dodo
+    "num_process": ("how many tasks run at once [default: `workers` of bundle.yaml, or the CPUs it may use]", 0),
+    "continue": ("go on after a failure [default: %(default)s]", True),
+    "par_type": ("how tasks run at once; heavy work is done in processes anyway [default: %(default)s]", "thread"),
+}
+_TOO_LATE = ("dep_file", "backend", "codec_cls", "check_file_uptodate", "dodoFile", "cwdPath", "seek_file")
 NO_TASK = "interrupted: no task done; the next run goes on from here"
 
 
@@ -29,8 +41,12 @@ class Run(Command, doit.cmd_run.Run):  # type: ignore[misc]
     """
 
     interrupted = NO_TASK
+    any_order = False  # what stands after a task may be the task's own
+    switches = tuple(_SWITCHES)
     _switches: tuple[str, ...] = ()
     _words: Sequence[str] = ()
+    sel_tasks: Any
+    sel_default_tasks: Any
 
     def parse_execute(self, in_args: list[str]) -> Any:
         self._switches = tuple(word for word in in_args if word in _SWITCHES)
@@ -68,4 +84,38 @@ class Run(Command, doit.cmd_run.Run):  # type: ignore[misc]
             return super()._execute(**options)
         from c2wtasks.engine.build import build
 
-        return build(self, hooks, options).status
+        return build(self, hooks, options | self._after_names()).status
+
+    def _after_names(self) -> dict[str, Any]:
+        """The options that stand after names, by the names that doit has for them; `sel_tasks` is left without them.
+
+        Raises CmdParseError, InvalidCommand.
+        """
+        words = self.sel_tasks
+        if self.sel_default_tasks or not any(word.startswith("-") for word in words):
+            return {}
+        own = {task.name for task in self.task_list if task.params or task.creator_params or task.pos_arg}
+        if not own.isdisjoint(words):
+            return {}
+        given: dict[str, Any]
+        given, names = self.parser(any_order=True).parse_only(words)
+        for late in given.keys() & set(_TOO_LATE):
+            raise InvalidCommand(f"--{self.cmdparser[late].long} must stand before the names")
+        self.sel_default_tasks, self.sel_tasks = not names, names or None
+        if "verbosity" in given:
+            given["force_verbosity"] = True
+        return {f"{name}_" if name == "continue" else name: value for name, value in given.items()}
+
+    def help(self) -> str:
+        """doit's text; beside a bundle.yaml with our options and defaults."""
+        if os.path.lexists("bundle.yaml"):
+            options = {option.name: option for option in self.get_options()}
+            for name, (text, default) in _DEFAULTS.items():
+                options[name].help, options[name].default = text, default
+            for switch, text in _SWITCHES.items():
+                name = switch.strip("-")
+                options[name] = CmdOption(
+                    {"name": name, "long": name, "type": bool, "default": False, "help": text, "section": "c2wtasks"}
+                )
+            self._parser = Parser(list(options.values()), "")
+        return str(super().help())

@@ -10,17 +10,23 @@ from typing import Any
 from doit.exceptions import InvalidCommand
 
 from c2wtasks.errors import one_line
+from c2wtasks.near import nearest
 
 _SHOWN = 200  # characters of a word
 
 
 def resolve(
-    words: Sequence[str], tasks: Mapping[str, Any], targets: Container[str], aliases: Mapping[str, tuple[str, ...]]
+    words: Sequence[str],
+    tasks: Mapping[str, Any],
+    targets: Container[str],
+    aliases: Mapping[str, tuple[str, ...]],
+    commands: Sequence[str] = (),
 ) -> list[str]:
     """`words` with aliases and patterns replaced by the names of tasks.
 
     A word is the name of a task, a target, an alias, or a pattern over task names or, where none fits, over
-    aliases. From the first task that takes options on, the rest is its own and left to doit.
+    aliases. From the first task that takes options on, the rest is its own and left to doit. The first word may have
+    been meant for one of the `commands`.
 
     Raises InvalidCommand for a word that means nothing.
     """
@@ -29,7 +35,13 @@ def resolve(
         task = tasks.get(word)
         if task is not None and (task.params or task.creator_params or task.pos_arg):
             return [*names, *words[position:]]
-        names.update(dict.fromkeys(_meaning(word, tasks, targets, aliases)))
+        try:
+            names.update(dict.fromkeys(_meaning(word, tasks, targets, aliases)))
+        except InvalidCommand:
+            command = nearest(word, commands) if position == 0 else None
+            if command is None or nearest(word, aliases):
+                raise
+            raise InvalidCommand(f"'{one_line(word, _SHOWN)}' is no command; did you mean {command}?") from None
     return list(names)
 
 

@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from doit.doit_cmd import DoitMain
 
+from c2wtasks.commands.program import found
 from tests.support.running import Result, environment, run_doit
 
 DODO = """
@@ -106,5 +108,43 @@ def test_nothing_of_ours_is_loaded(tmp_path: Path) -> None:
         "def task_show():\n    return {'actions': [show], 'verbosity': 2}\n"
     )
     loaded = ["c2wtasks", "c2wtasks.engine", "c2wtasks.runoptions"]
-    loaded += [f"c2wtasks.engine.{name}" for name in ("streams", "early", "interrupt", "command", "run", "state")]
+    names = ("streams", "early", "interrupt", "parsing", "command", "run", "state")
+    loaded += [f"c2wtasks.engine.{name}" for name in names]
     assert run_doit(tmp_path, "show").stdout == f".  show\n{loaded}\n"
+
+
+OURS = sorted(set(dict(found())) - {command.get_name() for command in DoitMain.DOIT_CMDS})
+CLASHING = "".join(
+    f"def task_{name}():\n    return {{'actions': ['echo {name}'], 'verbosity': 2}}\n" for name in OURS
+)
+
+
+@pytest.mark.parametrize("args", ["list", "list --all -s", "run", "", *(f"run {name}" for name in OURS), "help run"])
+def test_tasks_with_the_names_of_our_commands(tmp_path: Path, args: str) -> None:
+    (tmp_path / "dodo.py").write_text(CLASHING)
+    plain = run_plain(tmp_path, *args.split())
+    for file in tmp_path.glob(".doit.db*"):
+        file.unlink()
+    assert plain.exit == 0
+    assert len(OURS) >= 8
+    name = str(tmp_path)
+    got = run_doit(tmp_path, *args.split())
+    assert (got.exit, comparable(got.stdout, name), comparable(got.stderr, name)) == (
+        plain.exit,
+        comparable(plain.stdout, name),
+        comparable(plain.stderr, name),
+    )
+
+
+def test_the_name_of_a_command_of_doit_is_refused_as_ever(tmp_path: Path) -> None:
+    (tmp_path / "dodo.py").write_text("def task_list():\n    return {'actions': []}\n")
+    assert run_doit(tmp_path, "run") == run_plain(tmp_path, "run")
+    assert run_doit(tmp_path, "run").exit == 3
+
+
+@pytest.mark.parametrize("name", [name for name in OURS if name != "init"])
+def test_the_command_itself_says_how_to_run_the_task(tmp_path: Path, name: str) -> None:
+    (tmp_path / "dodo.py").write_text(CLASHING)
+    done = run_doit(tmp_path, name)
+    assert done.exit == 3
+    assert done.stderr == f"ERROR: this dodo.py is not one of ours; its task '{name}' is run by: doit run {name}\n"

@@ -1,0 +1,139 @@
+"""`doit init`: what it writes builds at once; what is there stays as it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from c2wtasks.bundlefile.load import load
+from tests.support.images import Layout
+from tests.support.registries import Storage
+from tests.support.running import Result, environment
+
+PASSWD = {"etc/passwd": "root:x:0:0::/:/bin/sh\n"}
+
+
+def c2wtasks(folder: Path, *args: str) -> Result:
+    done = subprocess.run(
+        [sys.executable, "-m", "c2wtasks", *args],
+        cwd=folder,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+def statuses(folder: Path) -> dict[str, str]:
+    lines = json.loads((folder / "bundles/catalog.json").read_text())["bundles"]
+    return {f"{line['name']}@{line['platform']}": line["status"] for line in lines}
+
+
+def test_without_an_image_it_builds_at_once(tmp_path: Path) -> None:
+    done = c2wtasks(tmp_path, "init", "mine")
+    assert (done.exit, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == "next: cd mine && c2wtasks"
+    mine = tmp_path / "mine"
+    assert c2wtasks(mine).exit == 0
+    platforms = ("linux/amd64", "linux/arm64", "linux/riscv64")
+    assert statuses(mine) == {f"hello@{platform}": "built" for platform in platforms}
+    assert c2wtasks(mine, "plan").stdout == "nothing to do\n"
+
+
+@pytest.mark.parametrize("dodo", [True, False], ids=["its dodo.py", "none"])
+def test_its_dodo_and_none_are_one_graph(tmp_path: Path, dodo: bool) -> None:
+    assert c2wtasks(tmp_path, "init").exit == 0
+    assert c2wtasks(tmp_path).exit == 0
+    if not dodo:
+        (tmp_path / "dodo.py").unlink()
+    assert c2wtasks(tmp_path, "why", "hello").exit == 0
+    assert len(c2wtasks(tmp_path, "list", "--all", "-q").stdout.splitlines()) == 25
+    with (tmp_path / "bundle.yaml").open("a") as stream:
+        stream.write("  more: oci:images/hello\n")
+    why = c2wtasks(tmp_path, "why")
+    assert why.exit == 1
+    assert "more@linux/arm64" in why.stdout
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    if not dodo:
+        assert c2wtasks(elsewhere, "-d", "..", "more@linux/arm64").exit == 0
+        assert statuses(tmp_path)["more@linux/arm64"] == "built"
+
+
+def test_what_is_there_stays(tmp_path: Path) -> None:
+    (tmp_path / ".gitignore").write_text("/mine\n")
+    done = c2wtasks(tmp_path, "init")
+    assert (done.exit, done.stdout.splitlines()[1]) == (0, "left as it is: .gitignore")
+    assert (tmp_path / ".gitignore").read_text() == "/mine\n"
+    before = (tmp_path / "bundle.yaml").read_text()
+    again = c2wtasks(tmp_path, "init")
+    assert (again.exit, again.stdout) == (3, "")
+    assert again.stderr == "ERROR: ./bundle.yaml is there already: name another folder\n"
+    assert (tmp_path / "bundle.yaml").read_text() == before
+
+
+@pytest.mark.parametrize("options_first", [True, False])
+def test_from_a_layout(tmp_path: Path, options_first: bool) -> None:
+    layout = Layout(tmp_path / "images")
+    layout.image(PASSWD, tag="docker.io/library/web:1.0", cmd=["web"])
+    layout.image({**PASSWD, "db": "x"}, tag="db", cmd=["db"], platform="linux/arm64")
+    words = ["new", "--from-layout", "images"]
+    done = c2wtasks(tmp_path, "init", *(words[1:] + words[:1] if options_first else words))
+    assert (done.exit, done.stderr) == (0, "")
+    new = tmp_path / "new"
+    assert not (new / "images").exists()
+    written = yaml.safe_load((new / "bundle.yaml").read_text())
+    assert written["images"] == {
+        "web-1.0": "oci:../images:docker.io/library/web:1.0",
+        "db": {"source": "oci:../images:db", "platforms": ["linux/arm64"]},
+    }
+    assert c2wtasks(new).exit == 0
+    assert statuses(new) == {"db@linux/arm64": "built", "web-1.0@linux/amd64": "built"}
+
+
+def test_from_an_image_of_a_registry(tmp_path: Path) -> None:
+    Layout(tmp_path / "images").image(PASSWD, tag="t", cmd=["web"], platform="linux/riscv64")
+    storage = Storage(tmp_path / "storage")
+    with storage.serve() as address:
+        storage.push_to(address, tmp_path / "images", "team/web:t", tag="t")
+        done = c2wtasks(tmp_path, "init", "--from-image", f"{address}/team/web:t", "new")
+        assert (done.exit, done.stderr) == (0, "")
+        assert c2wtasks(tmp_path / "new").exit == 0
+        assert statuses(tmp_path / "new") == {"web@linux/riscv64": "built"}
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "line"),
+    [
+        (["--from-layout", "none"], 1, "none does not exist"),
+        (["--from-image", "Not/A/Name"], 1, "--from-image: "),
+        (["--from-image", "a", "--from-layout", "b"], 3, "ERROR: --from-layout and --from-image: give one of them"),
+        (["a", "b"], 3, "ERROR: 'b': one folder at a time"),
+    ],
+)
+def test_what_cannot_be(tmp_path: Path, words: list[str], status: int, line: str) -> None:
+    done = c2wtasks(tmp_path, "init", *words)
+    assert (done.exit, done.stdout) == (status, "")
+    assert done.stderr.startswith(line)
+    assert len(done.stderr.splitlines()) == 1
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_empty_folder_says_how_to_begin(tmp_path: Path) -> None:
+    done = c2wtasks(tmp_path)
+    assert (done.exit, done.stdout) == (3, "")
+    assert done.stderr == "ERROR: no bundle.yaml here; to begin one, run: c2wtasks init\n"
+
+
+def test_the_bundle_file_loads_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert c2wtasks(tmp_path, "init").exit == 0
+    monkeypatch.chdir(tmp_path)
+    assert [bundle.name for bundle in load("bundle.yaml", {}).bundles] == ["hello"] * 3

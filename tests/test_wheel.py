@@ -1,0 +1,121 @@
+"""The wheel is all that one needs: installed alone, it begins a catalog, builds it, sees a change and says why; and
+the workflow for GitHub that it writes does what it says."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.support.running import Result
+
+PROJECT = Path(__file__).parents[1]
+NEEDED = {"py.typed", "dodo.py", "templates/bundle.yaml", "templates/hello/index.json"}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    shutil.copytree(
+        PROJECT, folder / "copy", symlinks=True, ignore=shutil.ignore_patterns(".*", "bundles", "*.egg-info")
+    )
+    pip = [sys.executable, "-m", "pip", "--quiet", "wheel", "--no-deps", "--wheel-dir", folder, folder / "copy"]
+    subprocess.run(pip, check=True)
+    (made,) = folder.glob("*.whl")
+    return made
+
+
+@pytest.fixture(scope="module")
+def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That of an environment with the wheel, what it needs, and nothing else."""
+    made = tmp_path_factory.mktemp("env") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", made], check=True)
+    pip = [
+        made / "bin/python",
+        "-m",
+        "pip",
+        "--quiet",
+        "--disable-pip-version-check",
+        "install",
+        "--only-binary",
+        ":all:",
+    ]
+    subprocess.run([*pip, "--no-binary", "doit", wheel], check=True)
+    return made / "bin/python"
+
+
+def run(python: Path, folder: Path, *command: str, **env: str) -> Result:
+    """A command, where `python` is the one of the environment."""
+    around = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    around |= {"PATH": f"{python.parent}:{os.environ['PATH']}", **env}
+    done = subprocess.run(command, cwd=folder, env=around, capture_output=True, text=True, check=False)
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+def test_what_is_in_it(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as packed:
+        names = set(packed.namelist())
+        dodo = packed.read("c2wtasks/dodo.py")
+    assert {f"c2wtasks/{name}" for name in NEEDED} <= names
+    assert dodo == (PROJECT / "dodo.py").read_bytes()
+    assert [name for name in names if name.endswith(".dist-info/licenses/LICENSE")]
+    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"c2wtasks"}
+    hello = {f"c2wtasks/templates/hello/{path.relative_to(PROJECT / 'examples/hello')}" for path in _files("hello")}
+    assert hello <= names
+
+
+def _files(image: str) -> list[Path]:
+    return [path for path in (PROJECT / "examples" / image).rglob("*") if path.is_file()]
+
+
+def test_from_nothing_to_a_change(python: Path, tmp_path: Path) -> None:
+    began = run(python, tmp_path, "c2wtasks", "init")
+    assert (began.exit, began.stderr) == (0, "")
+    (tmp_path / "dodo.py").unlink()
+    assert run(python, tmp_path, "c2wtasks").exit == 0
+    assert (tmp_path / "bundles/hello/linux-amd64/spec.json").exists()
+    assert run(python, tmp_path, "c2wtasks", "why").exit == 0
+    text = (tmp_path / "bundle.yaml").read_text()
+    (tmp_path / "bundle.yaml").write_text(text.replace("wasi-wizer", "wasi-native"))
+    why = run(python, tmp_path, "c2wtasks", "why", "hello")
+    assert why.exit == 1
+    assert "boot.vmtouch" in why.stdout
+    assert run(python, tmp_path, "python", "-m", "c2wtasks").exit == 0
+    assert run(python, tmp_path, "c2wtasks", "why").exit == 0
+    assert "c2wtasks 0." in run(python, tmp_path, "c2wtasks", "--version").stdout
+
+
+def test_the_workflow(python: Path, wheel: Path, tmp_path: Path) -> None:
+    """Its commands, one after another, as its runner has bash run them."""
+    assert run(python, tmp_path, "c2wtasks", "init").exit == 0
+    workflow = yaml.safe_load((tmp_path / ".github/workflows/bundles.yml").read_text())
+    (job,) = workflow["jobs"].values()
+    commands = [step["run"] for step in job["steps"] if "run" in step]
+    assert len(commands) >= 4
+    for command in commands:
+        done = run(
+            python,
+            tmp_path,
+            "bash",
+            "--noprofile",
+            "--norc",
+            "-eo",
+            "pipefail",
+            "-c",
+            command,
+            PIP_FIND_LINKS=str(wheel.parent),
+        )
+        assert done.exit == 0, (command, done)
+    assert (tmp_path / "bundles.tar").stat().st_size > 1000
+    assert {step["uses"].split("@")[0] for step in job["steps"] if "uses" in step} == {
+        "actions/checkout",
+        "actions/setup-python",
+        "actions/cache",
+        "actions/upload-artifact",
+    }
