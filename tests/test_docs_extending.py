@@ -102,7 +102,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
     for name in filter(None, listed.stdout.split("\0")):
         if (PROJECT / name).exists():
             (made.folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(PROJECT / name, made.folder / name)
+            shutil.copy(PROJECT / name, made.folder / name, follow_symlinks=False)
     for heading in FILES:
         made.apply(heading)
     return made
