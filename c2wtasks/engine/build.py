@@ -23,6 +23,7 @@ from c2wtasks.engine.executor import Executor
 from c2wtasks.engine.growing import Growing
 from c2wtasks.engine.meta import blob_bytes, is_heavy, urgency
 from c2wtasks.engine.outcome import DONE, FAILED, Outcome
+from c2wtasks.engine.report import Report
 from c2wtasks.engine.reporter import Console
 from c2wtasks.engine.runner import Runner, ThreadRunner
 from c2wtasks.engine.select import resolve
@@ -71,6 +72,8 @@ def _build(command: Any, hooks: Hooks, options: dict[str, Any], last: bool) -> O
             ended_well = finished and runner.final_result == 0 and runner.stopped is None
             if ended_well and last:
                 _tell(hooks.after_good_run)
+            if isinstance(runner.reporter, Report):
+                runner.reporter.conclude(hooks.totals())
         held.unfinished = executor.lost or runner.stopped is not None
     if runner.stopped is not None:
         done = f"{runner.executed or 'no'} task{'s' * (runner.executed > 1)} done"
@@ -173,9 +176,11 @@ def _runner(command: Any, stream: TextIO, options: dict[str, Any], **more: Any) 
         Stream(options["verbosity"], options["force_verbosity"]),
     )
     workers = options["num_process"]
-    if workers > 1:
-        return ThreadRunner(*arguments, **more, num_process=workers)
-    return Runner(*arguments, **more)
+    threads = {"num_process": workers} if workers > 1 else {}
+    runner = (ThreadRunner if threads else Runner)(*arguments, **more, **threads)
+    if isinstance(runner.reporter, Report):
+        runner.reporter.follow(runner.times, command.hooks(), command.began)
+    return runner
 
 
 def _prepare(command: Any, hooks: Hooks, control: TaskControl, options: dict[str, Any], executor: Executor) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Protocol, cast
 
 from c2wtasks.engine.checker import Checker
 from c2wtasks.engine.outcome import Failed
+from c2wtasks.engine.report import Report
 from c2wtasks.errors import UserError
 
 KEY = "c2wtasks"
@@ -60,6 +61,12 @@ class Hooks(Protocol):
         raises a UserError are shown, too.
         """
 
+    def size_of(self, product: str) -> int | None:
+        """The bytes of what this run has made under that name (see `Meta`), if that is known."""
+
+    def totals(self) -> str:
+        """What there is now of all products, for the last line; "" where it would take time to find out."""
+
     def cleaned(self) -> None:
         """Called after outputs were removed: brings up to date what tells of them.
 
@@ -93,4 +100,5 @@ def configure(graph: Hooks | HasHooks) -> dict[str, Any]:
         "continue": True,
         "num_process": hooks.workers,
         "par_type": "thread",
+        "reporter": Report,
     }

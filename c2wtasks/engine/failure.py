@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from doit.action import PythonAction
-from doit.exceptions import TaskFailed
+from doit.exceptions import BaseFail, TaskFailed
 
 from c2wtasks.engine.executor import Executor
 from c2wtasks.engine.meta import is_heavy
@@ -25,6 +25,13 @@ class UserFailure(TaskFailed):  # type: ignore[misc]
     def get_name(self) -> str:
         """The name doit's reporters print, which is that of any failed task."""
         return "TaskFailed"
+
+
+class Interrupted(BaseFail):  # type: ignore[misc]
+    """A task was at work when a signal ended the run."""
+
+    def __init__(self) -> None:
+        super().__init__("interrupted", report=False)
 
 
 def reason(failure: Any) -> str:

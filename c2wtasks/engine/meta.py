@@ -15,6 +15,10 @@ class Meta(TypedDict, total=False):
     waiting_bytes: int
     """Of a heavy task: the `blob_bytes` of the largest that waits for it, if that is not itself."""
 
+    product: str
+    """What the run makes, to a user, when the task is done: that is shown then. "" for a task that makes a part of
+    such a product, of which nothing is shown. A task that says nothing is shown under its own name."""
+
     published_later: bool
     """Whether the task only makes ready what is then published together with others' (`Hooks.publish`)."""
 

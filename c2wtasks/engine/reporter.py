@@ -1,4 +1,4 @@
-"""What a run shows on the console."""
+"""doit's own report on the console, made faster: `-r console`, and what dodos that choose it show."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Console(ConsoleReporter):  # type: ignore[misc]
         self._flush()
 
     def complete_run(self) -> None:
-        self.failures = [failure for failure in self.failures if _has_output(failure["task"])]
+        self.failures = [failure for failure in self.failures if has_output(failure["task"])]
         super().complete_run()
         self._flush()
 
@@ -62,5 +62,6 @@ class Console(ConsoleReporter):  # type: ignore[misc]
             self.outstream.flush()
 
 
-def _has_output(task: Any) -> bool:
+def has_output(task: Any) -> bool:
+    """Whether an action of the task has printed something."""
     return any(action.out or action.err for action in task.actions)

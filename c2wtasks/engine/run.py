@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -47,8 +48,10 @@ class Run(Command, doit.cmd_run.Run):  # type: ignore[misc]
     _words: Sequence[str] = ()
     sel_tasks: Any
     sel_default_tasks: Any
+    began = 0.0
 
     def parse_execute(self, in_args: list[str]) -> Any:
+        self.began = time.monotonic()
         self._switches = tuple(word for word in in_args if word in _SWITCHES)
         return super().parse_execute([word for word in in_args if word not in _SWITCHES])
 

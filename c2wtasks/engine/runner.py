@@ -11,15 +11,16 @@ from typing import Any
 
 import doit.runner
 from doit.action import PythonAction
-from doit.exceptions import BaseFail, DependencyError, UnmetDependency
+from doit.exceptions import DependencyError, UnmetDependency
 from doit.runner import JobHold
 
 from c2wtasks.engine.checker import Checker
 from c2wtasks.engine.executor import Executor
-from c2wtasks.engine.failure import UserFailure, guard, reason
+from c2wtasks.engine.failure import Interrupted, UserFailure, guard, reason
 from c2wtasks.engine.interrupt import Stopped, shielded, signals, stop_threads
 from c2wtasks.engine.meta import blob_bytes, is_heavy, meta_of, urgency
 from c2wtasks.engine.targets import record_targets, record_touched, watch_targets
+from c2wtasks.engine.times import Times
 from c2wtasks.errors import UserError, os_reason
 from c2wtasks.process.unexpected import as_user_error
 
@@ -54,11 +55,11 @@ class _MostUrgentFirst:
 class Runner(doit.runner.Runner):  # type: ignore[misc]
     """Runs tasks one by one.
 
-    Beyond doit's own: it remembers which tasks failed and for which others (`failed`), and in the end which are
-    as they should be (`current`); a task that was not executed keeps its record, so that it is still up to date once
-    what it waits for is mended; it records the states of targets; what is to be published later is
-    published, and recorded, many tasks at a time; and a signal ends it in good order (`stopped` is set, finished
-    tasks are recorded). It calls `before_heavy` when it comes to the first heavy task that is stale.
+    Beyond doit's own: it remembers which tasks failed and for which others (`failed`), when tasks were at work
+    (`times`), and in the end which are as they should be (`current`); a task that was not executed keeps its record,
+    so that it is still up to date once what it waits for is mended; it records the states of targets; what is to be
+    published later is published, and recorded, many tasks at a time; and a signal ends it in good order (`stopped` is
+    set, finished tasks are recorded). It calls `before_heavy` when it comes to the first heavy task that is stale.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
         self.failed: dict[str, dict[str, str]] = {}
         self.current: frozenset[str] = frozenset()
         self.executed = 0
+        self.times = Times()
         self.stopped: Stopped | None = None
         self._running: dict[str, Any] = {}
         self._dispatcher: Any = None
@@ -122,7 +124,8 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
         self._running[task.name] = task
         guard(task, self.executor)
         try:
-            return super().execute_task(task)
+            with self.times.of(task):
+                return super().execute_task(task)
         except Exception as error:
             return UserFailure(error)
 
@@ -210,7 +213,7 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
             self._running[node.task.name] = node.task
         for task in self._running.values():
             self.dep_manager.remove_success(task)
-            self.reporter.add_failure(task, BaseFail("interrupted", report=False))
+            self.reporter.add_failure(task, Interrupted())
 
 
 class ThreadRunner(Runner, doit.runner.MThreadRunner):  # type: ignore[misc]

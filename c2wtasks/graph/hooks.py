@@ -9,6 +9,7 @@ from c2wtasks.cachedir import identity
 from c2wtasks.disk import safely
 from c2wtasks.engine.outcome import Failed
 from c2wtasks.errors import UserError, some_of
+from c2wtasks.graph import closing
 from c2wtasks.graph.resolved import Resolved
 from c2wtasks.output import publish, record, standing
 from c2wtasks.output.places import Places
@@ -134,6 +135,9 @@ class GraphHooks:
         if graph.note:
             yield graph.note
         yield from self._note_use(good)
+        changed = bool(self._published) or bool(good and "catalog" not in current)
+        if note := closing.note_on_leftovers(graph.file, closely=changed):
+            yield note
         yield from (f"{bundle}: {reason}" for bundle, reason in sorted(reasons.items()))
         yield from _told_of_no_bundle(failed, reasons)
         if reasons or (good and "catalog" not in current):
@@ -141,6 +145,18 @@ class GraphHooks:
         if new := graph.unlocked():
             graph.lock.change(new)
             yield f"{graph.lock.path}: added {some_of(list(new))}"
+
+    def size_of(self, product: str) -> int | None:
+        """The bytes of a bundle that this run has published, if it has a root."""
+        published = self._published.get(product)
+        if published is None:
+            return None
+        build = next(build for build in self.graph.buildable if str(build.bundle) == product)
+        return published.size(build.places.published)
+
+    def totals(self) -> str:
+        """The bytes of all bundles, where this run has changed any."""
+        return closing.totals(self.graph.file) if self._published else ""
 
     def cleaned(self) -> None:
         """Brings catalog.json up to date, if it is still there.
@@ -185,7 +201,7 @@ class GraphHooks:
         known |= {bundle: one.rootfs.left_out for bundle, one in self._published.items() if one.rootfs}
         lacking = {bundle: left_out for bundle, left_out in sorted(known.items()) if left_out and bundle in built}
         more = "" if builder().complete else ", and a run with more rights makes it anew"
-        if len(lacking) > _TOLD_ALONE:
+        if len(lacking) > (_TOLD_ALONE if self._published else 1):
             lacking = {f"{len(lacking)} bundles ({some_of(list(lacking))})": sum(lacking.values(), LeftOut())}
         for bundle, left_out in lacking.items():
             yield f"note: {bundle}: the folder of the root lacks {left_out}; bundle.json says so{more}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -61,6 +61,30 @@ def update(
         path = f"{bundle.name}/{bundle.platform.folder}"
         lines.append(Line(bundle.name, str(bundle.platform), path, status, error or "", published))
     return msgspec.json.format(msgspec.json.encode(Catalog(tuple(lines))), indent=2) + b"\n"
+
+
+class Sizes(NamedTuple):
+    """In bytes: what all bundles hold, and how much smaller the layer store is since bundles share layers."""
+
+    size: int
+    shared: int
+
+
+def sizes(catalog: bytes, output: str) -> Sizes:
+    """What the text of a catalog says of the bundles in the folder `output`.
+
+    Raises ValueError.
+    """
+    size = of_all = 0
+    layers: dict[str, int] = {}
+    for line in _CATALOGS.decode(catalog).bundles:
+        if line.bundle is None:
+            continue
+        size += line.bundle.size(f"{output}/{line.path}")
+        for layer in line.bundle.layers:
+            layers[layer.diff_id] = layer.tar_size or 0
+            of_all += layer.tar_size or 0
+    return Sizes(size, of_all - sum(layers.values()))
 
 
 def _errors(catalog: bytes | None) -> dict[str, str]:

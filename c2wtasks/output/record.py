@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -83,11 +84,22 @@ class Record(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     rootfs: RootfsFacts | None
     notes: tuple[str, ...] = ()
 
+    def size(self, published: str) -> int:
+        """The bytes of all files of the bundle in the folder `published`."""
+        return (self.rootfs.size if self.rootfs else 0) + sum(_size(f"{published}/{name}") for name in self.outputs)
+
     @property
     def folder(self) -> str:
         """Where the root lies in the bundle, if it is a folder."""
         folders = (folder for folder, copies in COPIES.items() if copies.keys() <= self.outputs.keys())
         return next(folders, ROOTFS)
+
+
+def _size(path: str) -> int:
+    try:
+        return os.lstat(path).st_size
+    except OSError:
+        return 0
 
 
 # Made here, and not with the first text: msgspec looks into a type when it first decodes to it, and crashes where two

@@ -8,6 +8,7 @@ from c2wtasks.bundlefile.boot import Boot
 from c2wtasks.bundlefile.profile import PROFILES
 from c2wtasks.disk import files
 from c2wtasks.engine.checks import Inputs
+from c2wtasks.engine.meta import Meta
 from c2wtasks.output.places import INITCONFIG
 from c2wtasks.output.record import OUTPUT_VERSION
 from c2wtasks.tasks.build import Build, Site, Task
@@ -39,6 +40,7 @@ def task(build: Build) -> Task:
         "name": str(build.bundle),
         "doc": f"writes initconfig.json of {build.bundle}",
         "actions": [(make, [build.site, given])],
+        "meta": Meta(product=""),
         "targets": [build.places.part(INITCONFIG)],
         "uptodate": [Inputs(given)],
     }

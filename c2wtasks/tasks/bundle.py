@@ -158,7 +158,7 @@ def task(build: Build, output: str) -> Task:
         "name": str(bundle),
         "doc": f"publishes {bundle} in {places.published}",
         "actions": [(make, [build])],
-        "meta": Meta(blob_bytes=build.blob_bytes, published_later=True),
+        "meta": Meta(blob_bytes=build.blob_bytes, product=str(bundle), published_later=True),
         "file_dep": [*(places.part(name) for name in build.part_names), *of_forms, *of_folder],
         "targets": [places.output(name) for name in (*build.part_names, *places.copies, RECORD)],
         "uptodate": [
@@ -171,7 +171,7 @@ def task(build: Build, output: str) -> Task:
 
 def failing_task(bundle: Bundle, output: str, error: UserError, forms_missing: Iterable[str] = ()) -> Task:
     """The task of a bundle that cannot be made, for want of the forms that are missing, if it is that."""
-    return failing.task(str(bundle), error) | {
+    return failing.task(str(bundle), error, product=str(bundle)) | {
         "task_dep": [names.rootfs(bundle, form) for form in forms_missing],
         "clean": [_cleaner(Places.of(output, bundle), output)],
     }

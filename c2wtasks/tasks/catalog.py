@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Set
 from c2wtasks.bundlefile.model import Bundle, BundleFile
 from c2wtasks.disk import files, safely
 from c2wtasks.engine.checks import Inputs
+from c2wtasks.engine.meta import Meta
 from c2wtasks.output import listing
 from c2wtasks.tasks import names
 from c2wtasks.tasks.build import Build, Task
@@ -36,6 +37,7 @@ def task(file: BundleFile, builds: Iterable[Build], cannot: Iterable[Bundle]) ->
     bundles = [str(bundle) for bundle in file.bundles]
     return {
         "actions": [(make, [file, {}, frozenset(bundles)])],
+        "meta": Meta(product=""),
         "file_dep": [build.places.record for build in builds],
         "task_dep": [names.bundle(bundle) for bundle in cannot],
         "targets": [path_of(file)],

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from c2wtasks.engine.checks import Fails
+from c2wtasks.engine.meta import Meta
 from c2wtasks.errors import UserError
 from c2wtasks.tasks.build import Task
 
 
-def task(name: str, error: UserError) -> Task:
+def task(name: str, error: UserError, product: str = "") -> Task:
+    """`product` is what cannot be made, if it is more than a part of something."""
     return {
         "name": name,
         "doc": f"fails: {error}",
         "actions": [(_fail, [error])],
+        "meta": Meta(product=product),
         "uptodate": [Fails(str(error))],
     }
 

@@ -159,7 +159,7 @@ def task(build: Build, form: Form, rights: Rights) -> Task:
         "name": f"{build.bundle}:{form.name}",
         "doc": f"writes the rootfs folder of {build.bundle}",
         "actions": [(make, [build.site, given])],
-        "meta": Meta(blob_bytes=build.blob_bytes),
+        "meta": Meta(blob_bytes=build.blob_bytes, product=""),
         "file_dep": [places.tree],
         "targets": [places.rootfs_facts_file],
         "uptodate": [

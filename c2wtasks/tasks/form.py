@@ -173,7 +173,7 @@ def task(build: Build, form: Form) -> Task:
         "name": f"{build.bundle}:{name}",
         "doc": f"makes the form {name} of {build.bundle}",
         "actions": [(make, [build.site, given, build.bundle, form])],
-        "meta": Meta(blob_bytes=build.blob_bytes),
+        "meta": Meta(blob_bytes=build.blob_bytes, product=""),
         "file_dep": [places.tree, *json_in(places, form).values()],
         "targets": [places.form_facts_file(name)],
         "uptodate": [Inputs(given), AnyExists(places.form(name)), Untouched(places, form, given["created_ns"])],

@@ -34,7 +34,7 @@ def task(store: Store, key: str, copies: Sequence[Layer], waiting_bytes: int) ->
         "title": _titled(f"layer {copies[0].short}"),
         "doc": f"reads, checks and stores the layer {copies[0].short}",
         "actions": [(make, [store, copies])],
-        "meta": Meta(blob_bytes=copies[0].place.size, waiting_bytes=waiting_bytes),
+        "meta": Meta(blob_bytes=copies[0].place.size, waiting_bytes=waiting_bytes, product=""),
         "file_dep": [] if digest else sorted({copy.place.where for copy in copies}),
         "targets": [store.receipt_file(digest)] if digest else [],
         "uptodate": [

@@ -8,6 +8,7 @@ from c2wtasks.bundlefile.model import Process
 from c2wtasks.bundlefile.profile import PROFILES
 from c2wtasks.disk import files
 from c2wtasks.engine.checks import Inputs
+from c2wtasks.engine.meta import Meta
 from c2wtasks.errors import SpecError, os_reason
 from c2wtasks.layers.content import read_content
 from c2wtasks.oci.digest import Digest
@@ -88,6 +89,7 @@ def task(build: Build) -> Task:
         "name": str(build.bundle),
         "doc": f"writes image.json and spec.json of {build.bundle}",
         "actions": [(make, [build.site, given, build.image.config])],
+        "meta": Meta(product=""),
         "file_dep": [places.tree],
         "targets": [places.part(IMAGE), places.part(SPEC)],
         "uptodate": [Inputs(given)],

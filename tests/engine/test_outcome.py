@@ -22,10 +22,10 @@ def break_layer(toy: Path, name: str, how: str = "bad") -> None:
 
 @PARALLEL
 def test_good_run(toy: Path, parallel: list[str]) -> None:
-    first = run_doit(toy, *parallel)
+    first = run_doit(toy, "-r", "console", *parallel)
     assert (first.exit, first.stderr) == (0, "")
     assert sorted(first.stdout.splitlines()) == sorted(f".  {name}" for name in toys.ALL)
-    second = run_doit(toy, *parallel)
+    second = run_doit(toy, "-r", "console", *parallel)
     assert (second.exit, second.stderr) == (0, "")
     assert sorted(second.stdout.splitlines()) == sorted(f"-- {name}" for name in toys.ALL)
 
@@ -33,7 +33,7 @@ def test_good_run(toy: Path, parallel: list[str]) -> None:
 @PARALLEL
 def test_failing_layer_fails_its_bundles_only(toy: Path, parallel: list[str]) -> None:
     break_layer(toy, "web")
-    result = run_doit(toy, *parallel)
+    result = run_doit(toy, "-r", "console", *parallel)
     assert result.exit == 1
     assert result.stderr == "web@linux/amd64: layer:web: layer web is \\x1b[31mbad; pull it again\n"
     assert "TaskFailed - taskid:layer:web\n" in result.stdout
@@ -221,7 +221,7 @@ def test_always(toy: Path) -> None:
 
 
 def test_report_in_a_file(toy: Path) -> None:
-    result = run_doit(toy, "-o", "report", "api")
+    result = run_doit(toy, "-r", "console", "-o", "report", "api")
     assert (result.exit, result.stdout, result.stderr) == (0, "", "")
     assert (toy / "report").read_text() == ".  layer:base\n.  tree:api@linux/amd64\n.  bundle:api@linux/amd64\n"
     result = run_doit(toy, "-o", "no/folder", "api")

@@ -171,7 +171,7 @@ def test_one_that_belongs_to_another(tmp_path: Path) -> None:
 
     for above in tmp_path.parents[:3]:
         above.chmod(above.stat().st_mode | 0o055)
-    done = by_user()
+    done = by_user("-r", "console")
     if "ModuleNotFoundError" in done.stderr:
         pytest.skip("/usr/bin/python3 cannot load what this environment has installed")
     assert done.returncode == 1
@@ -275,7 +275,7 @@ def test_damage_costs_only_the_tasks_it_is_in(toy: Path) -> None:
         flipped = bytearray(row)
         flipped[20] ^= 4
         database.execute("update task set data = ? where id = 'tree:api@linux/amd64'", (bytes(flipped),))
-    result = run_doit(toy)
+    result = run_doit(toy, "-r", "console")
     assert (result.exit, result.stderr) == (
         0,
         "warning: .doit.db: a record in it cannot be used (damaged): taken as if never done\n",

@@ -91,7 +91,7 @@ def recover():
 WORKERS = 0
 HOOKS = SimpleNamespace(aliases=ALIASES, end_of_run=end_of_run, workers=WORKERS, recover=recover, proven=list,
                         late=(), arrive=None, warn_before=lambda tasks: (), after_good_run=list, cleaned=lambda: None,
-                        publish=lambda tasks: {})
+                        publish=lambda tasks: {}, size_of=lambda product: None, totals=str)
 DOIT_CONFIG = configure(HOOKS)
 """
 

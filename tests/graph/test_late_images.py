@@ -95,7 +95,7 @@ def late(tmp_path: Path) -> Iterator[Late]:
 
 @AT_ONCE
 def test_others_are_published_while_a_registry_is_asked(late: Late, at_once: str) -> None:
-    with late.start("-n", at_once) as run:
+    with late.start("-r", "console", "-n", at_once) as run:
         late.wait_for("good", "also")
         assert not late.is_built("slow")
         late.slow.released.set()
@@ -195,7 +195,7 @@ def _layers(layout: Path) -> set[str]:
 @AT_ONCE
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted_while_it_waits(late: Late, at_once: str, number: int) -> None:
-    with late.start("-n", at_once) as run:
+    with late.start("-r", "console", "-n", at_once) as run:
         late.wait_for("good", "also")
         assert run.stderr is not None
         assert run.stderr.readline().startswith("waiting for ")
@@ -223,7 +223,7 @@ def test_a_lock_and_an_empty_cache(late: Late, at_once: str) -> None:
     for name in ("bundles", "cache"):
         shutil.rmtree(late.folder / name)
     (late.folder / ".doit.db").unlink()
-    with late.start("-n", at_once) as run:
+    with late.start("-r", "console", "-n", at_once) as run:
         late.wait_for("good", "also")
         late.slow.released.set()
         assert run.communicate(timeout=LIMIT)[1].startswith("waiting for ")

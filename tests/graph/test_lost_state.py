@@ -46,7 +46,7 @@ def test_nothing_is_made_again(built: Path, lose: Callable[[Path], object], said
     before = (built / AT).stat(), roots.of_folder(str(built / "bundles"))
     lose(built / ".doit.db")
     env = hooked(built / "hook", READINGS, READINGS=str(built / "readings"))
-    run = run_doit(built, env=env)
+    run = run_doit(built, "-r", "console", env=env)
     assert run.exit == 0
     if said is None:
         assert run.stderr == ""

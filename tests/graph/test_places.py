@@ -203,7 +203,7 @@ def test_a_published_folder_is_a_mount(tmp_path: Path, told: bool) -> None:
         tmp_path / "hook", "" if told else "import c2wtasks.disk.abilities as f; f.mounts_below = lambda _: ()"
     )
     with mounts.memory(here / WEB):
-        run = run_doit(here, env=env)
+        run = run_doit(here, "-r", "console", env=env)
         refused(run, f"{WEB}: cannot be published: it is a mount", "mount that disk at bundles/web")
         assert ("tree:web@linux/amd64" in run.stdout) != told
         assert (here / "bundles/db/linux-amd64/rootfs/version").exists()

@@ -1,0 +1,123 @@
+"""What a run of ours shows: a line for each thing that is done or has failed, signs of life, and how it ended."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from doit.reporter import ConsoleReporter
+
+from c2wtasks.engine.failure import Interrupted, reason
+from c2wtasks.engine.meta import meta_of
+from c2wtasks.engine.reporter import has_output
+from c2wtasks.engine.tally import Tally, duration, line
+from c2wtasks.engine.times import Times
+from c2wtasks.errors import some_of
+from c2wtasks.sizes import human
+
+_SILENCE = 15.0  # seconds without a line, after which one says what is at work
+_NAMED = 8  # tasks at work that such a line names
+
+
+class Report(ConsoleReporter):  # type: ignore[misc]
+    """A doit reporter. What is current is counted and not listed, and so are tasks that make parts of a product (see
+    `Meta`): that is what is listed. Where commands of a user's own tasks failed, what they printed comes at the end,
+    as doit has it.
+    """
+
+    failures: list[dict[str, Any]]
+
+    def __init__(self, outstream: Any, options: dict[str, Any]) -> None:
+        super().__init__(outstream, options)
+        self.tally = Tally()
+        self.times = Times()
+        self.hooks: Any = None
+        self.began = time.monotonic()
+        self._tasks: dict[str, Any] = {}
+        self._lock = threading.Lock()
+        self._written = self.began
+        self._ended = threading.Event()
+        self._alive: threading.Thread | None = None
+
+    def follow(self, times: Times, hooks: Any, began: float) -> None:
+        """Says what is at work, who knows more of what was made, and when all began (on the monotonic clock)."""
+        self.times, self.hooks, self.began = times, hooks, began
+
+    def write(self, text: str) -> None:
+        with self._lock:
+            self._written = time.monotonic()
+            self.outstream.write(text)
+            self.outstream.flush()
+
+    # What doit tells.
+
+    def initialize(self, tasks: dict[str, Any], selected_tasks: list[str]) -> None:
+        self._tasks = tasks
+
+    def execute_task(self, task: Any) -> None:
+        """No other thread is begun before the first task is at work: workers are forked while there is one."""
+        with self._lock:
+            if self._alive is None:
+                self._alive = threading.Thread(target=self._live, daemon=True)
+                try:
+                    self._alive.start()
+                except RuntimeError:  # no more threads to be had
+                    pass
+
+    def skip_uptodate(self, task: Any) -> None:
+        self._count(task, "current")
+
+    def add_success(self, task: Any) -> None:
+        if not task.actions:
+            return
+        product = self._count(task, "built")
+        seconds = duration(self.times.seconds(task, self._tasks))
+        if product:
+            size = self.hooks.size_of(product)
+            self.write(line("built", product, seconds, "" if size is None else human(size)) + "\n")
+        elif product is None and not task.name.startswith("_"):
+            self.write(line("done", task.title(), seconds) + "\n")
+
+    def add_failure(self, task: Any, fail: Any) -> None:
+        if isinstance(fail, Interrupted):
+            return
+        product = self._count(task, "failed")
+        if fail.report:
+            self.failures.append({"task": task, "exception": fail})
+            self.write(line("failed", product or task.title(), reason(fail)) + "\n")
+
+    def _count(self, task: Any, state: Any) -> str | None:
+        product = meta_of(task).get("product")
+        if product:
+            self.tally.products[product] = state
+        elif task.actions:
+            self.tally.tasks[task.name] = state
+        return product
+
+    def complete_run(self) -> None:
+        self._ended.set()
+        if self._alive is not None and self._alive.ident is not None:
+            self._alive.join()
+        self.failures = [failure for failure in self.failures if has_output(failure["task"])]
+        super().complete_run()
+
+    # What the engine tells.
+
+    def conclude(self, totals: str) -> None:
+        """Writes the last lines; `totals` says more of what there is now."""
+        if again := self.tally.again():
+            self.write(f"to try again: {again}\n")
+        summary = self.tally.summary(time.monotonic() - self.began)
+        self.write(f"{summary}; {totals}\n" if totals else f"{summary}\n")
+
+    def _live(self) -> None:
+        """Tells from time to time what is at work, until the run has ended."""
+        while not self._ended.wait(max(1.0, self._written + _SILENCE - time.monotonic())):
+            if time.monotonic() - self._written >= _SILENCE and (text := self._at_work()):
+                self.write(line("working", text) + "\n")
+
+    def _at_work(self) -> str:
+        now = time.monotonic()
+        running = sorted(self.times.running.copy().values(), key=lambda one: one[1])
+        return some_of([f"{task.title()} ({duration(now - began)})" for task, began in running], _NAMED)
