@@ -10,14 +10,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
+
 from c2wtasks.layers.entry import Entry
 from c2wtasks.layers.pax import merge_pax, read_pax
 from c2wtasks.layers.sparsemap import Buffer, after_old_gnu_map, merge_sparse
 from c2wtasks.layers.tarheader import BLOCK, HEADER_ONLY, read_header
-from c2wtasks.layers.tarlimits import MAX_SPECIAL, ArchiveError, Budget, check_lengths, named
+from c2wtasks.layers.tarlimits import MAX_SPECIAL, ArchiveError, Budget, check_lengths, named, where
 
 _ZEROS = bytes(BLOCK)
 _SPECIAL = frozenset("xgLK")
+
+
+class _Before(msgspec.Struct, gc=False):
+    """What the headers before an entry's own say of it: PAX or GNU long-name headers. The first is at `start`."""
+
+    start: int
+    pax: dict[bytes, bytes] = {}
+    long_name: bytes = b""
+    long_target: bytes = b""
+
+    def add(self, data: bytes, entry: Entry, budget: Budget) -> None:
+        """Takes the content of one such header, of which `entry` is.
+
+        Raises ArchiveError.
+        """
+        if entry.kind == "x":
+            self.pax = read_pax(data, entry, budget)
+        elif entry.kind == "L":
+            self.long_name = data.partition(b"\0")[0]
+        else:
+            self.long_target = data.partition(b"\0")[0]
 
 
 def read_entries(tar: Buffer) -> Iterator[Entry]:
@@ -27,78 +50,85 @@ def read_entries(tar: Buffer) -> Iterator[Entry]:
     """
     budget = Budget()
     position, end = 0, len(tar)
-    pax: dict[bytes, bytes] = {}
-    long_name = long_target = b""
-    start = 0  # of the first header that belongs to the entry: its PAX or GNU long-name header, if any
-    fresh = True
+    before: _Before | None = None
     while True:
-        if fresh:
-            start = position
         block = bytes(tar[position : position + BLOCK])
-        if len(block) < BLOCK:
-            if block:
-                raise ArchiveError(f"the tar ends inside the header at offset {position}")
-            return
-        if block == _ZEROS:
-            following = bytes(tar[position + BLOCK : position + 2 * BLOCK])
-            if following not in (_ZEROS, b""):
-                raise ArchiveError(f"a zero block at offset {position} is not followed by another")
+        if len(block) < BLOCK or block == _ZEROS:
+            _check_end(tar, block, position)
             return
         entry, size = read_header(block, position)
         position += BLOCK
         kind = entry.kind
-        if fresh and kind == "0" and 0 <= size <= end - position:  # nearly all are plain files: the short way
+        if before is None and kind == "0" and 0 <= size <= end - position:  # nearly all are plain: the short way
             entry.offset, entry.size = position, size
             position += size + -size % BLOCK
             yield entry
-            continue
-        fresh = False
-        if kind in _SPECIAL:
+        elif before is None and kind in HEADER_ONLY:
+            entry.offset = position
+            yield entry
+        elif kind not in _SPECIAL:
+            entry.offset = position
+            position = _complete(tar, entry, size, before, budget)
+            yield entry
+            before = None
+        else:
             data, position = _special(tar, position, size, end, entry)
-            if kind == "x":
-                pax = read_pax(data, entry, budget)
-            elif kind == "L":
-                long_name = data.partition(b"\0")[0]
-            elif kind == "K":
-                long_target = data.partition(b"\0")[0]
-            else:
+            if kind == "g":
                 entry.name = read_pax(data, entry, budget).get(b"path") or entry.name
-                entry.header = start
+                entry.header = before.start if before is not None else entry.header
                 check_lengths(entry)
                 yield entry
-                pax, long_name, long_target, fresh = {}, b"", b"", True
-            continue
-        stated = 0 if kind in HEADER_ONLY else size  # Go checks the header's own size before PAX replaces it
+                before = None
+            else:
+                before = before or _Before(entry.header)
+                before.add(data, entry, budget)
+
+
+def _check_end(tar: Buffer, block: bytes, position: int) -> None:
+    """Raises ArchiveError where a tar may not end with `block`, which is short or zero."""
+    if block != _ZEROS:
+        if block:
+            raise ArchiveError(f"the tar ends inside the header at offset {position}")
+    elif bytes(tar[position + BLOCK : position + 2 * BLOCK]) not in (_ZEROS, b""):
+        raise ArchiveError(f"a zero block at offset {position} is not followed by another")
+
+
+def _complete(tar: Buffer, entry: Entry, size: int, before: _Before | None, budget: Budget) -> int:
+    """Puts into `entry` what the headers `before` its own say; `size` is what its own says. Its content begins at its
+    offset, unless it is sparse. Gives the position of the next header.
+
+    Raises ArchiveError.
+    """
+    kind = entry.kind
+    stated = 0 if kind in HEADER_ONLY else size  # Go checks the header's own size before PAX replaces it
+    pax = before.pax if before is not None else None
+    if before is not None:
         if pax:
             size = merge_pax(entry, size, pax)
-        if long_name:
-            entry.name = long_name
-        if long_target:
-            entry.target = long_target
-        if kind == "\0":
-            kind = entry.kind = "5" if entry.name.endswith(b"/") else "0"
-        if kind in HEADER_ONLY:
-            size = 0
-        if min(size, stated) < 0:
-            raise ArchiveError(f"negative size at offset {start}{named(entry)}")
-        if kind == "S":
-            position = after_old_gnu_map(tar, position)
-        entry.header, entry.offset, entry.size = start, position, size
-        if pax and kind != "S":
-            merge_sparse(tar, entry, pax, end, budget)
-        check_lengths(entry)
-        position += size
-        if position > end:
-            raise ArchiveError(
-                f"the tar ends inside the content at offset {entry.offset}{named(entry)}: "
-                f"{max(0, end - entry.offset)} of {size} bytes"
-            )
-        position += -size % BLOCK
-        yield entry
-        if pax:
-            pax = {}
-        long_name = long_target = b""
-        fresh = True
+        if before.long_name:
+            entry.name = before.long_name
+        if before.long_target:
+            entry.target = before.long_target
+        entry.header = before.start
+    if kind == "\0":
+        kind = entry.kind = "5" if entry.name.endswith(b"/") else "0"
+    if kind in HEADER_ONLY:
+        size = 0
+    if min(size, stated) < 0:
+        raise ArchiveError(f"negative size{where(entry)}")
+    if kind == "S":
+        entry.offset = after_old_gnu_map(tar, entry.offset)
+    entry.size = size
+    position, end = entry.offset + size, len(tar)
+    if pax and kind != "S":
+        merge_sparse(tar, entry, pax, end, budget)
+    check_lengths(entry)
+    if position > end:
+        raise ArchiveError(
+            f"the tar ends inside the content at offset {entry.offset}{named(entry)}: "
+            f"{max(0, end - entry.offset)} of {size} bytes"
+        )
+    return position + -size % BLOCK
 
 
 def _special(tar: Buffer, position: int, size: int, end: int, entry: Entry) -> tuple[bytes, int]:
