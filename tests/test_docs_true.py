@@ -42,6 +42,8 @@ OTHERS_OPTIONS = {
     *("--build-arg", "--target-arch", "--target-stage", "--to-js", "--assets", "--cpus"),  # c2w, docker
     "--log",  # runc
     *("--password-stdin", "--username", "--use", "--long"),  # skopeo, docker buildx, zstd
+    *("--check", "--delete", "--exclude", "--link-dest", "--numeric-ids", "--quiet"),  # rsync, aws, sha256sum
+    *("--checksum", "--size-only"),  # the same
 }
 OTHERS_FILES = {"config.json", "auth.json", "daemon.json", "index.json", "manifest.json"}
 OTHERS_FILES |= {"hosts.toml", "image-index.md", "imageconfig.json"}

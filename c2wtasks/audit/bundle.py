@@ -22,10 +22,12 @@ from c2wtasks.disk import files, safely
 from c2wtasks.disk.safely import open_quietly
 from c2wtasks.errors import os_reason
 from c2wtasks.oci.digest import Digest
-from c2wtasks.output import record
-from c2wtasks.output.places import COPIES, IMAGE, INITCONFIG, RECORD, SPEC, Places
+from c2wtasks.output import outputs, record
+from c2wtasks.output.outputs import Output
+from c2wtasks.output.places import COPIES, IMAGE, INITCONFIG, RECORD, SPEC, SUMS, Places
 from c2wtasks.output.record import Record, RootfsFacts
 from c2wtasks.output.staged import folders_of
+from c2wtasks.output.times import noted
 from c2wtasks.rootfs.rights import SET_IDS, LeftOut, mode_and_owner, xattr_name
 from c2wtasks.tree import model, treefile
 from c2wtasks.tree.treefile import TreeFile
@@ -46,7 +48,7 @@ class Known:
 
     `record` gives what bundle.json should be, as far as the sources tell, where it is the given one; `fingerprint`
     is that of the bundle.json last written, if that is remembered: then a record of other inputs is not wrong, but
-    due to be replaced. `mtime_ns` is that of all files beside the root, for an image with the config
+    due to be replaced. `mtime_ns` is that of the folders beside the root, for an image with the config
     `config_digest`.
     """
 
@@ -83,8 +85,6 @@ class _Audit:
         self.known = known
         self.tars = tars
         self.result = Findings()
-        made = (record.read_form(places.form_facts_file(form.name)) for form in bundle.file_forms)
-        self.forms = [facts for facts in made if facts is not None]
 
     def find(self, path: str, what: str, want: str, have: str) -> None:
         self.result.find(path, what, want, have)
@@ -104,32 +104,31 @@ class _Audit:
             return self.result
         text = self.content(RECORD)
         have = self.record(text) if text is not None else None
-        if have is None:
+        if have is None or text is None:
             return self.result
         mtime_ns = self.known.mtime_ns if have.config_digest == self.known.config_digest else found.st_mtime_ns
         self.metadata(folder, found, _FOLDER_MODE, (found.st_uid, found.st_gid), mtime_ns)
-        beside = {RECORD, *have.outputs}
+        beside = {RECORD, SUMS, *have.outputs}
+        times = noted(self.places.times)
         wanted = beside | ({have.folder} if have.rootfs is not None else set())
         for name in _extra(folder, wanted):
             self.find(self.places.output(name), "entry", "none", "an extra one")
         for name in sorted(beside):
-            self.beside(name, stat.S_ISREG, _MODE, found, mtime_ns)
+            self.beside(name, stat.S_ISREG, _MODE, found, times.get(name))
         for name in folders_of(wanted):
             self.beside(name, stat.S_ISDIR, _FOLDER_MODE, found, mtime_ns)
         self.outputs(have)
+        self.sums({**have.outputs, RECORD: outputs.of_bytes(text)})
         if have.rootfs is not None:
             self.root(have, have.rootfs, found)
         return self.result
 
-    def fingerprint(self, name: str, want: str) -> str | None:
-        """That of a file's content. Files of forms are read whole, if they are as long as they were made."""
+    def hashed(self, name: str, want: Output) -> Output | None:
+        """What a file is. Files of forms are read whole, if they are as long as is recorded."""
         if name not in _SMALL:
-            sizes = {
-                facts.sizes[name] for facts in self.forms if facts.files.get(name) == want and name in facts.sizes
-            }
-            return self.taken(name, fingerprint.of_stream, sizes)
+            return self.taken(name, outputs.of_stream, {want.size})
         text = self.content(name)
-        return None if text is None else fingerprint.of_bytes(text)
+        return None if text is None else outputs.of_bytes(text)
 
     def content(self, name: str) -> bytes | None:
         return self.taken(name, lambda stream: _whole(stream, record.MAX_SIZE))
@@ -151,7 +150,7 @@ class _Audit:
         """What bundle.json says, after holding it against what it should say."""
         path = self.places.record
         have = record.decode(text)
-        if have is None or have.output_version != record.OUTPUT_VERSION:
+        if have is None:
             self.find(path, "content", f"a record of version {record.OUTPUT_VERSION}", "something else")
             return None
         if self.known.fingerprint is not None:
@@ -168,17 +167,19 @@ class _Audit:
                 self.find(path, key, wanted, is_now)
         return have
 
-    def metadata(self, path: str, found: os.stat_result, mode: int, owner: tuple[int, int], mtime_ns: int) -> None:
-        """That of a folder or file that is no part of the root."""
+    def metadata(
+        self, path: str, found: os.stat_result, mode: int, owner: tuple[int, int], mtime_ns: int | None
+    ) -> None:
+        """That of a folder or file that is no part of the root; `mtime_ns` as far as it is known."""
         if (have := stat.S_IMODE(found.st_mode)) != mode:
             self.find(path, "mode", f"{mode:04o}", f"{have:04o}")
         if (found.st_uid, found.st_gid) != owner:
             self.find(path, "owner", "{}:{}".format(*owner), f"{found.st_uid}:{found.st_gid}")
-        if found.st_mtime_ns != mtime_ns:
+        if mtime_ns is not None and found.st_mtime_ns != mtime_ns:
             self.find(path, "mtime", str(mtime_ns), str(found.st_mtime_ns))
 
     def beside(
-        self, name: str, is_kind: Callable[[int], bool], mode: int, folder: os.stat_result, mtime_ns: int
+        self, name: str, is_kind: Callable[[int], bool], mode: int, folder: os.stat_result, mtime_ns: int | None
     ) -> None:
         """The metadata of a file or folder beside the root. That it is not there, or of another kind, is said where
         its content is looked at."""
@@ -192,16 +193,23 @@ class _Audit:
 
     def outputs(self, have: Record) -> None:
         for name, want in sorted(have.outputs.items()):
-            found = self.fingerprint(name, want)
+            found = self.hashed(name, want)
             if found is None:
                 continue
             if found != want:
-                self.find(self.places.output(name), "content", shown(want), found)
+                for key, wanted, is_now in _different(msgspec.to_builtins(want), msgspec.to_builtins(found)):
+                    if key != "xxh3" or found.sha256 == want.sha256:
+                        self.find(self.places.output(name), "content" if key == "sha256" else key, wanted, is_now)
             elif name == IMAGE and (text := self.content(name)) is not None:
                 config = Digest.parse(have.config_digest)
                 verbatim = Digest.of(text, config.algorithm) == config
                 if verbatim != have.image_config_verbatim:
                     self.find(self.places.record, "imageConfigVerbatim", str(verbatim), str(not verbatim))
+
+    def sums(self, have: dict[str, Output]) -> None:
+        text, want = self.content(SUMS), outputs.sums(have)
+        if text is not None and text != want:
+            self.find(self.places.output(SUMS), "content", fingerprint.of_bytes(want), fingerprint.of_bytes(text))
 
     def root(self, have: Record, facts: RootfsFacts, folder: os.stat_result) -> None:
         tree = self.tree(facts)

@@ -118,7 +118,7 @@ def write_pieces(path: str, pieces: Iterable[bytes], *, sync: bool = False) -> N
         raise OutputError(f"{path}: cannot be written: {os_reason(error)}") from error
 
 
-def write_unpublished(path: str, content: bytes, mtime_ns: int) -> None:
+def write_unpublished(path: str, content: bytes) -> None:
     """Makes the file `path`, 0644, in a folder that nobody looks into before all in it is whole.
 
     Raises OSError.
@@ -127,8 +127,6 @@ def write_unpublished(path: str, content: bytes, mtime_ns: int) -> None:
     with open(descriptor, "wb") as stream:
         set_mode(descriptor, 0o644)
         stream.write(content)
-        stream.flush()
-        os.utime(descriptor, ns=(mtime_ns, mtime_ns))
 
 
 def write_if_changed(path: str, content: bytes, *, sync: bool = False, by_way_of: str | None = None) -> bool:

@@ -19,7 +19,7 @@ _NAMED = 5  # leftovers
 def totals(file: BundleFile) -> str:
     """`bundles/ 2.1 GB, 1.4 GB saved by sharing`, by what catalog.json lists; "" where it cannot be read."""
     try:
-        found = listing.sizes(safely.read(catalog.path_of(file), listing.MAX_SIZE), file.output)
+        found = listing.sizes(safely.read(catalog.path_of(file), listing.MAX_SIZE))
     except (OSError, ValueError):
         return ""
     shared = f", {human(found.shared)} saved by sharing" if found.shared else ""

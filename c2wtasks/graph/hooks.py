@@ -149,10 +149,7 @@ class GraphHooks:
     def size_of(self, product: str) -> int | None:
         """The bytes of a bundle that this run has published, if it has a root."""
         published = self._published.get(product)
-        if published is None:
-            return None
-        build = next(build for build in self.graph.buildable if str(build.bundle) == product)
-        return published.size(build.places.published)
+        return published.size if published is not None else None
 
     def totals(self) -> str:
         """The bytes of all bundles, where this run has changed any."""

@@ -22,6 +22,10 @@ class DamagedBlob(LayerError):
     """A copy of a blob holds something else than its digest says."""
 
 
+class Unreachable(LayerError):
+    """The rest of a blob could not be had: another time it may be."""
+
+
 def damaged(layer: Layer, found: str) -> DamagedBlob:
     """The error for a copy of a blob that holds something else than its digest says."""
     return DamagedBlob(

@@ -5,13 +5,14 @@
     <cache>/layers/<algorithm>/<diffID hex>.idx     its entries (see `indexfile`)
     <cache>/layers/receipts/<algorithm>/<blob hex>  JSON: what reading the blob of that digest gave
     <cache>/layers/locks/<layer key>                while that blob is read: by whom
-    <cache>/layers/unfinished/<layer key>/          what was written so far
+    <cache>/layers/unfinished/<layer key>/          what was written so far, and in `blob` what was fetched so far
 
 A name appears only when what it names is whole and on disk (temporary file, fsync, rename); the receipt last, when
 the names it stands for are on disk, too. So any number of runs may share a store. A blob is read by one at a time;
 one that was killed leaves the lock's file and unfinished files, which the next to read that blob removes, or
-`recover`. A receipt says that the blob of that digest was read here and what its diffID was: that alone lets a blob
-be skipped; what an image config claims never does. A `.tar` may vanish at any time: `ensure` makes it again.
+`recover`; but with what has come of the blob from a registry it goes on. A receipt says that the blob of that digest
+was read here and what its diffID was: that alone lets a blob be skipped; what an image config claims never does. A
+`.tar` may vanish at any time: `ensure` makes it again.
 """
 
 from __future__ import annotations
@@ -28,13 +29,14 @@ from c2wtasks.disk import files, locks, safely, syncing
 from c2wtasks.errors import LayerError, OutputError, os_reason
 from c2wtasks.layers import indexfile
 from c2wtasks.layers.receipt import Receipt
-from c2wtasks.layers.refusal import DamagedBlob, UnusableIndex, built_wrong, not_stored, wrong_diff_id
+from c2wtasks.layers.refusal import DamagedBlob, Unreachable, UnusableIndex, built_wrong, not_stored, wrong_diff_id
 from c2wtasks.layers.stored import StoredLayers
-from c2wtasks.layers.tarlimits import ArchiveError
+from c2wtasks.layers.tarindex import ArchiveError
 from c2wtasks.notices import tell
 from c2wtasks.oci.digest import Digest
 from c2wtasks.sources.model import Layer
 
+_FETCHED = "blob"
 _ELSEWHERE = "name a cache elsewhere: 'cache:' in bundle.yaml, or C2WTASKS_CACHE"
 
 
@@ -74,7 +76,8 @@ class Store(StoredLayers):
                 self._store(layer, {layer.diff_id}, unfinished)
 
     def recover(self) -> None:
-        """Removes what killed processes have left unfinished; nothing of those that are at work.
+        """Removes what killed processes have left unfinished, but for blobs that came in part; nothing of those that
+        are at work.
 
         Raises OutputError.
         """
@@ -83,7 +86,7 @@ class Store(StoredLayers):
             try:
                 with locks.locked_if_free(self._lock(key), elsewhere=_ELSEWHERE) as held:
                     if held is not None:
-                        files.remove_tree(self._unfinished(key))
+                        _remove_but_fetched(self._unfinished(key))
             except OutputError as error:
                 first_error = first_error or error
         if first_error is not None:
@@ -125,14 +128,20 @@ class Store(StoredLayers):
             raise not_stored(self.root, layer, error) from error
         unfinished = self._unfinished(layer.key)
         with locks.locked(lock, announce, elsewhere=_ELSEWHERE):
-            files.remove_tree(unfinished)  # of one that was killed
+            _remove_but_fetched(unfinished)  # of one that was killed
             try:
                 files.make_folders(unfinished, shared=True)
                 yield unfinished
+            except (Unreachable, KeyboardInterrupt, SystemExit):
+                _remove_but_fetched(unfinished)
+                raise
             except OSError as error:
-                raise not_stored(self.root, layer, error) from error
-            finally:
                 files.remove_tree(unfinished)
+                raise not_stored(self.root, layer, error) from error
+            except Exception:
+                files.remove_tree(unfinished)
+                raise
+            files.remove_tree(unfinished)
 
     def _lock(self, key: str) -> str:
         return f"{self.root}/{LOCKS}/{key}"
@@ -166,7 +175,7 @@ class Store(StoredLayers):
         from c2wtasks.layers.unpacking import copy_checked  # most runs read no blob
 
         if self.holds(layer.diff_id):  # as another blob, perhaps: this one is only to be checked then
-            receipt = copy_checked(layer, None, self.max_layer_size)
+            receipt = copy_checked(layer, None, self.max_layer_size, f"{unfinished}/{_FETCHED}")
             if receipt.diff_id != str(layer.diff_id) or not self.has_tar(layer.diff_id, receipt.tar_size):
                 receipt = self._store(layer, claims, unfinished)
         else:
@@ -182,7 +191,7 @@ class Store(StoredLayers):
 
         with files.temporary(unfinished) as made, files.temporary(unfinished) as index:
             out = made.stream
-            receipt = copy_checked(layer, out, self.max_layer_size)
+            receipt = copy_checked(layer, out, self.max_layer_size, f"{unfinished}/{_FETCHED}")
             diff_id = Digest.parse(receipt.diff_id)
             if diff_id not in claims:
                 raise wrong_diff_id(layer, receipt)
@@ -197,3 +206,20 @@ class Store(StoredLayers):
         syncing.sync_folder(os.path.dirname(self.tar(diff_id)))
         self.use(diff_id)
         return receipt
+
+
+def _remove_but_fetched(unfinished: str) -> None:
+    """Removes what lies in a layer's folder for what is unfinished, and the folder; but not what has come of a blob.
+
+    Raises OutputError.
+    """
+    try:
+        found = safely.names(unfinished) if safely.is_folder(unfinished) else []
+    except OSError as error:
+        raise OutputError(f"{unfinished}: cannot be read: {os_reason(error)}") from error
+    if _FETCHED not in found or not safely.size(f"{unfinished}/{_FETCHED}"):
+        files.remove_tree(unfinished)
+        return
+    for name in found:
+        if name != _FETCHED:
+            files.remove_tree(f"{unfinished}/{name}")

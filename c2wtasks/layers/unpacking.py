@@ -16,15 +16,16 @@ from c2wtasks.disk import syncing
 from c2wtasks.errors import LayerError, SourceError, os_reason
 from c2wtasks.layers.decompress import CorruptStream, LargeWindow, plain_chunks
 from c2wtasks.layers.receipt import Receipt
-from c2wtasks.layers.refusal import DamagedBlob, built_wrong, damaged, too_large
+from c2wtasks.layers.refusal import DamagedBlob, Unreachable, built_wrong, damaged, too_large
 from c2wtasks.oci.digest import Digest
 from c2wtasks.sources.model import Layer
 
 _WAITING = 4  # pieces, of a few MiB each, between decompressing and hashing
 
 
-def copy_checked(layer: Layer, out: BinaryIO | None, limit: int | None) -> Receipt:
-    """Writes the layer's tar to `out`, if any, checking the blob's size and digest.
+def copy_checked(layer: Layer, out: BinaryIO | None, limit: int | None, partial: str) -> Receipt:
+    """Writes the layer's tar to `out`, if any, checking the blob's size and digest. What was fetched of it is kept in
+    the file `partial`, until all has come.
 
     Where the tar turns out to be longer than `limit` bytes, or the disk is full, nothing more is read: a few
     kilobytes may expand for hours.
@@ -32,7 +33,7 @@ def copy_checked(layer: Layer, out: BinaryIO | None, limit: int | None) -> Recei
     Raises LayerError; OSError where `out` cannot be written.
     """
     algorithm = layer.digest.algorithm if layer.digest else "sha256"
-    blob = _BlobReader(layer, algorithm)
+    blob = _BlobReader(layer, algorithm, partial)
     unreadable: CorruptStream | LargeWindow | None = None
     with closing(blob):
         with closing(_Sink(out, layer.diff_id)) as sink:
@@ -71,13 +72,13 @@ class _BlobReader:
     Raises LayerError where it cannot be read, so that this is told from a store that cannot be written.
     """
 
-    def __init__(self, layer: Layer, algorithm: str) -> None:
+    def __init__(self, layer: Layer, algorithm: str, partial: str) -> None:
         self._layer = layer
         self.hash = hashlib.new(algorithm)
         self.fingerprint = xxhash.xxh3_128()
         self.missing = layer.place.size
         try:
-            self._blob = layer.place.open()
+            self._blob = layer.place.open_resuming(partial)
         except (OSError, SourceError) as error:
             raise self._unreadable(error) from error
 
@@ -93,7 +94,7 @@ class _BlobReader:
 
     def _unreadable(self, error: OSError | SourceError) -> LayerError:
         if isinstance(error, SourceError):
-            return LayerError(f"layer {self._layer.short}: {error.message}", hint=error.hint)
+            return Unreachable(f"layer {self._layer.short}: {error.message}", hint=error.hint)
         return DamagedBlob(f"layer {self._layer.short}: {self._layer.place.where} cannot be read: {os_reason(error)}")
 
     def close(self) -> None:

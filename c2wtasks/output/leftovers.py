@@ -94,7 +94,7 @@ def _recorded_bundle(places: Places, name: str, folder: str) -> tuple[str, safel
         return None
     try:
         identity = safely.identity(places.published)
-        have = record.decode(safely.read(places.record, record.MAX_SIZE))
+        have = record.named(safely.read(places.record, record.MAX_SIZE))
         if have is None or have.name != name or Platform.parse(have.platform).folder != folder:
             return None
     except (OSError, ValueError):

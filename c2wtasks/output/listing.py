@@ -70,8 +70,8 @@ class Sizes(NamedTuple):
     shared: int
 
 
-def sizes(catalog: bytes, output: str) -> Sizes:
-    """What the text of a catalog says of the bundles in the folder `output`.
+def sizes(catalog: bytes) -> Sizes:
+    """What the text of a catalog says of its bundles.
 
     Raises ValueError.
     """
@@ -80,7 +80,7 @@ def sizes(catalog: bytes, output: str) -> Sizes:
     for line in _CATALOGS.decode(catalog).bundles:
         if line.bundle is None:
             continue
-        size += line.bundle.size(f"{output}/{line.path}")
+        size += line.bundle.size
         for layer in line.bundle.layers:
             layers[layer.diff_id] = layer.tar_size or 0
             of_all += layer.tar_size or 0

@@ -2,10 +2,12 @@
 
 <output>/catalog.json
 <output>/<name>/<platform>/          published: what consumers read, replaced whole by one rename
-    rootfs/  image.json  spec.json  initconfig.json  bundle.json  and the files of other forms
+    rootfs/  image.json  spec.json  initconfig.json  bundle.json  SHA256SUMS  and the files of other forms
 <output>/.parts/<name>/<platform>/   private: what the tasks of the bundle made, for the next run and for publishing
     tree  rootfs/  rootfs.json  image.json  spec.json  initconfig.json
-    form-NAME/  form-NAME.json       a form that is files: those that are published, as hard links; and what they are
+    form-NAME/                       a form that is files: those that are published, as hard links
+    form-NAME.json  form-NAME.times  what they are; the mtimes that they were given
+    times                            those of the published files
     boot                             which folder rootfs/ is, and since which start of the machine it waits
     standing  standing.tree          which folder was published last, and the tree of its root
 <output>/<name>/.parts/<platform>/   only while a bundle is published to another disk: where it is made ready
@@ -24,9 +26,9 @@ from c2wtasks.disk.files import TEMPORARY_PREFIX
 PARTS = ".parts"
 NEW, OLD, READY = ".new", ".old", ".ready"
 """In a bundle's private folder: what begins with a dot is unfinished, or on its way in or out."""
-FORM_PREFIX = "form-"
+FORM_PREFIX, TIMES_SUFFIX = "form-", ".times"
 IMAGE, SPEC, INITCONFIG = JSON_FILES
-RECORD, ROOTFS = "bundle.json", FORMS[DEFAULT_FORM].folder
+RECORD, SUMS, ROOTFS = "bundle.json", "SHA256SUMS", FORMS[DEFAULT_FORM].folder
 COPIES = {row.folder: row.copies for row in FORMS.values() if row.copies}
 """What forms that are folders have of the bundle's other files, by where the root lies in them: the name there -> the
 usual one."""
@@ -97,6 +99,15 @@ class Places:
     def form_facts_file(self, name: str) -> str:
         """What is known of them; written when they are whole, and on disk."""
         return f"{self.form(name)}.json"
+
+    def form_times(self, name: str) -> str:
+        """The mtimes of its files."""
+        return f"{self.form(name)}{TIMES_SUFFIX}"
+
+    @property
+    def times(self) -> str:
+        """The mtimes of the published files."""
+        return f"{self.parts}/times"
 
     def part(self, name: str) -> str:
         """The path of something in the private folder."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from c2wtasks.disk import files, safely, syncing
 from c2wtasks.errors import OutputError
+from c2wtasks.output import times
 from c2wtasks.output.places import NEW, OLD, READY, Places
 from c2wtasks.output.remove import remove_in_place, remove_with_empty
 from c2wtasks.output.staged import staging, unpublished
@@ -52,7 +53,9 @@ def _publish_together(staged: Sequence[Places], outcome: Outcome) -> None:
         syncing.sync_file_system(folder)
         for places in staged:
             try:
-                if _take_place(f"{staging(places)}/{NEW}", places.published):
+                new = f"{staging(places)}/{NEW}"
+                times.stamp(new, places.published)  # no sooner: what is copied meanwhile must look older
+                if _take_place(new, places.published):
                     outcome.in_place.append(places)
             except OutputError as error:
                 outcome.failed[places] = error
@@ -65,9 +68,12 @@ def _publish_together(staged: Sequence[Places], outcome: Outcome) -> None:
     for places in staged:
         try:
             files.remove_tree(places.part(NEW))
+            times.note_published(places)
             remove_with_empty(f"{places.beside}/{NEW}", os.path.dirname(places.published))
         except OutputError as error:
             outcome.failed[places] = error
+        except OSError as error:
+            outcome.failed[places] = unpublished(places, error)
 
 
 def _take_place(new: str, published: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -10,7 +9,8 @@ import msgspec
 
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.disk import safely
-from c2wtasks.output.places import COPIES, ROOTFS
+from c2wtasks.output.outputs import Output, of_bytes, sums
+from c2wtasks.output.places import COPIES, RECORD, ROOTFS
 from c2wtasks.rootfs.rights import Builder, LeftOut, builder
 from c2wtasks.sources.model import Image
 
@@ -57,18 +57,16 @@ class WrittenRootfs(msgspec.Struct, frozen=True):
 
 class FormFacts(msgspec.Struct, frozen=True, rename="camel"):
     """`made_of` is the fingerprint of all that the form was made from; `files` are the form's files, by their paths
-    in the bundle, with the fingerprint of each; `left_out` is what it could not hold, in words; `sizes` are those of
-    the files, in bytes (earlier versions have noted none)."""
+    in the bundle; `left_out` is what it could not hold, in words."""
 
     made_of: str
-    files: dict[str, str]
+    files: dict[str, Output]
     left_out: str
-    sizes: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 class Record(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """The content of bundle.json. `outputs` maps the path of each file, but those of the folder `rootfs/`, to the
-    fingerprint (xxh3-128) of its content. `notes` are sentences on what a user may not expect of it, told when it is
+    """The content of bundle.json. `outputs` has each file by its path, but for those of the folder `rootfs/`,
+    bundle.json itself and SHA256SUMS. `notes` are sentences on what a user may not expect of it, told when it is
     built."""
 
     name: str
@@ -80,13 +78,14 @@ class Record(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     options: dict[str, Any]
     image_config_verbatim: bool
     output_version: int = OUTPUT_VERSION
-    outputs: dict[str, str]
+    outputs: dict[str, Output]
     rootfs: RootfsFacts | None
     notes: tuple[str, ...] = ()
 
-    def size(self, published: str) -> int:
-        """The bytes of all files of the bundle in the folder `published`."""
-        return (self.rootfs.size if self.rootfs else 0) + sum(_size(f"{published}/{name}") for name in self.outputs)
+    @property
+    def size(self) -> int:
+        """The bytes of all files of the bundle but this one and SHA256SUMS."""
+        return (self.rootfs.size if self.rootfs else 0) + sum(one.size for one in self.outputs.values())
 
     @property
     def folder(self) -> str:
@@ -95,16 +94,17 @@ class Record(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
         return next(folders, ROOTFS)
 
 
-def _size(path: str) -> int:
-    try:
-        return os.lstat(path).st_size
-    except OSError:
-        return 0
+class Named(msgspec.Struct, frozen=True):
+    """What the bundle.json of any version says of whose it is."""
+
+    name: str
+    platform: str
 
 
 # Made here, and not with the first text: msgspec looks into a type when it first decodes to it, and crashes where two
 # threads do so at once.
 _RECORDS = msgspec.json.Decoder(Record)
+_NAMED = msgspec.json.Decoder(Named)
 _WRITTEN_ROOTFS = msgspec.json.Decoder(WrittenRootfs)
 _FORM_FACTS = msgspec.json.Decoder(FormFacts)
 
@@ -139,19 +139,32 @@ def encode(record: Record) -> bytes:
     return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
 
 
+def encode_sums(record: Record) -> bytes:
+    """The text of SHA256SUMS, which has bundle.json, too."""
+    return sums({**record.outputs, RECORD: of_bytes(encode(record))})
+
+
 def read(path: str) -> Record | None:
     """The record at `path`; None where there is none, or none of ours of this version."""
     try:
-        record = decode(safely.read(path, MAX_SIZE))
+        return decode(safely.read(path, MAX_SIZE))
     except OSError:
         return None
-    return record if record is not None and record.output_version == OUTPUT_VERSION else None
 
 
 def decode(text: bytes) -> Record | None:
-    """What a bundle.json of any version that looks like ours says; None where it does not."""
+    """What a bundle.json says; None where it is none of ours of this version."""
     try:
-        return _RECORDS.decode(text)
+        record = _RECORDS.decode(text)
+    except (ValueError, RecursionError):
+        return None
+    return record if record.output_version == OUTPUT_VERSION else None
+
+
+def named(text: bytes) -> Named | None:
+    """Whose a bundle.json of any version is; None where it does not look like one."""
+    try:
+        return _NAMED.decode(text)
     except (ValueError, RecursionError):
         return None
 

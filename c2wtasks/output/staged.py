@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 from c2wtasks.disk import files, safely
 from c2wtasks.errors import OutputError, os_reason
+from c2wtasks.output import times
 from c2wtasks.output.places import NEW, Places
 from c2wtasks.rootfs.writing.copying import link_file
 
@@ -18,17 +20,20 @@ def put_together(
     """Fills the folder `new`, a `fresh` one, which is to be published next, with these files and what `put_rootfs`
     puts in it.
 
-    Every file is 0644 and, like the folder, has `mtime_ns`: what is published depends on nothing but its inputs.
+    Every file is 0644; one that is published with the same content, and looks untouched, stays that very file. The
+    folders have `mtime_ns`.
 
     Raises OutputError.
     """
     try:
         with files.removed_on_failure(new):
             folders = folders_of([*contents, places.rootfs])
+            before = times.noted(places.times)
             for folder in folders:
                 files.make_folders(f"{new}/{folder}")
             for name, content in contents.items():
-                files.write_unpublished(f"{new}/{name}", content, mtime_ns)
+                files.write_unpublished(f"{new}/{name}", content)
+                times.keep(places.output(name), f"{new}/{name}", before.get(name), partial(_holds, content))
             put_rootfs()  # last: a root that was moved here is told by the record beside it, if we are killed
             for folder in folders:
                 safely.set_times(f"{new}/{folder}", mtime_ns)
@@ -37,6 +42,10 @@ def put_together(
         size = sum(map(len, contents.values()))
         need = f" ({size} bytes beside the root)" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
         raise unpublished(places, error, need) from error
+
+
+def _holds(content: bytes, path: str) -> bool:
+    return safely.read(path, len(content)) == content
 
 
 def fresh(places: Places) -> str:

@@ -16,18 +16,20 @@ _CHUNK = 1 << 20
 
 
 class BlobStream:
-    """Reads a blob of `size` bytes once, from its first byte to its last, unchecked: whoever reads hashes.
+    """Reads a blob of `size` bytes once, from the byte `start` to its last, unchecked: whoever reads hashes.
 
     Where a connection breaks it asks for the rest, and goes on where it was; where an endpoint fails for good, the
     next one gives the rest.
     """
 
-    def __init__(self, client: Client, endpoints: Sequence[Endpoint], digest: Digest, size: int) -> None:
+    def __init__(
+        self, client: Client, endpoints: Sequence[Endpoint], digest: Digest, size: int, start: int = 0
+    ) -> None:
         self._client = client
         self._endpoints = list(endpoints)
         self._digest = digest
         self._size = size
-        self._at = 0
+        self._at = start
         self._body: Body | None = None
         self._patience = self._new_patience()
 

@@ -58,6 +58,11 @@ class Place(ABC):
     def open(self) -> Blob:
         """Raises OSError, SourceError."""
 
+    def open_resuming(self, partial: str) -> Blob:
+        """The same; but what takes long to come is kept in the file `partial` as it comes, and what an earlier try
+        has left there is not asked for again. Raises OSError, SourceError."""
+        return self.open()
+
     def chunks(self) -> Iterator[bytes]:
         """All the bytes, some at a time; fewer where there are fewer. Raises OSError, SourceError."""
         with closing(self.open()) as blob:

@@ -13,6 +13,9 @@ from c2wtasks.oci.imagename import Repository
 from c2wtasks.registry import silence  # noqa: F401 (loaded before processes are forked, which share what it knows)
 from c2wtasks.registry.hosts import Access
 from c2wtasks.sources.model import Blob, BlobPlace, FileBlob, Place
+from c2wtasks.sources.resuming import Resuming
+
+_WORTH_RESUMING = 1 << 18  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,9 @@ class RemotePlace(Place):
         return False
 
     def open(self) -> Blob:
+        return self.open_resuming("")
+
+    def open_resuming(self, partial: str) -> Blob:
         kept = f"{self.access.kept}/{self.digest.algorithm}/{self.digest.hex}" if self.access.kept else ""
         if kept and not self.afresh:
             try:
@@ -49,8 +55,14 @@ class RemotePlace(Place):
         from c2wtasks.registry.stream import BlobStream
 
         endpoints = self.access.endpoints(self.repository)
-        stream = BlobStream(client(self.access), endpoints[-1:] if self.afresh else endpoints, self.digest, self.size)
-        return _Keeping(stream, self.digest, kept) if kept else stream
+        asked = endpoints[-1:] if self.afresh else endpoints
+
+        def rest(start: int) -> Blob:
+            return BlobStream(client(self.access), asked, self.digest, self.size, start)
+
+        large = partial and self.size >= _WORTH_RESUMING
+        blob = Resuming(rest, partial, self.size, afresh=self.afresh) if large else rest(0)
+        return _Keeping(blob, self.digest, kept) if kept else blob
 
     def elsewhere(self) -> RemotePlace | None:
         return None if self.afresh else replace(self, afresh=True)

@@ -98,7 +98,7 @@ class Build:
 
     @property
     def default_mtime_ns(self) -> int:
-        """The mtime of directories that no layer names, and of what lies beside the root."""
+        """The mtime of directories that no layer names, and of the bundle's own folders."""
         return self.image.parsed.created_ns
 
     @property

@@ -7,15 +7,14 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from c2wtasks import fingerprint
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.disk import files, safely
 from c2wtasks.engine.checks import Check, Inputs, Values
 from c2wtasks.engine.meta import Meta
 from c2wtasks.errors import OutputError, UserError, os_reason
 from c2wtasks.oci.image import ImageConfig
-from c2wtasks.output import record, staged, waiting
-from c2wtasks.output.places import FORM_PREFIX, IMAGE, RECORD, ROOTFS, Places
+from c2wtasks.output import outputs, record, staged, waiting
+from c2wtasks.output.places import FORM_PREFIX, IMAGE, RECORD, ROOTFS, SUMS, TIMES_SUFFIX, Places
 from c2wtasks.output.record import OUTPUT_VERSION, FormFacts, Record, RootfsFacts
 from c2wtasks.output.remove import remove
 from c2wtasks.output.standing import identity
@@ -58,8 +57,9 @@ def make(build: Build) -> None:
             raise OutputError(f"{root}: was replaced meanwhile", hint="run again")
         _drop_other_forms(build)
 
-    text = record_text(build, facts, contents, made)
-    staged.put_together(places, new, {**contents, RECORD: text}, mtime_ns, put_rootfs)
+    made_record = record_of(build, facts, contents, made)
+    contents |= {RECORD: record.encode(made_record), SUMS: record.encode_sums(made_record)}
+    staged.put_together(places, new, contents, mtime_ns, put_rootfs)
 
 
 def _read(path: str) -> bytes:
@@ -77,39 +77,37 @@ def _drop_other_forms(build: Build) -> None:
         files.remove_tree(places.rootfs_facts_file)
         files.remove_tree(places.part(ROOTFS))
     for name in files.names(places.parts):
-        if name.startswith(FORM_PREFIX) and name.removesuffix(".json") not in wanted:
+        if name.startswith(FORM_PREFIX) and name.removesuffix(".json").removesuffix(TIMES_SUFFIX) not in wanted:
             files.remove_tree(places.part(name))
 
 
-def record_text(
+def record_of(
     build: Build, facts: RootfsFacts | None, contents: Mapping[str, bytes], made: Mapping[str, FormFacts]
-) -> bytes:
-    """The text of bundle.json, for a bundle with these small files, and these forms by name.
+) -> Record:
+    """The content of bundle.json, for a bundle with these small files, and these forms by name.
 
     Raises LayerError, OutputError.
     """
     bundle, image = build.bundle, build.image
-    outputs = {name: fingerprint.of_bytes(content) for name, content in contents.items()}
+    found = {name: outputs.of_bytes(content) for name, content in contents.items()}
     for form in made.values():
-        outputs |= form.files
+        found |= form.files
     notes = [f"{name} lacks {form.left_out}, which it cannot hold" for name, form in made.items() if form.left_out]
     if IMAGE in contents:
         notes += what_keeps_from_starting(ImageConfig.parse(contents[IMAGE]))
     sizes = build.site.tar_sizes() if build.has_rootfs else [None] * len(image.layers)
-    return record.encode(
-        Record(
-            name=bundle.name,
-            platform=str(bundle.platform),
-            source=bundle.source.text,
-            manifest_digest=str(image.manifest_digest) if image.manifest_digest else None,
-            config_digest=str(image.config_digest),
-            layers=record.layer_facts(image, sizes),
-            options=record.options(bundle),
-            image_config_verbatim=contents.get(IMAGE, image.config) == image.config,
-            outputs=outputs,
-            rootfs=facts,
-            notes=tuple(notes),
-        )
+    return Record(
+        name=bundle.name,
+        platform=str(bundle.platform),
+        source=bundle.source.text,
+        manifest_digest=str(image.manifest_digest) if image.manifest_digest else None,
+        config_digest=str(image.config_digest),
+        layers=record.layer_facts(image, sizes),
+        options=record.options(bundle),
+        image_config_verbatim=contents.get(IMAGE, image.config) == image.config,
+        outputs=found,
+        rootfs=facts,
+        notes=tuple(notes),
     )
 
 
@@ -160,7 +158,7 @@ def task(build: Build, output: str) -> Task:
         "actions": [(make, [build])],
         "meta": Meta(blob_bytes=build.blob_bytes, product=str(bundle), published_later=True),
         "file_dep": [*(places.part(name) for name in build.part_names), *of_forms, *of_folder],
-        "targets": [places.output(name) for name in (*build.part_names, *places.copies, RECORD)],
+        "targets": [places.output(name) for name in (*build.part_names, *places.copies, RECORD, SUMS)],
         "uptodate": [
             Inputs(inputs(build)),
             Published(places.published, [places.form(form.name) for form in bundle.file_forms]),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -13,7 +15,8 @@ from c2wtasks.disk import files, safely, syncing
 from c2wtasks.engine.checks import AnyExists, Check, Inputs, Values
 from c2wtasks.engine.meta import Meta
 from c2wtasks.errors import OutputError, SourceError, os_reason
-from c2wtasks.output import record, staged
+from c2wtasks.output import outputs, record, staged, times
+from c2wtasks.output.outputs import Output
 from c2wtasks.output.places import Places
 from c2wtasks.output.record import OUTPUT_VERSION, FormFacts
 from c2wtasks.rootfs.forms import Making, is_here, maker_of
@@ -73,6 +76,7 @@ def make(site: Site, given: FormInputs, bundle: Bundle, form: Form) -> None:
         check_holes(tree, form.name)
     places = site.places
     target, unfinished = places.form(form.name), places.part(f".{form.name}")
+    before = record.read_form(places.form_facts_file(form.name))
     files.remove_tree(places.form_facts_file(form.name))  # it must never lie beside other files than its own
     files.remove_tree(unfinished)
     try:
@@ -82,36 +86,47 @@ def make(site: Site, given: FormInputs, bundle: Bundle, form: Form) -> None:
             making = Making(bundle, tree, site.tar, json_in(places, form), key, given["created_ns"])
             maker.make(making, form, unfinished)
             lost = left_out(tree, maker.limits)
-            found, sizes = _settle(unfinished, given["created_ns"])
-            facts = FormFacts(made_of(places, form, given, tree_fingerprint), found, lost, sizes)
+            found = _settle(unfinished)
+            if before is not None:
+                same = {name: one for name, one in found.items() if before.files.get(name) == one}
+                _keep(places, form, unfinished, same)
+            facts = FormFacts(made_of(places, form, given, tree_fingerprint), found, lost)
             files.remove_tree(target)
             safely.rename(unfinished, target)
             syncing.sync_folder(places.parts)
-        facts_file = places.form_facts_file(form.name)
-        files.write(facts_file, msgspec.json.encode(facts) + b"\n")
-        safely.set_times(facts_file, given["created_ns"])  # it looks as they do
+        times.note(places.form_times(form.name), target, found)
+        files.write(places.form_facts_file(form.name), msgspec.json.encode(facts) + b"\n")
     except OSError as error:
         raise OutputError(f"{target}: cannot be written: {os_reason(error)}") from error
 
 
-def _settle(folder: str, mtime_ns: int) -> tuple[dict[str, str], dict[str, int]]:
-    """Gives the files of a form their metadata, sees to it that they are on disk, and gives their fingerprints and
-    sizes (bytes).
+def _settle(folder: str) -> dict[str, Output]:
+    """Gives the files of a form their mode, sees to it that they are on disk, and says what they are: they are read
+    while they are in memory still.
 
     Raises OSError.
     """
-    found: dict[str, str] = {}
-    sizes: dict[str, int] = {}
+    found: dict[str, Output] = {}
     for name in files.below(folder):
         with open(safely.open_file(f"{folder}/{name}"), "rb", buffering=0) as stream:
             files.set_mode(stream.fileno(), _MODE)
-            os.utime(stream.fileno(), ns=(mtime_ns, mtime_ns))
             os.fsync(stream.fileno())
-            found[name] = fingerprint.of_stream(stream)
-            sizes[name] = stream.tell()
+            found[name] = outputs.of_stream(stream)
     for above in (*reversed(staged.folders_of(found)), ""):
         syncing.sync_folder(f"{folder}/{above}")
-    return found, sizes
+    return found
+
+
+def _keep(places: Places, form: Form, unfinished: str, found: Mapping[str, Output]) -> None:
+    """Takes those of the files that the form had before which are untouched: they stay, with their times."""
+    before, target = times.noted(places.form_times(form.name)), places.form(form.name)
+    for name, output in found.items():
+        times.keep(f"{target}/{name}", f"{unfinished}/{name}", before.get(name), partial(_is, output))
+
+
+def _is(output: Output, path: str) -> bool:
+    with safely.open_quietly(path) as stream:
+        return outputs.of_stream(stream) == output
 
 
 def facts_of(places: Places, form: Form) -> FormFacts:
@@ -130,41 +145,16 @@ class Untouched(Check):
     """Each file of the form looks as the task left it. It has the published name, too, as a hard link: somebody may
     have written to a disk image. Then it is made again; and published again, as its folder is another."""
 
-    def __init__(self, places: Places, form: Form, mtime_ns: int) -> None:
-        self.facts_file = places.form_facts_file(form.name)
+    def __init__(self, places: Places, form: Form) -> None:
+        self.times = places.form_times(form.name)
         self.folder = places.form(form.name)
-        self.mtime_ns = mtime_ns
-
-    def configure_task(self, task: Any) -> None:
-        task.value_savers.append(lambda: {"files": self._names()})
-
-    def _names(self) -> list[str]:
-        facts = record.read_form(self.facts_file)
-        return sorted(facts.files) if facts is not None else []
 
     def holds(self, values: Values) -> bool:
-        return self._touched(values) is None
+        return times.touched(self.times, self.folder) is None
 
     def explain(self, values: Values) -> list[str]:
-        path = self._touched(values)
+        path = times.touched(self.times, self.folder)
         return [] if path is None else [f"{path} {'was edited' if safely.exists(path) else 'is gone'}"]
-
-    def _touched(self, values: Values) -> str | None:
-        """The first file that does not look as it was left: as the facts file does, since a file system may not keep
-        all that it is told (one mode for all files, whole seconds only)."""
-        names = values["files"] if "files" in values else self._names()
-        path = self.facts_file
-        try:
-            alike = safely.lstat(path)
-            times = (self.mtime_ns, alike.st_mtime_ns)
-            for name in names:
-                path = f"{self.folder}/{name}"
-                found = safely.lstat(path)
-                if (found.st_mode, found.st_uid) != (alike.st_mode, alike.st_uid) or found.st_mtime_ns not in times:
-                    return path
-        except OSError:
-            return path
-        return None
 
 
 def task(build: Build, form: Form) -> Task:
@@ -176,5 +166,5 @@ def task(build: Build, form: Form) -> Task:
         "meta": Meta(blob_bytes=build.blob_bytes, product=""),
         "file_dep": [places.tree, *json_in(places, form).values()],
         "targets": [places.form_facts_file(name)],
-        "uptodate": [Inputs(given), AnyExists(places.form(name)), Untouched(places, form, given["created_ns"])],
+        "uptodate": [Inputs(given), AnyExists(places.form(name)), Untouched(places, form)],
     }

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from c2wtasks import fingerprint
 from c2wtasks.disk import safely
 from c2wtasks.disk.safely import open_quietly
 from c2wtasks.errors import OutputError
-from c2wtasks.output import record, standing
+from c2wtasks.output import outputs, record, standing
+from c2wtasks.output.outputs import Output
+from c2wtasks.output.places import SUMS
 from c2wtasks.output.record import FormFacts
 from c2wtasks.tasks import form as forms
 from c2wtasks.tasks.build import Build
-from c2wtasks.tasks.bundle import record_text
+from c2wtasks.tasks.bundle import record_of
 
 
 def is_proven(build: Build) -> bool:
@@ -51,19 +52,22 @@ def _has_proof(build: Build) -> bool:
         if facts_of_form is None or facts_of_form.made_of != forms.made_of(places, form, given, tree_fingerprint):
             return False
         made[form.name] = facts_of_form
-    if _content(places.record) != record_text(build, facts, published | copies, made):
+    wanted = record_of(build, facts, published | copies, made)
+    if _content(places.record) != record.encode(wanted):
+        return False
+    if _content(places.output(SUMS)) != record.encode_sums(wanted):
         return False
     return all(_are_whole(build, name, one.files.items()) for name, one in made.items())
 
 
-def _are_whole(build: Build, form: str, files: Iterable[tuple[str, str]]) -> bool:
+def _are_whole(build: Build, form: str, files: Iterable[tuple[str, Output]]) -> bool:
     """Whether the files of a form are published as they are kept, and both as recorded."""
     for name, recorded in files:
         published = build.places.output(name)
         if not os.path.samestat(safely.lstat(f"{build.places.form(form)}/{name}"), safely.lstat(published)):
             return False
         with open_quietly(published) as stream:
-            if fingerprint.of_stream(stream) != recorded:
+            if outputs.of_stream(stream) != recorded:
                 return False
     return True
 

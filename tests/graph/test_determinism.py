@@ -1,4 +1,5 @@
-"""The same inputs give the same outputs: bytes, modes, owners, links and mtimes, whatever surrounds the build."""
+"""The same inputs give the same outputs: bytes, modes, owners, links and, in roots, mtimes, whatever surrounds the
+build."""
 
 from __future__ import annotations
 
@@ -22,8 +23,8 @@ CASES = PROJECT / "tests/reference/cases"
 
 
 def snapshot(folder: Path) -> list[str]:
-    """Every entry below a folder as a line; catalog.json and the folders that hold bundles without their mtime,
-    which is when they were written."""
+    """Every entry below a folder as a line; files beside roots and the folders that hold bundles without their mtime,
+    which is when they were published."""
     lines = []
     first_names: dict[int, str] = {}
     for path in sorted(folder.rglob("*")):
@@ -31,8 +32,8 @@ def snapshot(folder: Path) -> list[str]:
         if name.startswith(".parts"):
             continue
         found = path.lstat()
-        depth = name.count("/")
-        mtime = found.st_mtime_ns if depth > 0 else 0
+        in_root = "/rootfs/" in name
+        mtime = found.st_mtime_ns if in_root or (path.is_dir() and name.count("/") > 0) else 0
         line = f"{name} {found.st_mode:o} {found.st_uid}:{found.st_gid} {found.st_rdev} {mtime}"
         if path.is_symlink():
             line += f" -> {path.readlink()}"

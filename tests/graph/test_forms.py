@@ -83,11 +83,11 @@ def mine(built: Path, tmp_path: Path) -> Path:
 
 def test_all_are_there_and_nothing_is_left_to_do(built: Path) -> None:
     names = {path.name for path in (built / PUBLISHED).iterdir()}
-    assert names == FILES | {"image.json", "spec.json", "initconfig.json", "bundle.json"}
+    assert names == FILES | {"image.json", "spec.json", "initconfig.json", "bundle.json", "SHA256SUMS"}
     assert executed(built) == set()
     assert run_doit(built, "verify").exit == 0
     record = json.loads((built / PUBLISHED / "bundle.json").read_text())
-    assert set(record["outputs"]) == set(files_of(built / PUBLISHED)) - {"bundle.json"}
+    assert set(record["outputs"]) == set(files_of(built / PUBLISHED)) - {"bundle.json", "SHA256SUMS"}
     assert record["rootfs"] is None
 
 
@@ -166,10 +166,12 @@ def test_a_form_that_is_dropped_is_gone(mine: Path) -> None:
     write_catalog(mine, images)
     assert executed(mine) == {f"bundle:{WEB}", "catalog"}
     assert set(files_of(mine / PUBLISHED)) == {
-        *("rootfs.cpio", "image.json", "spec.json", "initconfig.json", "bundle.json")
+        *("rootfs.cpio", "image.json", "spec.json", "initconfig.json", "bundle.json", "SHA256SUMS")
     }
     parts = {path.name for path in (mine / "bundles/.parts/web/linux-amd64").iterdir()}
-    assert {name for name in parts if name.startswith("form-")} == {"form-cpio", "form-cpio.json"}
+    assert {name for name in parts if name.startswith("form-")} == {
+        *("form-cpio", "form-cpio.json", "form-cpio.times")
+    }
 
 
 def test_with_the_folder_beside_them_and_without(tmp_path: Path) -> None:
@@ -254,7 +256,7 @@ def test_a_bundle_for_9p(tmp_path: Path) -> None:
     assert (web / "9p/config/config.json").read_bytes() == (web / "spec.json").read_bytes()
     assert (web / "9p/config/imageconfig.json").read_bytes() == (web / "image.json").read_bytes()
     assert {path.name for path in (tmp_path / "bundles/db/linux-amd64").iterdir()} == {
-        *("initconfig.json", "bundle.json")
+        *("initconfig.json", "bundle.json", "SHA256SUMS")
     }
     assert run_doit(tmp_path, "verify").exit == 0
     inode = (web / "9p/rootfs/srv/index").stat().st_ino
@@ -324,9 +326,8 @@ def test_a_form_that_is_dropped_comes_again(tmp_path: Path) -> None:
         assert ("rootfs.ext4" in files_of(tmp_path / PUBLISHED)) is ("ext4" in forms)
         assert run_doit(tmp_path, "verify").exit == 0
     now = files_of(tmp_path / PUBLISHED)
-    assert {name: now[name] for name in now if name != "bundle.json"} == {
-        name: whole[name] for name in whole if name != "bundle.json"
-    }
+    assert {name for name in whole if whole[name] != now[name]} == {"bundle.json", "SHA256SUMS"}
+    assert set(now) == set(whole)
 
 
 def test_bundles_that_differ_in_their_forms_only(tmp_path: Path) -> None:
@@ -338,8 +339,8 @@ def test_bundles_that_differ_in_their_forms_only(tmp_path: Path) -> None:
     web, wide = (files_of(tmp_path / "bundles" / name / "linux-amd64") for name in ("web", "wide"))
     shared = {"rootfs.iso", "image.json", "spec.json", "initconfig.json"}
     assert {name for name in web if web[name] == wide.get(name)} == shared
-    assert {*web} - shared == {"rootfs.tar", "bundle.json"}
-    assert {*wide} - shared == {"rootfs.cpio", "bundle.json"}
+    assert {*web} - shared == {"rootfs.tar", "bundle.json", "SHA256SUMS"}
+    assert {*wide} - shared == {"rootfs.cpio", "bundle.json", "SHA256SUMS"}
     del images["wide"]
     write_catalog(tmp_path, images)
     assert run_doit(tmp_path, "prune").stdout == (

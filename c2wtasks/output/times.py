@@ -1,0 +1,134 @@
+"""The mtimes of a bundle's own files: when their content was published. What copies only what looks changed
+(`rsync -a`, `cp -u`, `aws s3 sync`, HTTP caches) goes by them and by the sizes.
+
+They are noted in the bundle's private folder: those of all that is published, and those of the files of each form,
+which may be made and not published yet. What has another mtime than is noted was not left so by us.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+import msgspec
+
+from c2wtasks.disk import files, safely
+from c2wtasks.output import record
+from c2wtasks.output.places import FORM_PREFIX, RECORD, SUMS, TIMES_SUFFIX, Places
+from c2wtasks.rootfs.writing.copying import link_file
+
+_SECOND = 1_000_000_000
+_BESIDE = ".kept"
+
+_TIMES = msgspec.json.Decoder(dict[str, int])
+
+
+def note(path: str, folder: str, names: Iterable[str]) -> None:
+    """Notes in the file `path` the mtimes (nanoseconds) that these files below `folder` have.
+
+    Raises OSError, OutputError.
+    """
+    times = {name: safely.lstat(f"{folder}/{name}").st_mtime_ns for name in sorted(names)}
+    files.write_if_changed(path, msgspec.json.encode(times))
+
+
+def noted(path: str) -> dict[str, int]:
+    """What is noted there; nothing where that cannot be read."""
+    try:
+        return _TIMES.decode(safely.read(path, record.MAX_SIZE))
+    except (OSError, ValueError, RecursionError):
+        return {}
+
+
+def _of_forms(places: Places) -> list[str]:
+    names = files.names(places.parts)
+    return [places.part(name) for name in names if name.startswith(FORM_PREFIX) and name.endswith(TIMES_SUFFIX)]
+
+
+def keep(old: str, fresh: str, mtime_ns: int | None, is_same: Callable[[str], bool]) -> None:
+    """Puts the file `old` in the place of `fresh` as a second name of it, or as a copy of the same mtime where there
+    are no hard links: if it has the noted mtime, the mode and owner of `fresh`, and `is_same` says yes of it.
+
+    Raises OutputError.
+    """
+    beside = f"{os.path.dirname(fresh)}/{_BESIDE}"
+    try:
+        if mtime_ns is None or not _is_alike(old, fresh, mtime_ns):
+            return
+        link_file(old, beside)
+        if _is_alike(beside, fresh, mtime_ns) and is_same(beside):  # it might have been replaced just now
+            safely.rename(beside, fresh)
+    except OSError:  # the fresh one does as well
+        pass
+    files.remove_tree(beside)
+
+
+def _is_alike(old: str, fresh: str, mtime_ns: int) -> bool:
+    one, other = safely.lstat(old), safely.lstat(fresh)
+    return one.st_mtime_ns == mtime_ns and _look(one) == _look(other)
+
+
+def _look(found: os.stat_result) -> tuple[int, int, int, int]:
+    return found.st_mode, found.st_uid, found.st_gid, found.st_size
+
+
+def stamp(new: str, published: str) -> None:
+    """Gives the files of the folder `new`, which takes the place of `published` now, the time that it is; but not
+    those which are published as they are.
+
+    A file is at least a second later than the one that it replaces, since HTTP and many tools count whole seconds.
+
+    Raises OSError.
+    """
+    now = time.time_ns()
+    for name in _own(new):
+        fresh, old = safely.lstat(f"{new}/{name}"), _state(f"{published}/{name}")
+        if old is None:
+            safely.set_times(f"{new}/{name}", now)
+        elif (old.st_size, old.st_mtime_ns) != (fresh.st_size, fresh.st_mtime_ns):
+            safely.set_times(f"{new}/{name}", max(now, old.st_mtime_ns + _SECOND))
+
+
+def note_published(places: Places) -> None:
+    """Notes the mtimes of all files of the bundle that was just published, and of those that are kept of its forms,
+    which are the same as a rule.
+
+    Raises OSError, OutputError.
+    """
+    names = _own(places.published)
+    for path in _of_forms(places):
+        if (of_form := noted(path).keys()) <= names:
+            note(path, path.removesuffix(TIMES_SUFFIX), of_form)
+    note(places.times, places.published, names)
+
+
+def _own(folder: str) -> set[str]:
+    """The paths of a bundle's own files, but for those in its root; none where its record cannot be read."""
+    ready = record.read(f"{folder}/{RECORD}")
+    return {RECORD, SUMS, *ready.outputs} if ready is not None else set()
+
+
+def _state(path: str) -> os.stat_result | None:
+    try:
+        return safely.lstat(path)
+    except OSError:
+        return None
+
+
+def touched(path: str, folder: str) -> str | None:
+    """The first of the files below `folder` that does not look as it was left, as the note `path` and its own mode
+    and owner tell (a file system may have one mode for all files): its path, or that of the note."""
+    times: Mapping[str, int] = noted(path)
+    try:
+        alike = safely.lstat(path)
+        if not times:
+            return path
+        for name, mtime_ns in times.items():
+            path = f"{folder}/{name}"
+            found = safely.lstat(path)
+            if (found.st_mode, found.st_uid, found.st_mtime_ns) != (alike.st_mode, alike.st_uid, mtime_ns):
+                return path
+    except OSError:
+        return path
+    return None
