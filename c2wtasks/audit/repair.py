@@ -21,7 +21,7 @@ from c2wtasks.engine.exclusive import alone
 from c2wtasks.engine.interrupt import Stopped
 from c2wtasks.errors import OutputError
 from c2wtasks.layers import indexfile
-from c2wtasks.layers.tarindex import ArchiveError
+from c2wtasks.layers.tarlimits import ArchiveError
 from c2wtasks.oci.digest import Digest
 from c2wtasks.process.unexpected import as_user_error
 from c2wtasks.sources.model import Layer

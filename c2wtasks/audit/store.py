@@ -20,7 +20,7 @@ from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.layers import indexfile
 from c2wtasks.layers.receipt import MAX_RECEIPT, decode_receipt
 from c2wtasks.layers.store import Store
-from c2wtasks.layers.tarindex import ArchiveError
+from c2wtasks.layers.tarlimits import ArchiveError
 from c2wtasks.oci.digest import Digest
 from c2wtasks.sources.model import Layer, Place
 

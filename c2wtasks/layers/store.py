@@ -31,7 +31,7 @@ from c2wtasks.layers import indexfile
 from c2wtasks.layers.receipt import Receipt
 from c2wtasks.layers.refusal import DamagedBlob, Unreachable, UnusableIndex, built_wrong, not_stored, wrong_diff_id
 from c2wtasks.layers.stored import StoredLayers
-from c2wtasks.layers.tarindex import ArchiveError
+from c2wtasks.layers.tarlimits import ArchiveError
 from c2wtasks.notices import tell
 from c2wtasks.oci.digest import Digest
 from c2wtasks.sources.model import Layer

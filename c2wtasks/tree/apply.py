@@ -8,25 +8,24 @@ from __future__ import annotations
 
 import os
 import posixpath
-import stat
 from collections.abc import Iterable, Iterator
 from errno import E2BIG, EINVAL, ENAMETOOLONG, ENOENT, ENOTDIR, EPERM
 from struct import Struct
-from typing import NamedTuple
 
 from c2wtasks.errors import TreeError
 from c2wtasks.layers.entry import UNCHANGED_ID, Entry
 from c2wtasks.tree import acl, model
+from c2wtasks.tree.folder import Folder, clean_path, directory_at
 from c2wtasks.tree.lookup import NAME_MAX, PATH_MAX, Steps, holder, root_path
-from c2wtasks.tree.model import DIRECTORY, FILE, SYMLINK, Child, Content, Inode, Leaf, Linked, Shared
+from c2wtasks.tree.making import inherited_gid, new_inode, plain_file
+from c2wtasks.tree.model import DIRECTORY, SYMLINK, Child, Inode, Linked, Shared
+from c2wtasks.tree.refusal import refused, shown
 from c2wtasks.tree.weight import PER_DIRECTORY, Weight
+from c2wtasks.tree.xattrs import CAPABILITY, set_xattrs, settle_acl
 
 _WHITEOUT = b".wh."
 _AUFS = b".wh..wh."
 _OPAQUE = b".wh..wh..opq"
-_CAPABILITY = b"security.capability"
-_CAPABILITY_REVISIONS = {20: 0x0200_0000, 24: 0x0300_0000}  # by size in bytes
-_DEVICES = {"3": model.CHARACTER, "4": model.BLOCK, "6": model.FIFO}
 
 
 MAX_STEPS = 20_000_000
@@ -37,8 +36,6 @@ MAX_PATHS = 64 << 20
 """Bytes of the paths of all folders that a layer names, and of what it writes and removes again."""
 MAX_INHERITED = 64 << 20
 """Bytes of the ACLs that files of a layer inherit."""
-MAX_XATTRS = 1024
-"""Of a file, from all its entries."""
 
 
 def apply(root: Inode, entries: Iterable[Entry], layer: int, *, same_owner: bool = True) -> Weight:
@@ -52,21 +49,6 @@ def apply(root: Inode, entries: Iterable[Entry], layer: int, *, same_owner: bool
     application = _Application(root, layer, same_owner)
     application.run(entries)
     return Weight(PER_DIRECTORY * application.implied, application.inherited)
-
-
-def _error(number: int) -> OSError:
-    return OSError(number, os.strerror(number))
-
-
-class _Folder(NamedTuple):
-    """A folder that something is put into, with its resolved path."""
-
-    inode: Inode
-    path: bytes
-    names: dict[bytes, Child]
-
-    def path_of(self, name: bytes) -> bytes:
-        return self.path + b"/" + name if self.path else name
 
 
 class _Directories:
@@ -102,7 +84,7 @@ class _Application:
         self.directories = _Directories()
         self.aufs: list[tuple[Inode, bytes]] = []  # where AUFS's own directories were made
         # The folder of the latest entry, as the next is mostly in the same. None once any directory was removed.
-        self.latest: _Folder | None = None
+        self.latest: Folder | None = None
         self.steps = Steps(MAX_STEPS)
         self.implied = self.paths = self.inherited = 0
 
@@ -111,25 +93,25 @@ class _Application:
             try:
                 self._entry(entry)
             except OSError as error:
-                raise TreeError(f"entry {_shown(entry.name)}: {error.strerror}") from error
+                raise TreeError(f"entry {shown(entry.name)}: {error.strerror}") from error
         # As containerd does, at the end, by path: the directory may be another one by now, and must be there.
         for name, mtime_ns in self.directories:
             try:
                 self._set_mtime(name, mtime_ns)
             except OSError as error:
                 reason = f"the directory is removed again by the same layer ({error.strerror})"
-                raise TreeError(f"entry {_shown(name)}: {reason}") from error
+                raise TreeError(f"entry {shown(name)}: {reason}") from error
         for parent, name in self.aufs:
             parent.names().pop(name, None)
 
     def _set_mtime(self, name: bytes, mtime_ns: int) -> None:
-        inode = _directory(self.root, name)
+        inode = directory_at(self.root, name)
         if inode is not None:
             inode.mtime_ns = mtime_ns
             return
         place = holder(self.root, self._root_path(name), steps=self.steps)
         if place is None:
-            raise _error(ENOENT)
+            raise refused(ENOENT)
         names, last = place[0].names(), place[1]
         child = names[last]
         if isinstance(child, Inode):
@@ -144,7 +126,7 @@ class _Application:
             names[last] = leaf
 
     def _entry(self, entry: Entry) -> None:
-        clean = _clean(entry.name)
+        clean = clean_path(entry.name)
         if not clean:
             if entry.kind == "5":
                 self.root.mtime_ns = entry.mtime_ns
@@ -166,7 +148,7 @@ class _Application:
             self._add_gone(folder.path_of(base))
             return
         if len(base) > NAME_MAX or len(folder.path) + 1 + len(base) >= PATH_MAX:  # with a slash before it
-            raise _error(ENAMETOOLONG)
+            raise refused(ENAMETOOLONG)
         match entry.kind:
             case "1":
                 names[base] = self._linked(entry)
@@ -178,20 +160,20 @@ class _Application:
                 self._take_path(clean)
                 self.directories.add(clean, entry.mtime_ns)
             case "0" if not folder.inode.xattrs and not entry.xattrs and self.same_owner:  # nearly all: the short way
-                names[base] = _plain_file(entry, folder.inode, self.layer, self.mark)
+                names[base] = plain_file(entry, folder.inode, self.layer, self.mark)
             case _:
                 inode = self._new(entry, folder.inode)
                 self._metadata(inode, entry)
                 names[base] = model.pack(inode, self.mark)
 
-    def _parent(self, name: bytes) -> _Folder:
+    def _parent(self, name: bytes) -> Folder:
         """The folder an entry lies in; made if it is not there (`mkparent`)."""
         if self.latest is not None and name == self.latest.path:
             return self.latest
-        here = _directory(self.root, name)
+        here = directory_at(self.root, name)
         if here is None:
             return self._slow_parent(name)
-        self.latest = _Folder(here, name, here.names())
+        self.latest = Folder(here, name, here.names())
         return self.latest
 
     def _take_path(self, path: bytes) -> None:
@@ -220,11 +202,11 @@ class _Application:
     def _root_path(self, path: bytes) -> bytes:
         return root_path(self.root, path, steps=self.steps)
 
-    def _slow_parent(self, name: bytes) -> _Folder:
+    def _slow_parent(self, name: bytes) -> Folder:
         try:
             path = self._root_path(name)
         except OSError as error:
-            raise OSError(error.errno, f"its parent {_shown(name)}: {error.strerror}") from error
+            raise OSError(error.errno, f"its parent {shown(name)}: {error.strerror}") from error
         here = self.root
         so_far: list[bytes] = []
         for part in path.split(b"/") if path else ():
@@ -233,24 +215,24 @@ class _Application:
             following = names.get(part)
             if following is None:
                 if len(part) > NAME_MAX:
-                    raise OSError(ENAMETOOLONG, f"its parent {_shown(name)}: {os.strerror(ENAMETOOLONG)}")
+                    raise OSError(ENAMETOOLONG, f"its parent {shown(name)}: {os.strerror(ENAMETOOLONG)}")
                 self.implied += 1
                 if self.implied > MAX_IMPLIED:
                     raise OSError(E2BIG, f"the layer has more than {MAX_IMPLIED} folders that no entry names")
                 following = names[part] = model.new_directory()
-                following.gid = _inherited_gid(here)
+                following.gid = inherited_gid(here)
                 if self.gone and b"/".join(so_far) in self.gone:
                     following.marked = self.mark
                 self._inherit_acl(following, here)
-                _settle_acl(following)
+                settle_acl(following)
                 if part.startswith(_AUFS):
                     self.aufs.append((here, part))
             elif not isinstance(following, Inode):
-                raise OSError(ENOTDIR, f"its parent {_shown(name)}: {os.strerror(ENOTDIR)}")
+                raise OSError(ENOTDIR, f"its parent {shown(name)}: {os.strerror(ENOTDIR)}")
             here = following
-        return _Folder(here, path, here.names())
+        return Folder(here, path, here.names())
 
-    def _whiteout(self, folder: _Folder, base: bytes) -> None:
+    def _whiteout(self, folder: Folder, base: bytes) -> None:
         self.latest = None
         if base == _OPAQUE:
             self._clear(folder.inode, folder.path)
@@ -259,7 +241,7 @@ class _Application:
         if hidden in (b"", b".", b".."):
             raise OSError(EINVAL, "invalid whiteout name")
         if len(hidden) > NAME_MAX:
-            raise _error(ENAMETOOLONG)
+            raise refused(ENAMETOOLONG)
         removed = folder.names.pop(hidden, None)
         if removed is not None:
             self._note_gone(removed, folder.path_of(hidden))
@@ -288,7 +270,7 @@ class _Application:
                     self._note_gone(child, path)
 
     def _new(self, entry: Entry, parent: Inode) -> Inode:
-        made = _made(entry, _inherited_gid(parent), self.layer)
+        made = new_inode(entry, inherited_gid(parent), self.layer)
         if parent.xattrs:
             self._inherit_acl(made, parent)
         return made
@@ -318,7 +300,7 @@ class _Application:
         directory, name = place
         found = directory.names()[name]
         if isinstance(found, Inode):
-            raise OSError(EPERM, f"its hard link target {_shown(entry.target)} is a directory")
+            raise OSError(EPERM, f"its hard link target {shown(entry.target)} is a directory")
         if isinstance(found, Linked):
             return found.file
         file = Shared(found)
@@ -329,9 +311,9 @@ class _Application:
         """The directory and the name in it where a clean path leads that no link is part of, as of nearly all; else
         None."""
         parent, _, base = target.rpartition(b"/")
-        if _clean(target) != target or len(target) > PATH_MAX:
+        if clean_path(target) != target or len(target) > PATH_MAX:
             return None
-        directory = _directory(self.root, parent)
+        directory = directory_at(self.root, parent)
         return (directory, base) if directory is not None and base in directory.names() else None
 
     def _resolved(self, target: bytes) -> tuple[Inode, bytes]:
@@ -342,11 +324,11 @@ class _Application:
             path = posixpath.normpath(b"/" + resolved + b"/" + base)
             place = holder(self.root, path, steps=self.steps)
         except OSError as error:
-            raise OSError(error.errno, f"its hard link target {_shown(target)}: {error.strerror}") from error
+            raise OSError(error.errno, f"its hard link target {shown(target)}: {error.strerror}") from error
         if not path.strip(b"/"):
-            raise OSError(EPERM, f"its hard link target {_shown(target)} is a directory")
+            raise OSError(EPERM, f"its hard link target {shown(target)} is a directory")
         if place is None:
-            raise OSError(ENOENT, f"its hard link target {_shown(target)} does not exist")
+            raise OSError(ENOENT, f"its hard link target {shown(target)} does not exist")
         return place
 
     def _metadata(self, inode: Inode, entry: Entry) -> None:
@@ -355,125 +337,12 @@ class _Application:
                 inode.uid = entry.uid
             if entry.gid != UNCHANGED_ID:
                 inode.gid = entry.gid
-            if inode.xattrs and inode.kind != DIRECTORY and inode.xattrs.get(_CAPABILITY):
-                del inode.xattrs[_CAPABILITY]  # a kernel drops it when the owner is set, unless it is empty
+            if inode.xattrs and inode.kind != DIRECTORY and inode.xattrs.get(CAPABILITY):
+                del inode.xattrs[CAPABILITY]  # a kernel drops it when the owner is set, unless it is empty
         if entry.xattrs:
-            _set_xattrs(inode, entry.xattrs)
+            set_xattrs(inode, entry.xattrs)
         if inode.kind != SYMLINK:
             inode.mode = entry.mode
             if inode.xattrs:
-                _settle_acl(inode)
+                settle_acl(inode)
         inode.mtime_ns = entry.mtime_ns
-
-
-def _made(entry: Entry, gid: int, layer: int) -> Inode:
-    match entry.kind:
-        case "0":
-            content = Content(layer, entry.offset, entry.sparse)
-            return Inode(FILE, gid=gid, size=entry.size, content=content)
-        case "5":
-            return Inode(DIRECTORY, gid=gid, children={})
-        case "2":
-            if not entry.target:
-                raise OSError(ENOENT, "a symlink without a target")
-            if len(entry.target) > PATH_MAX:
-                raise OSError(ENAMETOOLONG, f"a symlink's target of {len(entry.target)} bytes")
-            return Inode(SYMLINK, 0o777, gid=gid, target=entry.target)
-        case "3" | "4":
-            return Inode(_DEVICES[entry.kind], gid=gid, device=(entry.major, entry.minor))
-        case "6":
-            return Inode(model.FIFO, gid=gid)
-    flag = entry.kind.encode("latin-1")[0]
-    what = "an old-GNU sparse file" if entry.kind == "S" else f"of type {flag:#04x}"
-    raise OSError(EINVAL, f"{what}, which container runtimes refuse")
-
-
-def _plain_file(entry: Entry, parent: Inode, layer: int, mark: bytes) -> bytes:
-    """What `_new` and `_metadata` give of a file without xattrs, packed."""
-    uid, gid = entry.uid, entry.gid
-    leaf = Leaf(
-        FILE,
-        -1,
-        entry.mode,
-        0 if uid == UNCHANGED_ID else uid,
-        _inherited_gid(parent) if gid == UNCHANGED_ID else gid,
-        entry.mtime_ns,
-        entry.size,
-        Content(layer, entry.offset, entry.sparse),
-    )
-    return model.pack_leaf(leaf, mark)
-
-
-def _set_xattrs(inode: Inode, xattrs: dict[bytes, bytes]) -> None:
-    """containerd ignores what the kernel does not support: foreign name spaces, `user.` on what is neither
-    file nor directory. Where the kernel finds a name or value malformed, it fails."""
-    for name, value in xattrs.items():
-        space, dot, rest = name.partition(b".")
-        if name in (acl.ACCESS, acl.DEFAULT):
-            _set_acl(inode, name, value)
-            continue
-        if not dot or space not in (b"security", b"user"):
-            continue
-        if space == b"user" and inode.kind not in (FILE, DIRECTORY):
-            continue
-        if not rest or (name == _CAPABILITY and value and not _is_capability(value)):
-            raise OSError(EINVAL, f"xattr {_shown(name)} is malformed")
-        if inode.xattrs is None:
-            inode.xattrs = {}
-        inode.xattrs[name] = value
-    if len(inode.xattrs or ()) > MAX_XATTRS:
-        raise OSError(E2BIG, f"more than {MAX_XATTRS} xattrs")
-
-
-def _clean(name: bytes) -> bytes:
-    """Go's `filepath.Clean` of an absolute path, without its first slash."""
-    if b"/." in name or b"//" in name or name[:1] in (b"/", b"."):
-        return posixpath.normpath(b"/" + name.lstrip(b"/"))[1:]
-    return name[:-1] if name.endswith(b"/") else name  # as nearly all are
-
-
-def _directory(root: Inode, path: bytes) -> Inode | None:
-    """The directory at a clean path that no link is part of; None where there is none."""
-    here = root
-    for part in path.split(b"/") if path else ():
-        following = here.names().get(part)
-        if not isinstance(following, Inode):
-            return None
-        here = following
-    return here
-
-
-def _is_capability(value: bytes) -> bool:
-    revision_and_effective = int.from_bytes(value[:4], "little")
-    return revision_and_effective & ~1 == _CAPABILITY_REVISIONS.get(len(value))
-
-
-def _inherited_gid(parent: Inode) -> int:
-    """The group of what is made in `parent`, before any owner is set: of root, or of a set-group-id directory."""
-    return parent.gid if parent.mode & stat.S_ISGID else 0
-
-
-def _set_acl(inode: Inode, name: bytes, value: bytes) -> None:
-    try:
-        left = acl.as_set(inode.kind, name, value)
-    except OSError as error:
-        wrong = "is malformed" if error.errno == EINVAL else "can only be a directory's"
-        raise OSError(error.errno, f"xattr {_shown(name)} {wrong}") from error
-    if left is not None:
-        _put_acl(inode, name, left)
-
-
-def _put_acl(inode: Inode, name: bytes, value: bytes) -> None:
-    xattrs = {key: kept for key, kept in (inode.xattrs or {}).items() if key != name}
-    inode.xattrs = xattrs | {name: value} if value else xattrs
-
-
-def _settle_acl(inode: Inode) -> None:
-    """The ACL as it is once the mode is set: they never disagree."""
-    value = (inode.xattrs or {}).get(acl.ACCESS)
-    if value:
-        _put_acl(inode, acl.ACCESS, acl.with_mode(value, inode.mode))
-
-
-def _shown(name: bytes) -> str:
-    return repr(name.decode("utf-8", "backslashreplace"))

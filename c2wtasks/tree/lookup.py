@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
 from errno import ELOOP, ENAMETOOLONG, ENOTDIR
 from typing import Protocol, TypeVar
 
 from c2wtasks.tree.model import DIRECTORY, SYMLINK
+from c2wtasks.tree.refusal import refused
 
 MAX_LINKS = 40
 NAME_MAX = 255
@@ -83,7 +83,7 @@ def _walk(root: P, path: list[bytes], follow: bool, steps: Steps | None, met: li
         part = todo.pop()
         here = parents[-1]
         if here.kind != DIRECTORY:
-            raise _error(ENOTDIR)
+            raise refused(ENOTDIR)
         if part in (b"", b"."):
             continue
         if part == b"..":
@@ -91,7 +91,7 @@ def _walk(root: P, path: list[bytes], follow: bool, steps: Steps | None, met: li
                 parents.pop()
             continue
         if len(part) > NAME_MAX:
-            raise _error(ENAMETOOLONG)
+            raise refused(ENAMETOOLONG)
         inode = here.child(part)
         if inode is None:
             return None
@@ -101,7 +101,7 @@ def _walk(root: P, path: list[bytes], follow: bool, steps: Steps | None, met: li
         if inode.kind == SYMLINK and (todo or follow):
             links += 1
             if links > MAX_LINKS:
-                raise _error(ELOOP)
+                raise refused(ELOOP)
             if inode.target.startswith(b"/"):
                 del parents[1:]
             parts = inode.target.split(b"/")
@@ -137,7 +137,7 @@ def root_path(root: P, path: bytes, *, steps: Steps | None = None) -> bytes:
             if not part:
                 continue
             if links > _CONTAINERD_MAX_LINKS:
-                raise _error(ELOOP)
+                raise refused(ELOOP)
             around, link = link, None
             left: list[bytes] = []
             if around is not None:
@@ -179,9 +179,9 @@ def _child(directory: P | None, name: bytes) -> P | None:
     if directory is None:
         return None
     if directory.kind != DIRECTORY:
-        raise _error(ENOTDIR)
+        raise refused(ENOTDIR)
     if len(name) > NAME_MAX:
-        raise _error(ENAMETOOLONG)
+        raise refused(ENAMETOOLONG)
     return directory.child(name)
 
 
@@ -194,8 +194,4 @@ def _join(*parts: bytes) -> bytes:
 def _check_size(size: int) -> None:
     """Raises OSError."""
     if size > PATH_MAX:
-        raise _error(ENAMETOOLONG)
-
-
-def _error(number: int) -> OSError:
-    return OSError(number, os.strerror(number))
+        raise refused(ENAMETOOLONG)

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c2wtasks.layers.entry import Entry
-from c2wtasks.layers.tarindex import ArchiveError, read_entries
+from c2wtasks.layers.tarindex import read_entries
+from c2wtasks.layers.tarlimits import ArchiveError
 from tests.support import headers
 from tests.support.headers import GNU, STAR, archive, checked, file, gnu_long, header, padded, pax, symlink
 

@@ -9,7 +9,7 @@ import pytest
 from c2wtasks.errors import TreeError
 from c2wtasks.layers import indexfile
 from c2wtasks.layers.entry import Entry
-from c2wtasks.layers.tarindex import ArchiveError
+from c2wtasks.layers.tarlimits import ArchiveError
 from c2wtasks.tree import acl, apply, model, weight
 from c2wtasks.tree.model import Inode
 from c2wtasks.tree.weight import Scales

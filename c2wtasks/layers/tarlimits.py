@@ -1,0 +1,72 @@
+"""What an entry of a tar may have, and the error for what cannot be read.
+
+It is limited, so that a few bytes of a compressed layer cannot make much of our memory or time: by what a kernel
+takes, and where that says nothing by far more than any image has.
+"""
+
+from __future__ import annotations
+
+from c2wtasks.layers.entry import Entry
+
+MAX_SPECIAL = 1 << 20
+"""Bytes of an extended header, and of the map of a sparse file."""
+MAX_PATH = 4096
+"""Bytes of a name or of a link's target."""
+MAX_XATTR_NAME, MAX_XATTR = 255, 65536
+"""Bytes; a kernel takes no more."""
+MAX_XATTRS = 1024
+"""Of an entry."""
+MAX_FRAGMENTS = 1 << 18
+"""Of all sparse files in a layer."""
+MAX_RECORDS = 1_000_000
+"""Of PAX, in a layer, beyond _USUAL_RECORDS for each header."""
+_USUAL_RECORDS = 16
+_LINKS = frozenset("12")
+
+
+class ArchiveError(ValueError):
+    """The archive cannot be read. `str()` names the offset and, where it is known, the entry."""
+
+
+class Budget:
+    """What a layer may still have of what makes much work or memory of few bytes."""
+
+    __slots__ = ("_fragments", "_records")
+
+    def __init__(self) -> None:
+        self._fragments, self._records = MAX_FRAGMENTS, MAX_RECORDS
+
+    def take_fragments(self, count: int, entry: Entry) -> None:
+        """Raises ArchiveError."""
+        self._fragments -= count
+        if self._fragments < 0:
+            raise beyond("fragments of sparse files in one layer", MAX_FRAGMENTS, entry)
+
+    def take_records(self, count: int, entry: Entry) -> None:
+        """Raises ArchiveError."""
+        self._records -= max(0, count - _USUAL_RECORDS)
+        if self._records < 0:
+            raise beyond("PAX records in one layer", MAX_RECORDS, entry)
+
+
+def beyond(what: str, limit: int, entry: Entry) -> ArchiveError:
+    return ArchiveError(f"more {what} than are read ({limit}){where(entry)}")
+
+
+def check_lengths(entry: Entry) -> None:
+    """Raises ArchiveError."""
+    if len(entry.name) > MAX_PATH:
+        raise ArchiveError(f"a name of {len(entry.name)} bytes ({MAX_PATH} at most){where(entry)}")
+    if len(entry.target) > MAX_PATH:
+        if entry.kind not in _LINKS:
+            entry.target = b""
+            return
+        raise ArchiveError(f"a link target of {len(entry.target)} bytes ({MAX_PATH} at most){where(entry)}")
+
+
+def where(entry: Entry) -> str:
+    return f" at offset {entry.header}{named(entry)}"
+
+
+def named(entry: Entry) -> str:
+    return f" (entry {entry.name.decode('utf-8', 'backslashreplace')!r})"
