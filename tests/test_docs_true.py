@@ -23,6 +23,7 @@ from doit.cmd_base import DodoTaskLoader
 from doit.doit_cmd import DoitMain
 
 from c2wtasks.bundlefile.settings import SETTINGS
+from c2wtasks.commands.base import NOT_ASKED
 from c2wtasks.engine.build import DONE, FAILED
 from c2wtasks.engine.run import _SWITCHES
 
@@ -35,7 +36,7 @@ COMMANDS_PAGE = PROJECT / "docs/commands.md"
 MAP = TESTS / "README.md"
 
 WRONG = 3  # what doit exits with where the command line or the dodo is wrong
-STATUSES = {DONE, FAILED, WRONG, *(128 + one for one in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM))}
+STATUSES = {DONE, FAILED, WRONG, NOT_ASKED, *(128 + one for one in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM))}
 CANNOT_COMPARE = 77  # of examples/build.py
 
 OTHERS_OPTIONS = {

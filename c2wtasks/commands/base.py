@@ -12,7 +12,7 @@ from doit.exceptions import InvalidCommand
 
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.engine.command import Command, hooks_of
-from c2wtasks.engine.exclusive import check_engine, told
+from c2wtasks.engine.exclusive import told
 from c2wtasks.engine.select import resolve
 from c2wtasks.engine.stale import Stale, find_stale, in_order
 from c2wtasks.engine.state import Backend
@@ -22,6 +22,8 @@ from c2wtasks.graph.hooks import GraphHooks
 from c2wtasks.graph.resolved import Resolved
 
 FINE, NOT_FINE = 0, 1
+NOT_ASKED = 4
+"""What a registry was to be asked for is not known."""
 
 
 class OurCommand(Command, DoitCmdBase):  # type: ignore[misc]
@@ -52,7 +54,6 @@ class OurCommand(Command, DoitCmdBase):  # type: ignore[misc]
             else:
                 hint = "copy the one that comes with c2wtasks"
             raise InvalidCommand(f"this dodo.py is not one of ours; {hint}")
-        check_engine(self)
         return hooks
 
     @property
@@ -89,12 +90,20 @@ def chosen(hooks: GraphHooks, words: Sequence[str]) -> list[Bundle]:
     return [tasks[name] for name in dict.fromkeys(names) if name in tasks]
 
 
-def stale_tasks(command: OurCommand) -> tuple[list[Stale], int]:
+def layer_users(graph: Resolved) -> dict[str, list[str]]:
+    """The bundles that need each layer, by the layer's key."""
+    users: dict[str, list[str]] = {}
+    for build in graph.buildable:
+        for key in dict.fromkeys(layer.key for layer in build.image.layers if build.has_rootfs):
+            users.setdefault(key, []).append(str(build.bundle))
+    return users
+
+
+def stale_tasks(command: Any, hooks: GraphHooks) -> tuple[list[Stale], int]:
     """The tasks that a run of the command's selection would execute, in that order; and how many were looked at.
 
     Raises InvalidCommand: a word names nothing.
     """
-    hooks = command.graph_hooks
     control = TaskControl(command.task_list)
     selected = command.sel_tasks
     if selected is not None:

@@ -7,6 +7,7 @@ not up to date.
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -16,8 +17,13 @@ from doit.cmd_forget import Forget as DoitForget
 from doit.cmd_info import Info as DoitInfo
 from doit.cmd_list import List as DoitList
 from doit.control import TaskControl
+from doit.exceptions import InvalidCommand
 
+from c2wtasks.commands.options import JSON, YES
 from c2wtasks.engine.command import Command
+
+_OF_TASKS = ("subtasks", "quiet", "status", "private", "list_deps", "template")
+"""Options of `list` that are for tasks."""
 
 
 def _resolved(command: Any, options: dict[str, Any]) -> dict[str, Any]:
@@ -57,10 +63,16 @@ def _told(command: Command, look: Callable[[], Any]) -> Any:
 class Clean(Command, DoitClean):  # type: ignore[misc]
     """Removes what tasks have made. Exit status 1: some of it could not be removed."""
 
+    cmd_options = (*DoitClean.cmd_options, YES)
     _failed: list[str]
+    _yes = False
 
     def only_looks(self, params: Any) -> bool:
         return bool(params["dryrun"])
+
+    def execute(self, params: Any, args: list[str]) -> Any:
+        self._yes = params["yes"]
+        return super().execute(params, args)
 
     @functools.wraps(DoitClean._execute)  # doit passes the options that the signature names
     def _execute(self, **options: Any) -> Any:
@@ -71,6 +83,8 @@ class Clean(Command, DoitClean):  # type: ignore[misc]
             return clean(**options)
         if options["dryrun"]:
             return clean(**_resolved(self, options))
+        if self.sel_default_tasks and not self._yes:
+            self._ask()
         from c2wtasks.engine.exclusive import exclusively
         from c2wtasks.notices import tell
 
@@ -81,6 +95,24 @@ class Clean(Command, DoitClean):  # type: ignore[misc]
             return 1 if self._failed else 0
 
         return exclusively(self, hooks, change)
+
+    def _ask(self) -> None:
+        """Asks whether all bundles may go. Raises InvalidCommand: they may not, or there is nobody to be asked."""
+        from c2wtasks.commands.table import published
+        from c2wtasks.sizes import human
+
+        hooks = _of_catalog(self)
+        if hooks is None:
+            return
+        count, size = published(hooks.graph.file.output, hooks.graph.file.bundles)
+        if not count:
+            return
+        what = f"all {count} bundles in {hooks.graph.file.output} ({human(size)})"
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise InvalidCommand(f"without names, this removes {what}: give --yes, or names")
+        print(f"This removes {what}. Remove them? [y/N] ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            raise InvalidCommand("nothing was removed")
 
     def clean_tasks(self, tasks: Iterable[Any], dryrun: bool, cleanforget: bool) -> None:
         """As doit's, but for our dodos what cannot be removed is one line, and not forgotten."""
@@ -134,11 +166,48 @@ class Info(Command, DoitInfo):  # type: ignore[misc]
 
 
 class List(Command, DoitList):  # type: ignore[misc]
-    """Lists tasks."""
+    """Lists the bundles of our dodos, with what became of them; of others, or where an option asks for it, tasks."""
+
+    cmd_options = (*DoitList.cmd_options, JSON)
+    doc_purpose = "list bundles, or tasks"
+    _json = False
 
     def only_looks(self, params: Any) -> bool:
         return True
 
+    def execute(self, params: Any, args: list[str]) -> Any:
+        self._json = params["as_json"]
+        return super().execute(params, args)
+
     @functools.wraps(DoitList._execute)
     def _execute(self, **options: Any) -> Any:
-        return _told(self, lambda: super(List, self)._execute(**_resolved(self, options)))
+        hooks = _of_catalog(self)
+        asked = {name for name in _OF_TASKS if options[name]}
+        if self._json and (hooks is None or asked):
+            raise InvalidCommand("--json lists bundles: not with options for tasks, nor with another's dodo.py")
+        if hooks is None or asked or _names_tasks(self, options["pos_args"], hooks):
+            return _told(self, lambda: super(List, self)._execute(**_resolved(self, options)))
+        return _told(self, lambda: self._bundles(hooks, options["pos_args"]))
+
+    def _bundles(self, hooks: Any, words: list[str]) -> int:
+        from c2wtasks.commands import table
+
+        found = table.rows(self, hooks, words)
+        self.dep_manager.backend.discard()
+        if self._json:
+            self.outstream.write(table.as_json(found) + "\n")
+        else:
+            self.outstream.write("".join(f"{line}\n" for line in table.lines(found)))
+        return 0
+
+
+def _of_catalog(command: Any) -> Any:
+    """The GraphHooks of the dodo; None where it is another's, or of another graph."""
+    hooks = command.hooks()
+    graphs = sys.modules.get("c2wtasks.graph.hooks")
+    return hooks if hooks is not None and graphs and isinstance(hooks, graphs.GraphHooks) else None
+
+
+def _names_tasks(command: Any, words: list[str], hooks: Any) -> bool:
+    """Whether one of the words is the name of a task, and not of an image or a bundle."""
+    return any(word not in hooks.aliases and any(task.name == word for task in command.task_list) for word in words)

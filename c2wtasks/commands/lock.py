@@ -10,7 +10,7 @@ from doit.exceptions import InvalidCommand
 
 from c2wtasks.bundlefile.lock import Entry, moves
 from c2wtasks.bundlefile.model import Bundle
-from c2wtasks.commands.base import FINE, NOT_FINE, OurCommand, chosen
+from c2wtasks.commands.base import FINE, NOT_ASKED, NOT_FINE, OurCommand, chosen
 from c2wtasks.engine.exclusive import alone
 from c2wtasks.errors import UserError
 from c2wtasks.graph.hooks import GraphHooks
@@ -43,7 +43,8 @@ class Lock(OurCommand):
     doc_usage = "[--check | --update [IMAGE|BUNDLE ...]]"
     doc_description = (
         "Adds what bundle.lock lacks and drops what bundle.yaml no longer has. "
-        "Exit status 0: done. 1: --check found something, or an image could not be looked up. 3: wrong command line."
+        "Exit status 0: done. 1: --check found something. 3: wrong command line. 4: an image could not be looked up, "
+        "and --check found nothing with the others."
     )
     cmd_options = (_UPDATE, _CHECK)
 
@@ -84,9 +85,11 @@ class Lock(OurCommand):
         failed |= {key: broken[key] for key in (*misfit.missing, *misfit.changed) if key in broken}
         if changes:
             graph.lock.change(changes)
-        self.show(lines or ["nothing moved" if again else f"{graph.lock.path} fits"])
+        if not failed and not lines:
+            lines = ["nothing moved" if again else f"{graph.lock.path} fits"]
+        self.show(lines)
         tell(*(f"{bundle}: {error}" for bundle, error in sorted(failed.items())))
-        return NOT_FINE if failed else FINE
+        return NOT_ASKED if failed else FINE
 
     def _check(self, graph: Resolved) -> int:
         entries = graph.lock.entries
@@ -96,7 +99,7 @@ class Lock(OurCommand):
         lines += (f"{new.bundle}: {moved}" for new in looked_up if (moved := moves(entries[new.bundle], new)))
         self.show(lines)
         tell(*(f"{bundle}: {error}" for bundle, error in sorted(failed.items())))
-        return NOT_FINE if lines or failed else FINE
+        return NOT_FINE if lines else NOT_ASKED if failed else FINE
 
 
 def _lockable(hooks: GraphHooks, words: Sequence[str]) -> tuple[Bundle, ...]:

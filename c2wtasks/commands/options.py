@@ -10,3 +10,11 @@ DRY_RUN = {
     "default": False,
     "help": "say what would be removed, and remove nothing",
 }
+YES = {
+    "name": "yes",
+    "short": "y",
+    "long": "yes",
+    "type": bool,
+    "default": False,
+    "help": "of our kind of dodo: remove all without asking, where no names are given",
+}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
-from c2wtasks.commands.base import FINE, OurCommand, stale_tasks
+from c2wtasks.commands.base import FINE, OurCommand, layer_users, stale_tasks
 from c2wtasks.commands.options import JSON
 from c2wtasks.engine.stale import Stale
 from c2wtasks.graph.resolved import Resolved
 from c2wtasks.sizes import human
+from c2wtasks.tasks import room
 
 
 class Step(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -32,31 +33,24 @@ class Plan(OurCommand):
 
     def _execute(self, as_json: bool) -> int:
         graph = self.graph
-        stale, _ = stale_tasks(self)
-        users = _users(graph)
+        stale, _ = stale_tasks(self, self.graph_hooks)
+        users = layer_users(graph)
         steps = [_step(graph, task, users) for task in stale]
         to_read = sum(step.bytes or 0 for step in steps)
+        to_write = sum(room.to_write(self.graph_hooks.jobs({step.task for step in steps}), graph.store))
         if as_json:
-            self.show_json({"steps": steps, "bytesToRead": to_read})
+            self.show_json({"steps": steps, "bytesToRead": to_read, "bytesToWrite": to_write})
         else:
             self.show(_line(step) for step in steps)
             self.show(
                 [
-                    f"{len(steps)} task{'s' * (len(steps) != 1)}, {human(to_read)} of layers to read"
+                    f"{len(steps)} task{'s' * (len(steps) != 1)}, {human(to_read)} of layers to read, "
+                    f"about {human(to_write)} to write"
                     if steps
                     else "nothing to do"
                 ]
             )
         return FINE
-
-
-def _users(graph: Resolved) -> dict[str, list[str]]:
-    """The bundles that need each layer, by the layer's key."""
-    users: dict[str, list[str]] = {}
-    for build in graph.buildable:
-        for key in dict.fromkeys(layer.key for layer in build.image.layers if build.has_rootfs):
-            users.setdefault(key, []).append(str(build.bundle))
-    return users
 
 
 def _step(graph: Resolved, task: Stale, users: dict[str, list[str]]) -> Step:

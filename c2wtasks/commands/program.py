@@ -17,7 +17,7 @@ from doit.plugin import PluginEntry
 
 NAME = "c2wtasks"
 _FOLDER, _PACKAGE = os.path.dirname(__file__), __name__.rpartition(".")[0]
-_NO_COMMANDS = ("__init__", "base", "beginning", "doit_own", "options", "plain", "program")
+_NO_COMMANDS = ("__init__", "base", "beginning", "doit_own", "options", "plain", "program", "table")
 _DODO = "dodo.py"
 _BUNDLE_FILE = "bundle.yaml"
 

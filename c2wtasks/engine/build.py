@@ -18,7 +18,7 @@ from c2wtasks.engine import executor as executors
 from c2wtasks.engine import interrupt, streams
 from c2wtasks.engine.config import Hooks
 from c2wtasks.engine.deciding import Deciding
-from c2wtasks.engine.exclusive import alone, check_engine, told
+from c2wtasks.engine.exclusive import alone, told
 from c2wtasks.engine.executor import Executor
 from c2wtasks.engine.growing import Growing
 from c2wtasks.engine.meta import blob_bytes, is_heavy, urgency
@@ -47,7 +47,6 @@ def build(command: Any, hooks: Hooks, options: dict[str, Any], *, last: bool = T
 
 
 def _build(command: Any, hooks: Hooks, options: dict[str, Any], last: bool) -> Outcome:
-    check_engine(command)
     control = _control(command, hooks, options)
     PythonAction.pm_pdb = options["pdb"]
     with alone(command, hooks) as held, _output(options["outfile"]) as stream:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from inspect import Parameter, Signature
@@ -10,7 +11,14 @@ from typing import Any
 
 import msgspec
 
+from c2wtasks.errors import some_of
+
 Values = dict[str, Any]
+
+_LISTS = ("layers", "blobs")
+_DIGESTS = {"image_config": "image config", "manifest": "manifest"}
+_HEX = re.compile("[0-9a-f]{64,}")
+_DIGITS = 12
 
 # What doit asks of a check; spelt out, the answer costs less.
 _OF_TASK_AND_VALUES = Signature(
@@ -50,11 +58,11 @@ class Inputs(Check):
         return bool(values.get("inputs") == self.text)
 
     def explain(self, values: Values) -> list[str]:
-        """`option boot.vmtouch: true -> false`, `layer 3 of 4 replaced: sha256:ab… -> sha256:cd…`."""
+        """`option boot.vmtouch: true -> false`, `layer 3 of 4 replaced: sha256:ab12... -> sha256:cd34...`."""
         if "inputs" not in values:
             return ["never built"]
         old, new = (dict(_flat("", msgspec.json.decode(text))) for text in (values["inputs"], self.text))
-        return [_change(key, old, new) for key in {**old, **new} if old.get(key) != new.get(key)]
+        return list(_changes(old, new))
 
 
 class Fails(Check):
@@ -93,24 +101,64 @@ def _is_there(path: str) -> bool:
 
 
 def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Nested options by dotted names; lists of plain values by their position: `layers[2 of 4]`."""
+    """Nested options by dotted names."""
     if isinstance(value, dict):
         for key, item in value.items():
             yield from _flat(f"{prefix}.{key}" if prefix else key, item)
-    elif prefix == "layers" and isinstance(value, list):
-        yield "number of layers", len(value)
-        for at, item in enumerate(value, start=1):
-            yield f"layer {at} of {len(value)}", item
     else:
         yield prefix, value
+
+
+def _changes(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
+    """What differs, in words. Layers are told by what they are: one that has only moved is not named."""
+    lists = [[values.pop(key, []) for values in (old, new)] for key in _LISTS]
+    (before, after), (blobs_before, blobs_after) = lists
+    if before != after:
+        yield from _of_list("layer {} of {}", before, after)
+    elif blobs_before != blobs_after:  # the same layers, compressed anew
+        yield from _of_list("blob of layer {} of {}", blobs_before, blobs_after)
+    had, has = (values.pop("bundles", []) for values in (old, new))
+    yield from (
+        f"{some_of(names)} {what}"
+        for names, what in ((_without(has, had), "added"), (_without(had, has), "gone"))
+        if names
+    )
+    for key in {**old, **new}:
+        if old.get(key) != new.get(key):
+            yield _change(key, old, new)
+
+
+def _without(names: list[str], others: list[str]) -> list[str]:
+    known = set(others)
+    return [name for name in names if name not in known]
+
+
+def _of_list(called: str, old: list[str], new: list[str]) -> Iterator[str]:
+    from difflib import SequenceMatcher  # most runs explain nothing
+
+    for _, from_old, to_old, from_new, to_new in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        gone, come = old[from_old:to_old], new[from_new:to_new]
+        if gone == come:
+            continue
+        both = min(len(gone), len(come))
+        for at in range(both):
+            number = called.format(from_new + at + 1, len(new))
+            yield f"{number} replaced: {_short(gone[at])} -> {_short(come[at])}"
+        for at in range(both, len(come)):
+            yield f"{called.format(from_new + at + 1, len(new))} added: {_short(come[at])}"
+        for at in range(both, len(gone)):
+            yield f"{called.format(from_old + at + 1, len(old))} gone: {_short(gone[at])}"
+
+
+def _short(name: str) -> str:
+    """A digest, or the hexadecimal digits of one, with 12 digits; any other name as it is."""
+    return _HEX.sub(lambda found: found[0][:_DIGITS], name)
 
 
 def _change(key: str, old: dict[str, Any], new: dict[str, Any]) -> str:
     if key == "output_version":
         return f"tool's output version {old.get(key)} -> {new.get(key)}"
-    if key.startswith("layer "):
-        if key in old and key in new:
-            return f"{key} replaced: {old[key]} -> {new[key]}"
-        return f"{key} {'added' if key in new else 'gone'}: {new.get(key) or old.get(key)}"
+    if key in _DIGESTS:
+        return f"{_DIGESTS[key]} replaced: {_short(old.get(key) or 'none')} -> {_short(new.get(key) or 'none')}"
     before, after = (msgspec.json.encode(values[key]).decode() if key in values else "unset" for values in (old, new))
     return f"option {key}: {before} -> {after}"

@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from doit.exceptions import InvalidCommand
+
 from c2wtasks import runoptions
 from c2wtasks.engine import streams
 from c2wtasks.engine.interrupt import Stopped, signals
@@ -21,6 +23,8 @@ from c2wtasks.runoptions import RunOptions
 
 _CONFIG = "c2wtasks.engine.config"  # loaded by our kind of dodo only
 _COMMANDS = "c2wtasks.commands."
+BACKEND = "c2wtasks"
+"""What doit calls our backend."""
 
 
 def hooks_of(command: Any) -> Any:
@@ -53,6 +57,7 @@ class Command:
     loader: Any = None
     commands: Sequence[str] = ()
     _parser: Parser | None = None
+    _params: Any = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         streams.secure()
@@ -119,7 +124,20 @@ class Command:
         """The exit status, now that all is written: what a command shows is what it is for."""
         return streams.settled(status)
 
+    def get_checker_cls(self, given: Any) -> Any:
+        """What doit asks for before it opens its record: with our dodo, checker and backend are ours.
+
+        Raises InvalidCommand.
+        """
+        hooks = hooks_of(self)
+        if hooks is not None and not isinstance(given, type):
+            raise InvalidCommand("check_file_uptodate cannot be chosen here: files are always compared by content")
+        if hooks is not None and self._params["backend"] != BACKEND:
+            raise InvalidCommand("backend cannot be chosen here: what was done is always kept in SQLite")
+        return super().get_checker_cls(given)  # type: ignore[misc]
+
     def execute(self, params: Any, args: list[str]) -> Any:
+        self._params = params
         options = self.run_options(params)
         runoptions.use(options)
         if options.looks:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 from c2wtasks.engine.checker import Checker
+from c2wtasks.engine.command import BACKEND
 from c2wtasks.engine.outcome import Failed
 from c2wtasks.engine.report import Report
 from c2wtasks.errors import UserError
@@ -95,7 +96,7 @@ def configure(graph: Hooks | HasHooks) -> dict[str, Any]:
     gc.set_threshold(100_000, 50, 100)
     return {
         KEY: hooks,
-        "backend": "c2wtasks",
+        "backend": BACKEND,
         "check_file_uptodate": Checker,
         "continue": True,
         "num_process": hooks.workers,

@@ -11,11 +11,9 @@ from doit.exceptions import InvalidCommand, InvalidDodoFile, InvalidTask
 
 from c2wtasks.disk import locks
 from c2wtasks.disk.locks import Held
-from c2wtasks.engine.checker import Checker
 from c2wtasks.engine.config import Hooks
 from c2wtasks.engine.interrupt import signals
 from c2wtasks.engine.outcome import DONE, FAILED
-from c2wtasks.engine.state import Backend
 from c2wtasks.notices import tell
 from c2wtasks.process.unexpected import as_user_error
 
@@ -33,14 +31,6 @@ def told(work: Callable[[], Any], otherwise: Any = FAILED) -> Any:
         signals.check()
         tell(str(as_user_error(error)))
         return otherwise
-
-
-def check_engine(command: Any) -> None:
-    """Raises InvalidCommand: doit was told to use another checker or backend than ours."""
-    if not isinstance(command.dep_manager.checker, Checker):
-        raise InvalidCommand("check_file_uptodate cannot be chosen here: files are always compared by content")
-    if not isinstance(command.dep_manager.backend, Backend):
-        raise InvalidCommand("backend cannot be chosen here: what was done is always kept in SQLite")
 
 
 @contextmanager

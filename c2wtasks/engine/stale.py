@@ -104,6 +104,7 @@ def _reasons(
     reasons += [f"{path} {'was edited' if os.path.lexists(path) else 'is gone'}" for path in why["missing_target"]]
     reasons += [f"{path} has changed" for path in sorted(why["changed_file_dep"] or ()) if path not in made_by_stale]
     reasons += [f"{path} is gone" for path in sorted(why["missing_file_dep"] or ()) if not remade]
-    reasons += [f"{path} is needed now" for path in why["added_file_dep"] or ()]
-    reasons += [f"{path} is needed no more" for path in why["removed_file_dep"] or ()]
+    if not reasons:  # else it follows from them
+        reasons += [f"{path} is needed now" for path in why["added_file_dep"] or ()]
+        reasons += [f"{path} is needed no more" for path in why["removed_file_dep"] or ()]
     return list(dict.fromkeys(reasons))

@@ -22,6 +22,7 @@ from c2wtasks.tasks.build import Build
 
 if TYPE_CHECKING:
     from c2wtasks.cache import upkeep
+    from c2wtasks.tasks import room
 
 _TOLD_ALONE = 20  # notes of one sort on bundles; of more there is one line
 
@@ -103,6 +104,13 @@ class GraphHooks:
         """Warns where there is not the room that the layers and roots of these tasks need."""
         from c2wtasks.tasks import room  # not needed where there is nothing to do
 
+        jobs = self.jobs(tasks)
+        return room.warnings(jobs, self.graph.store, self.graph.file.cache, self.graph.file.output)
+
+    def jobs(self, tasks: Set[str]) -> list[room.Job]:
+        """What these tasks write that takes room."""
+        from c2wtasks.tasks import room
+
         jobs: list[room.Job] = []
         for build in self.graph.with_rootfs():
             bundle = build.bundle
@@ -111,7 +119,7 @@ class GraphHooks:
             layers = tuple(one for one in build.image.layers if roots or names.layer(one.key) in tasks)
             if layers:
                 jobs.append(room.Job(build, layers, roots))
-        return room.warnings(jobs, self.graph.store, self.graph.file.cache, self.graph.file.output)
+        return jobs
 
     def end_of_run(self, failed: Failed, current: frozenset[str]) -> Iterable[str]:
         """Gives the lines that end the run, and brings catalog.json and bundle.lock up to date.

@@ -51,7 +51,7 @@ def update(
     `failed` maps the bundles (`name@platform`) that failed in it to the reason, `succeeded` are those that are
     now as they should be; what the run did not look at keeps the status that `previous`, the catalog before, gave.
     """
-    before = _errors(previous)
+    before = errors(previous)
     lines = []
     for bundle in sorted(bundles, key=lambda bundle: (bundle.name, str(bundle.platform))):
         key = str(bundle)
@@ -87,7 +87,7 @@ def sizes(catalog: bytes) -> Sizes:
     return Sizes(size, of_all - sum(layers.values()))
 
 
-def _errors(catalog: bytes | None) -> dict[str, str]:
+def errors(catalog: bytes | None) -> dict[str, str]:
     """The errors in a catalog's text, by bundle; none where it cannot be read."""
     try:
         lines = _CATALOGS.decode(catalog or b"").bundles

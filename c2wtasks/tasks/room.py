@@ -28,14 +28,9 @@ class Job:
 
 def warnings(jobs: Iterable[Job], store: Store, cache: str, output: str) -> Iterator[str]:
     """A line for each file system of `cache` and `output` that has less room than the jobs need."""
-    tars: dict[Digest, int] = {}
-    roots = 0
-    for job in jobs:
-        sizes, root_size = _sizes(job.build, store)
-        tars |= {layer.diff_id: sizes[layer.diff_id] for layer in job.layers if not store.holds(layer.diff_id)}
-        roots += root_size * job.roots
+    tars, roots = to_write(jobs, store)
     needs: dict[int, list[tuple[str, int]]] = {}
-    for folder, size in ((cache, sum(tars.values())), (output, roots)):
+    for folder, size in ((cache, tars), (output, roots)):
         if size:
             needs.setdefault(os.stat(_existing(folder)).st_dev, []).append((folder, size))
     for together in needs.values():
@@ -45,6 +40,17 @@ def warnings(jobs: Iterable[Job], store: Store, cache: str, output: str) -> Iter
         if needed > free:
             where = " and ".join(folder for folder, _ in together)
             yield f"warning: about {human(needed)} are needed in {where}, {human(free)} are free"
+
+
+def to_write(jobs: Iterable[Job], store: Store) -> tuple[int, int]:
+    """About how many bytes the jobs write into the cache, and into the output."""
+    tars: dict[Digest, int] = {}
+    roots = 0
+    for job in jobs:
+        sizes, root_size = _sizes(job.build, store)
+        tars |= {layer.diff_id: sizes[layer.diff_id] for layer in job.layers if not store.holds(layer.diff_id)}
+        roots += root_size * job.roots
+    return sum(tars.values()), roots
 
 
 def _sizes(build: Build, store: Store) -> tuple[dict[Digest, int], int]:

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +15,7 @@ import pytest
 from tests.graph.catalogs import small_catalog
 from tests.support.disks import NEEDS_ROOT
 from tests.support.mounts import memory, mounted_over, overlay
-from tests.support.running import executed, run_doit
+from tests.support.running import environment, executed, run_doit
 
 WEB = "bundles/web/linux-amd64"
 
@@ -36,8 +41,42 @@ def test_the_catalog_is_right_afterwards(catalog: Path) -> None:
     assert "bundle:web@linux/amd64" in executed(catalog)
     assert statuses(catalog)["web"] == "built"
     assert executed(catalog) == set()
-    assert run_doit(catalog, "clean", "-a").exit == 0
+    assert run_doit(catalog, "clean", "-a", "--yes").exit == 0
     assert not (catalog / "bundles/catalog.json").exists()
+
+
+@pytest.mark.parametrize("words", [(), ("-a",)])
+def test_all_bundles_go_only_if_that_is_meant(catalog: Path, words: tuple[str, ...]) -> None:
+    done = run_doit(catalog, "clean", *words)
+    assert (done.exit, done.stdout) == (3, "")
+    said = r"ERROR: without names, this removes all 3 bundles in bundles \([\d.]+ [kM]?B\): give --yes, or names\n"
+    assert re.fullmatch(said.replace("[kM]?B", "(bytes|kB)"), done.stderr)
+    assert statuses(catalog) == {"db": "built", "other": "built", "web": "built"}
+    assert run_doit(catalog, "clean", *words, "--dry-run").exit == 0
+    assert run_doit(catalog, "clean", *words, "-y").exit == 0
+    assert not (catalog / WEB).exists()
+    assert run_doit(catalog, "clean", *words).exit == 0, "there is nothing that could go"
+
+
+@pytest.mark.parametrize(("answer", "status"), [("y", 0), ("n", 3), ("", 3)])
+def test_a_terminal_is_asked(catalog: Path, answer: str, status: int) -> None:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "doit", "clean"],
+        cwd=catalog,
+        env=environment(),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    said = b""
+    while b"[y/N] " not in said:
+        said += os.read(ours, 1000)
+    os.write(ours, f"{answer}\n".encode())
+    assert process.wait() == status
+    os.close(ours)
+    assert (catalog / WEB).exists() == (status != 0)
 
 
 def test_a_dry_run_waits_for_nobody_and_changes_nothing(catalog: Path) -> None:

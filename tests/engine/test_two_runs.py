@@ -125,7 +125,7 @@ def test_a_layer_that_another_run_reads_is_waited_for_by_name(tmp_path: Path) ->
     small_catalog(tmp_path)
     plan = executed(tmp_path)
     key = next(task for task in plan if task.startswith("layer:")).removeprefix("layer:")
-    assert run_doit(tmp_path, "clean").exit == 0
+    assert run_doit(tmp_path, "clean", "--yes").exit == 0
     for path in (tmp_path / "cache/layers/receipts/sha256").iterdir():
         path.unlink()
     with locks.locked(str(tmp_path / "cache/layers/locks" / key), None), running(tmp_path) as process:

@@ -60,7 +60,9 @@ def test_info_sees_an_edited_output(folder: Path) -> None:
 
 def test_list_of_a_bundle(folder: Path) -> None:
     done = run_doit(folder, "list", "web@linux/amd64")
-    assert done.stdout.split()[0] == "bundle:web@linux/amd64"
+    header, row = (line.split() for line in done.stdout.splitlines())
+    assert (header[:3], row[:3]) == (["IMAGE", "PLATFORM", "STATE"], ["web", "linux/amd64", "current"])
+    assert run_doit(folder, "list", "-q", "web@linux/amd64").stdout.strip() == "bundle:web@linux/amd64"
 
 
 def test_clean_and_forget_of_an_image(folder: Path) -> None:

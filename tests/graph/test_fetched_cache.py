@@ -46,7 +46,15 @@ def built(place: Path, request: pytest.FixtureRequest, monkeypatch: pytest.Monke
 
 
 def all_is_well_after(built: Path, place: Path, before: dict[str, tuple[object, ...]]) -> None:
-    for command in (["gc"], ["verify"], ["verify", "--repair"], ["lock"], ["prune"], ["forget", "--all"], ["clean"]):
+    for command in (
+        ["gc"],
+        ["verify"],
+        ["verify", "--repair"],
+        ["lock"],
+        ["prune"],
+        ["forget", "--all"],
+        ["clean", "-y"],
+    ):
         ended = run(built, *command)
         assert ended.exit in (0, 1), (command, ended)
         assert len(ended.stderr.splitlines()) <= _LINES, (command, ended.stderr)

@@ -362,7 +362,7 @@ def test_a_form_whose_tool_is_not_here(tmp_path: Path) -> None:
     write_catalog(tmp_path, images)
     without = {"PATH": str(tmp_path / "nothing")}
     lacking = "form squashfs needs tar2sqfs (Debian's package squashfs-tools-ng); install it, or leave the form out"
-    assert f"bundle:{WEB}: {lacking}\n" in run_doit(tmp_path, "why", env=without).stdout
+    assert f"{WEB}: {lacking}\n" in run_doit(tmp_path, "why", env=without).stdout
     done = run_doit(tmp_path, env=without)
     assert done.exit == 1
     assert done.stderr.splitlines()[-1] == f"{WEB}: {lacking}"

@@ -179,7 +179,7 @@ def test_links_of_our_own(own_links: Path) -> None:
         assert (result.exit, result.stderr) == (0, ""), command
     assert (own_links / ".doit.db").is_symlink() and (own_links / "disk/state").stat().st_size
     assert (own_links / "disk/bundles/web/linux-amd64/rootfs/bin/sh").read_text() == "#!"
-    assert run_doit(own_links, "clean").exit == 0
+    assert run_doit(own_links, "clean", "-y").exit == 0
     assert not (own_links / "disk/bundles/web").exists()
 
 

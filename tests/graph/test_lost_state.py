@@ -115,7 +115,7 @@ def test_why_and_plan_say_the_same_and_write_nothing(built: Path) -> None:
     said = run_doit(built, "why").stdout
     plan = run_doit(built, "plan").stdout
     assert said == "catalog: never built\n"
-    assert plan.splitlines()[1:] == ["1 task, 0 bytes of layers to read"]
+    assert plan.splitlines()[1:] == ["1 task, 0 bytes of layers to read, about 0 bytes to write"]
     assert not (built / ".doit.db").exists()
     (built / AT / "stray").touch()
     assert WEB in run_doit(built, "why").stdout

@@ -477,7 +477,7 @@ def test_whatever_lies_in_a_folders_place(place: Path, built: Path, at: str, kin
         assert len(told) <= 4, ended.stderr
     again(built)
     assert run(built).exit in (0, 1)
-    for command in (["forget", "--all"], ["clean"]):
+    for command in (["forget", "--all"], ["clean", "-y"]):
         assert run(built, *command).exit in (0, 1)
     assert canary(place) == before
     if not path.is_dir() or path.is_symlink():

@@ -120,12 +120,21 @@ def test_a_deleted_tag(catalog: Catalog) -> None:
     shutil.rmtree(catalog.folder / "cache")
     assert catalog.doit("--locked").exit == 0, "the manifest is still there, by digest"
     check = catalog.doit("lock", "--check")
-    assert (check.exit, check.stdout) == (1, "")
+    assert (check.exit, check.stdout) == (4, "")
     assert "web@linux/amd64: " in check.stderr
     assert "status 404" in check.stderr
     update = catalog.doit("lock", "--update")
-    assert update.exit == 1
+    assert (update.exit, update.stdout) == (4, "")
     assert "image web@linux/amd64" in catalog.lock.read_text(), "what cannot be looked up stays as it was"
+
+
+def test_what_moved_counts_for_more_than_what_could_not_be_asked(catalog: Catalog) -> None:
+    catalog.doit()
+    catalog.storage.delete_tag("web:1")
+    catalog.push("db", "db 2")
+    check = catalog.doit("lock", "--check")
+    assert (check.exit, check.stdout.startswith("db@linux/amd64: ")) == (1, True)
+    assert "web@linux/amd64: " in check.stderr
 
 
 def test_platforms_added_and_removed(catalog: Catalog) -> None:
