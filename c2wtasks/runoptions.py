@@ -13,7 +13,8 @@ OFFLINE = "C2WTASKS_OFFLINE"
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """`locked`: bundle.lock has to fit, and is not changed. `offline`: no registry is asked.
+    """`locked`: bundle.lock has to fit, and is not changed. `offline`: no registry is asked. `strict`: what a run
+    would only note of a bundle fails it.
 
     `looks`: nothing is written. `afresh`: nothing that was learnt of images before is taken for true. `may_be_late`:
     the graph may be loaded before all images are known, as the command takes in the others later.
@@ -21,6 +22,7 @@ class RunOptions:
 
     locked: bool = False
     offline: bool = False
+    strict: bool = False
     looks: bool = False
     afresh: bool = False
     may_be_late: bool = False

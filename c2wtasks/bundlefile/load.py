@@ -76,6 +76,7 @@ def _load(path: str, environ: Mapping[str, str]) -> BundleFile:
         registries=value("registries", ()),
         keep_blobs=value("keep_blobs", False),
         lock_all=value("lock", "remote") == "all",
+        strict=value("strict", False),
         cache_shared=value("cache_trust", "own") == "group",
         name=value("name", ""),
     )

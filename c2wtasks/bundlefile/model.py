@@ -108,5 +108,6 @@ class BundleFile:
     registries: tuple[tuple[str, Host], ...]
     keep_blobs: bool
     lock_all: bool
+    strict: bool
     cache_shared: bool
     name: str = ""

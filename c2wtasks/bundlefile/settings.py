@@ -191,6 +191,16 @@ SETTINGS = (
         only="main",
     ),
     Setting(
+        "strict",
+        BOOLEAN,
+        "false",
+        "Whether what a run would only note of a bundle fails it: what its root or a form lacks, for want of rights "
+        "or by the form's nature, and what keeps the image from starting. A bundle that fails so is not published; "
+        "one that stands already fails the run. `doit --strict` says the same for one run.",
+        "true",
+        only="main",
+    ),
+    Setting(
         "defaults",
         SECTION,
         "nothing",

@@ -24,6 +24,7 @@ from c2wtasks.runoptions import RunOptions
 _SWITCHES = {
     "--locked": "refuse a bundle.lock that does not fit; C2WTASKS_LOCKED=1 says the same for all commands",
     "--offline": "ask no registry; C2WTASKS_OFFLINE=1 says the same for all commands",
+    "--strict": "fail what a run would only note: what a root or a form lacks, what keeps an image from starting",
 }
 _DEFAULTS: dict[str, tuple[str, Any]] = {  # of our kind of dodo
     "num_process": ("how many tasks run at once [default: `workers` of bundle.yaml, or the CPUs it may use]", 0),
@@ -61,6 +62,7 @@ class Run(Command, doit.cmd_run.Run):  # type: ignore[misc]
             options,
             locked=options.locked or "--locked" in self._switches,
             offline=options.offline or "--offline" in self._switches,
+            strict="--strict" in self._switches,
             may_be_late=True,
         )
 

@@ -77,12 +77,18 @@ class GraphHooks:
         """Publishes what these `bundle:` tasks have made ready; gives the errors of those for which it cannot."""
         builds = {names.bundle(build.bundle): build for build in self.graph.buildable}
         staged = {task: builds[task] for task in sorted(tasks)}
+        refused: dict[str, UserError] = {}
+        if self.graph.strict:
+            from c2wtasks.graph import strict
+
+            refused = {task: error for task, build in staged.items() if (error := strict.refusal(build.places))}
+            staged = {task: build for task, build in staged.items() if task not in refused}
         outcome = publish.publish([build.places for build in staged.values()])
         self._in_place += outcome.in_place
         for build in staged.values():
             if build.places not in outcome.failed and build.has_rootfs:
                 self._note(build)
-        return {
+        return refused | {
             task: outcome.failed[build.places] for task, build in staged.items() if build.places in outcome.failed
         }
 
@@ -153,6 +159,10 @@ class GraphHooks:
         if new := graph.unlocked():
             graph.lock.change(new)
             yield f"{graph.lock.path}: added {some_of(list(new))}"
+        if graph.strict:
+            from c2wtasks.graph import strict
+
+            strict.check_published((str(one.bundle), one.places) for one in graph.builds if str(one.bundle) in good)
 
     def size_of(self, product: str) -> int | None:
         """The bytes of a bundle that this run has published, if it has a root."""

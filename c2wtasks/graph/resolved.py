@@ -165,6 +165,11 @@ class Resolved:
     def documents(self) -> Documents:
         return Documents(f"{self.file.cache}/{layout.DOCUMENTS}", keeps=not self.options.looks)
 
+    @property
+    def strict(self) -> bool:
+        """Whether what a run would only note of a bundle fails it."""
+        return self.options.strict or self.file.strict
+
     # The lock.
 
     @property

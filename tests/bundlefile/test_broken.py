@@ -89,7 +89,7 @@ ONE_FILE: list[tuple[str, str, list[str]]] = [
     ]),
     ("control in key", IMAGES + '"\\e[1m": 1\n', [
         "2:1: \\x1b[1m: unknown key; known here: profile, platforms, output, cache, name, cache_max_size, cache_trust, max_layer_size, workers, "
-        "registries, keep_blobs, lock, defaults, include, images"
+        "registries, keep_blobs, lock, strict, defaults, include, images"
     ]),
     ("lock", IMAGES + "lock: x\n", ["2:7: lock: 'x' is not one of remote, all"]),
     ("a registry's keys", IMAGES + "registries: {h.example: {insecur: true, mirrors: [a/B, 'http://m', 7]}}\n", [
