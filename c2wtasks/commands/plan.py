@@ -37,7 +37,7 @@ class Plan(OurCommand):
         users = layer_users(graph)
         steps = [_step(graph, task, users) for task in stale]
         to_read = sum(step.bytes or 0 for step in steps)
-        to_write = sum(room.to_write(self.graph_hooks.jobs({step.task for step in steps}), graph.store))
+        to_write = sum(room.to_write(room.jobs(graph.with_rootfs(), {step.task for step in steps}), graph.store))
         if as_json:
             self.show_json({"steps": steps, "bytesToRead": to_read, "bytesToWrite": to_write})
         else:

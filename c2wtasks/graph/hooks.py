@@ -22,7 +22,6 @@ from c2wtasks.tasks.build import Build
 
 if TYPE_CHECKING:
     from c2wtasks.cache import upkeep
-    from c2wtasks.tasks import room
 
 _TOLD_ALONE = 20  # notes of one sort on bundles; of more there is one line
 
@@ -110,22 +109,8 @@ class GraphHooks:
         """Warns where there is not the room that the layers and roots of these tasks need."""
         from c2wtasks.tasks import room  # not needed where there is nothing to do
 
-        jobs = self.jobs(tasks)
+        jobs = room.jobs(self.graph.with_rootfs(), tasks)
         return room.warnings(jobs, self.graph.store, self.graph.file.cache, self.graph.file.output)
-
-    def jobs(self, tasks: Set[str]) -> list[room.Job]:
-        """What these tasks write that takes room."""
-        from c2wtasks.tasks import room
-
-        jobs: list[room.Job] = []
-        for build in self.graph.with_rootfs():
-            bundle = build.bundle
-            forms = [form for form in bundle.forms if names.rootfs(bundle, form.name) in tasks]
-            roots = len(bundle.forms if names.tree(bundle) in tasks else forms)
-            layers = tuple(one for one in build.image.layers if roots or names.layer(one.key) in tasks)
-            if layers:
-                jobs.append(room.Job(build, layers, roots))
-        return jobs
 
     def end_of_run(self, failed: Failed, current: frozenset[str]) -> Iterable[str]:
         """Gives the lines that end the run, and brings catalog.json and bundle.lock up to date.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 
 from c2wtasks.layers.store import Store
@@ -11,6 +11,7 @@ from c2wtasks.oci.digest import Digest
 from c2wtasks.output import record
 from c2wtasks.sizes import human
 from c2wtasks.sources.model import Layer
+from c2wtasks.tasks import names
 from c2wtasks.tasks.build import Build
 
 _GROWTH = 3  # how often a compressed layer fits into its tar, as a rule
@@ -24,6 +25,19 @@ class Job:
     build: Build
     layers: tuple[Layer, ...]
     roots: int
+
+
+def jobs(builds: Iterable[Build], tasks: Set[str]) -> list[Job]:
+    """What these tasks write that takes room, of the builds that have a root."""
+    found: list[Job] = []
+    for build in builds:
+        bundle = build.bundle
+        forms = [form for form in bundle.forms if names.rootfs(bundle, form.name) in tasks]
+        roots = len(bundle.forms if names.tree(bundle) in tasks else forms)
+        layers = tuple(one for one in build.image.layers if roots or names.layer(one.key) in tasks)
+        if layers:
+            found.append(Job(build, layers, roots))
+    return found
 
 
 def warnings(jobs: Iterable[Job], store: Store, cache: str, output: str) -> Iterator[str]:
