@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 
+from c2wtasks import settled
 from c2wtasks.engine import early
 
 _NO_COMMANDS = (["--version"], ["--help"])  # what doit answers by itself
@@ -12,6 +13,11 @@ _NO_COMMANDS = (["--version"], ["--help"])  # what doit answers by itself
 
 def main() -> None:
     early.catch()
+    settled.begin(sys.argv[1:])
+    lines = settled.stands(sys.argv[1:])
+    if lines is not None:
+        lines.say()
+        sys.exit(0)
     from c2wtasks.engine import streams
 
     streams.secure()

@@ -13,12 +13,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from c2wtasks import fingerprint
 from c2wtasks.audit.finding import Findings, missing, shown
 from c2wtasks.audit.reading import open_whole
 from c2wtasks.audit.root import inspect
 from c2wtasks.bundlefile.model import Bundle
-from c2wtasks.disk import files, safely
+from c2wtasks.disk import files, fingerprint, safely
 from c2wtasks.disk.safely import open_quietly
 from c2wtasks.errors import os_reason
 from c2wtasks.oci.digest import Digest

@@ -10,11 +10,10 @@ from typing import BinaryIO, Literal
 
 import msgspec
 
-from c2wtasks import fingerprint
 from c2wtasks.audit.finding import Finding, missing, shown
 from c2wtasks.audit.reading import open_whole
 from c2wtasks.cachedir.layout import ALGORITHMS, RECEIPTS
-from c2wtasks.disk import safely
+from c2wtasks.disk import fingerprint, safely
 from c2wtasks.disk.safely import open_quietly
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.layers import indexfile

@@ -73,6 +73,7 @@ def _load(path: str, environ: Mapping[str, str]) -> BundleFile:
         max_layer_size=value("max_layer_size", None),
         workers=value("workers", 0),
         files=tuple(file.path for file in files),
+        includes=tuple(pattern for file in files for pattern in file.includes),
         registries=value("registries", ()),
         keep_blobs=value("keep_blobs", False),
         lock_all=value("lock", "remote") == "all",

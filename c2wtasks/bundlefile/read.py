@@ -34,6 +34,12 @@ class ReadFile(NamedTuple):
     defaults: Settings
 
     @property
+    def includes(self) -> tuple[tuple[str, str], ...]:
+        """The patterns of other files, each with the folder that it is meant in."""
+        patterns = self.settings["include"].value if "include" in self.settings else ()
+        return tuple((os.path.dirname(self.path), pattern.text) for pattern in patterns)
+
+    @property
     def images(self) -> tuple[ImageEntry, ...]:
         return self.settings["images"].value if "images" in self.settings else ()
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import re
 
-from c2wtasks import fingerprint
-from c2wtasks.disk import files
+from c2wtasks.disk import files, fingerprint
 from c2wtasks.errors import OutputError
 
 FILE = ".doit.db-catalog"
@@ -26,12 +25,17 @@ def of(folder: str, name: str) -> str:
     return _written(folder) or _of_place(folder)
 
 
+def path_of(folder: str) -> str:
+    """The file beside bundle.yaml that says the identity, where that is kept."""
+    return os.path.join(folder, FILE)
+
+
 def keep(folder: str, name: str) -> None:
     """Sees to it that the identity stays what it is where the catalog is moved. Where that cannot be written, it is
     another one then."""
     if name or _written(folder):
         return
-    path = os.path.join(folder, FILE)
+    path = path_of(folder)
     unfinished = f"{path}.new"
     try:
         files.write(path, _of_place(folder).encode() + b"\n", by_way_of=unfinished)
@@ -43,7 +47,7 @@ def keep(folder: str, name: str) -> None:
 def _written(folder: str) -> str:
     """What the file says; empty where there is none, or where it is none of ours."""
     try:
-        descriptor = os.open(os.path.join(folder, FILE), _READ_ONLY)
+        descriptor = os.open(path_of(folder), _READ_ONLY)
     except OSError:
         return ""
     try:

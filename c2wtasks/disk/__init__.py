@@ -1,6 +1,6 @@
 """Files and folders that others may write to: reached through no link of theirs, written whole, locked,
 synced, removed.
 
-May import `errors`, `fingerprint`, `near`, `runoptions`, `sealed`, `sizes`.
+May import `errors`, `near`, `runoptions`, `settled`, `sizes`.
 Tests: tests (test_safely, test_files, test_locks).
 """

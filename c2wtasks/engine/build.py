@@ -14,6 +14,7 @@ from doit.control import TaskControl
 from doit.exceptions import InvalidCommand, InvalidDodoFile, InvalidTask
 from doit.task import Stream
 
+from c2wtasks import settled
 from c2wtasks.engine import executor as executors
 from c2wtasks.engine import interrupt, streams
 from c2wtasks.engine.config import Hooks
@@ -28,7 +29,7 @@ from c2wtasks.engine.reporter import Console
 from c2wtasks.engine.runner import Runner, ThreadRunner
 from c2wtasks.engine.select import resolve
 from c2wtasks.engine.targets import adopt
-from c2wtasks.errors import os_reason, some_of
+from c2wtasks.errors import one_line, os_reason, some_of
 from c2wtasks.notices import tell
 from c2wtasks.process.unexpected import as_user_error
 
@@ -67,18 +68,36 @@ def _build(command: Any, hooks: Hooks, options: dict[str, Any], last: bool) -> O
                 runner.run_all(control.task_dispatcher())
         with interrupt.shielded():
             stream.flush()
-            finished = _tell(lambda: hooks.end_of_run(runner.failed, runner.current))
+            said: list[str] = []
+            finished = _tell(lambda: hooks.end_of_run(runner.failed, runner.current), said)
             ended_well = finished and runner.final_result == 0 and runner.stopped is None
             if ended_well and last:
                 _tell(hooks.after_good_run)
             if isinstance(runner.reporter, Report):
                 runner.reporter.conclude(hooks.totals())
         held.unfinished = executor.lost or runner.stopped is not None
+    if ended_well and last:
+        _seal(command, hooks, runner, so_far.control, said)
     if runner.stopped is not None:
         done = f"{runner.executed or 'no'} task{'s' * (runner.executed > 1)} done"
         tell(f"interrupted: {done}; the next run goes on from here")
         return Outcome(runner.stopped.exit_code, runner.failed)
     return Outcome(DONE if ended_well else FAILED, runner.failed)
+
+
+def _seal(command: Any, hooks: Hooks, runner: Runner, control: TaskControl, said: list[str]) -> None:
+    """Leaves a seal for the next run, if this one has looked at all and found it current. `said` are the lines that
+    it ended with."""
+    report = runner.reporter
+    if not settled.started_ns or runner.executed or not isinstance(report, Report):
+        return
+    looked_at = hooks.looked_at()
+    if looked_at is not None:
+        from c2wtasks.engine import sealing  # not needed by a run that was told by a seal, nor by one that builds
+
+        tasks = {name: control.tasks[name] for name in runner.current}
+        lines = settled.Lines("".join(f"{one_line(line)}\n" for line in said), report.tally.counts())
+        sealing.seal(tasks, command.dep_manager.backend.name, hooks.sealed_until, lines, looked_at)
 
 
 @dataclass(slots=True)
@@ -194,9 +213,9 @@ def _prepare(command: Any, hooks: Hooks, control: TaskControl, options: dict[str
     executor.prepare(sum(blob_bytes(control.tasks[name]) for name in names))
 
 
-def _tell(lines_of: Callable[[], Iterable[str]]) -> bool:
-    """Says the lines that a hook gives, and whether it came to its end without an error."""
-    lines: list[str] = []
+def _tell(lines_of: Callable[[], Iterable[str]], said: list[str] | None = None) -> bool:
+    """Says the lines that a hook gives, adds them to `said`, and tells whether there was no error."""
+    lines: list[str] = [] if said is None else said
     try:
         for line in lines_of():
             lines.append(line)  # those given before an error count

@@ -11,7 +11,7 @@ from typing import Any
 
 from doit.dependency import FileChangedChecker
 
-from c2wtasks import fingerprint
+from c2wtasks.disk import fingerprint
 from c2wtasks.disk.filestate import tick_ns
 
 # [mtime_ns, ctime_ns, size, inode, xxh3-128 of the content]; of a folder just [mtime_ns]; of a target that is a link

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from inspect import Parameter, Signature
 from typing import Any
 
@@ -42,6 +42,10 @@ class Check:
     def explain(self, values: Values) -> list[str]:
         """The reasons, in plain words, why it does not hold."""
         raise NotImplementedError
+
+    def paths(self) -> Iterable[str]:
+        """What it looks at: where none of these has changed, it holds if it did before."""
+        return ()
 
 
 class Inputs(Check):
@@ -82,13 +86,16 @@ class AnyExists(Check):
     """One of these paths is there, as a folder or file of its own and no link to one."""
 
     def __init__(self, *paths: str) -> None:
-        self.paths = paths
+        self._paths = paths
+
+    def paths(self) -> Iterable[str]:
+        return self._paths
 
     def holds(self, values: Values) -> bool:
-        return any(map(_is_there, self.paths))
+        return any(map(_is_there, self._paths))
 
     def explain(self, values: Values) -> list[str]:
-        gone = f"{' and '.join(self.paths)} {'is' if len(self.paths) == 1 else 'are'} gone"
+        gone = f"{' and '.join(self._paths)} {'is' if len(self._paths) == 1 else 'are'} gone"
         return [] if self.holds(values) else [gone]
 
 

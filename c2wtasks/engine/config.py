@@ -11,6 +11,7 @@ from c2wtasks.engine.command import BACKEND
 from c2wtasks.engine.outcome import Failed
 from c2wtasks.engine.report import Report
 from c2wtasks.errors import UserError
+from c2wtasks.settled import LookedAt
 
 KEY = "c2wtasks"
 
@@ -67,6 +68,14 @@ class Hooks(Protocol):
 
     def totals(self) -> str:
         """What there is now of all products, for the last line; "" where it would take time to find out."""
+
+    def looked_at(self) -> LookedAt | None:
+        """What was looked at to load the graph and to say the lines at the end; None where a run after one that found
+        all current is to look at more."""
+
+    @property
+    def sealed_until(self) -> int:
+        """Until when (ns since 1970) that is enough."""
 
     def cleaned(self) -> None:
         """Called after outputs were removed: brings up to date what tells of them.

@@ -22,12 +22,16 @@ class Tally:
         self.tasks: dict[str, State] = {}
 
     def summary(self, seconds: float) -> str:
-        """`3 built, 996 current, 1 failed in 12.4 s`; of tasks, where the run had no products."""
+        """`3 built, 996 current, 1 failed in 12.4 s`."""
+        return f"{self.counts()} in {duration(seconds)}"
+
+    def counts(self) -> str:
+        """`3 built, 996 current, 1 failed`; of tasks, where the run had no products."""
         of = self.products or self.tasks
         words = {"built": "built" if self.products else "done", "current": "current", "failed": "failed"}
         states = list(of.values())
         counts = [f"{states.count(state)} {word}" for state, word in words.items() if state in states]
-        return f"{', '.join(counts) or 'nothing to do'} in {duration(seconds)}"
+        return ", ".join(counts) or "nothing to do"
 
     def again(self) -> str:
         """The command that tries again what failed; "" where nothing did."""

@@ -52,6 +52,7 @@ class Resolved:
     folder: str
     identity: str
     memo: Memo
+    cache_named: str  # in bundle.yaml: of it we may use a part that is our own
     note: str = ""  # on the cache, to be told once
     options: RunOptions = field(default_factory=RunOptions)
     builds: list[Build] = field(default_factory=list)
@@ -81,11 +82,11 @@ class Resolved:
             trusted = trust.settle(file.cache, folder, group=file.cache_shared, looks=options.looks)
         except OutputError as error:
             raise InvalidDodoFile(str(error)) from error
-        file = replace(file, cache=trusted.folder)
+        cache_named, file = file.cache, replace(file, cache=trusted.folder)
         known_as = identity.of(folder, file.name)
         memo = Memo.of(file.cache, known_as, trusted.owners, afresh=options.afresh)
         store = Store(f"{file.cache}/{layout.LAYERS}", file.max_layer_size)
-        graph = cls(file, store, folder, known_as, memo, trusted.note, options, lock=lock)
+        graph = cls(file, store, folder, known_as, memo, cache_named, trusted.note, options, lock=lock)
         if options.locked and (misfit := graph.misfit()):
             lines = "\n".join(misfit.lines())
             how = "to make it fit, run: doit lock"

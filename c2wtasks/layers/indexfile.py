@@ -16,11 +16,11 @@ from typing import BinaryIO
 import msgspec
 
 from c2wtasks.disk import safely
+from c2wtasks.disk.sealed import seal, unseal
 from c2wtasks.layers import mapped
 from c2wtasks.layers.entry import Entry
 from c2wtasks.layers.tarindex import read_entries
 from c2wtasks.layers.tarlimits import ArchiveError
-from c2wtasks.sealed import seal, unseal
 
 LAYER_MAGIC = b"c2wlayr\x02"
 MAX_ENTRIES = 1 << 20

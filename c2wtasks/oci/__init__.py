@@ -1,5 +1,5 @@
 """Digests, platforms, references, manifests and image configs, read as Go reads them. Pure.
 
-May import `errors`, `fingerprint`, `near`, `runoptions`, `sealed`, `sizes`.
+May import `errors`, `near`, `runoptions`, `settled`, `sizes`.
 Tests: tests/oci.
 """

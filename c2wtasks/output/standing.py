@@ -6,8 +6,7 @@ import os
 
 import msgspec
 
-from c2wtasks import fingerprint
-from c2wtasks.disk import files, safely
+from c2wtasks.disk import files, fingerprint, safely
 from c2wtasks.errors import OutputError
 from c2wtasks.output import record
 from c2wtasks.output.places import Places

@@ -9,8 +9,8 @@ import sys
 import traceback
 from types import FrameType
 
-from c2wtasks import fingerprint, runoptions
-from c2wtasks.disk import files
+from c2wtasks import runoptions
+from c2wtasks.disk import files, fingerprint
 from c2wtasks.errors import OutputError, UserError, one_line, os_reason
 
 TRACES = ".doit.traces"  # beside bundle.yaml: the current folder of every command

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -19,17 +19,18 @@ import msgspec
 from c2wtasks.cachedir import lastuse, layout
 from c2wtasks.disk import safely
 from c2wtasks.disk.filestate import tick_ns
+from c2wtasks.disk.sealed import seal, unseal
 from c2wtasks.errors import OutputError
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import Reference
 from c2wtasks.oci.transport import TRANSPORTS
-from c2wtasks.sealed import seal, unseal
 from c2wtasks.sources.model import BlobPlace, Image
 from c2wtasks.sources.transports import place_type
 
 _MAGIC = b"c2wmemo\x04"
 _MAX_SIZE = 1 << 28
+_SEALED_NS = 7 * lastuse.DAY_NS  # much less than what makes others think that a catalog is gone
 _BY_OTHERS = 0o022
 
 FileState = tuple[int, int, int, int]
@@ -165,6 +166,14 @@ class Memo:
             layout.write(self.cache, self.path, seal(_MAGIC, self._now))
         except OutputError as error:  # a cache that cannot be written fails where it matters
             self.unsaved = error
+
+    def looked_at(self) -> Iterator[str]:
+        """The files that were looked at to tell which images stand, and the memo's own."""
+        yield from (self.path, *self._states)
+
+    def seals_until(self) -> int:
+        """Until when (ns since 1970) a run that finds nothing to do need not be one that notes its use."""
+        return (lastuse.noted(self.path, time.time_ns()) or 0) + _SEALED_NS
 
     def note_use(self) -> OutputError | None:
         """Notes, once a day, that this catalog uses the cache: what others' `doit gc` goes by. Gives the error where

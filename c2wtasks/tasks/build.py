@@ -11,9 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from c2wtasks import fingerprint
 from c2wtasks.bundlefile.model import Bundle
-from c2wtasks.disk import safely
+from c2wtasks.disk import fingerprint, safely
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.layers.store import Store
 from c2wtasks.output.places import IMAGE, INITCONFIG, SPEC, Places

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from c2wtasks.bundlefile.model import Bundle
-from c2wtasks.disk import files, safely
+from c2wtasks.disk import files, fingerprint, safely
 from c2wtasks.engine.checks import Check, Inputs, Values
 from c2wtasks.engine.meta import Meta
 from c2wtasks.errors import OutputError, UserError, os_reason
@@ -122,6 +122,9 @@ class Published(Check):
 
     def configure_task(self, task: Any) -> None:
         task.value_savers.append(lambda: {"published": identity(self.folder), "forms": self._kept()})
+
+    def paths(self) -> Iterable[str]:
+        return self.folder, *self.forms
 
     def _kept(self) -> list[list[int]]:
         return [identity(form) for form in self.forms]

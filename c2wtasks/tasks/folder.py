@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from contextlib import closing
 from typing import Any
 
@@ -124,6 +125,9 @@ class Rights(Check):
     def __init__(self, facts_file: str) -> None:
         self.facts_file = facts_file
         self.root: WrittenRootfs | None = None  # where it lacks something
+
+    def paths(self) -> Iterable[str]:
+        return (self.facts_file,)
 
     @property
     def left_out(self) -> LeftOut | None:

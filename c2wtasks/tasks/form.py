@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
 import msgspec
 
-from c2wtasks import fingerprint
 from c2wtasks.bundlefile.model import Bundle, Form
-from c2wtasks.disk import files, safely, syncing
+from c2wtasks.disk import files, fingerprint, safely, syncing
 from c2wtasks.engine.checks import AnyExists, Check, Inputs, Values
 from c2wtasks.engine.meta import Meta
 from c2wtasks.errors import OutputError, SourceError, os_reason
@@ -148,6 +147,9 @@ class Untouched(Check):
     def __init__(self, places: Places, form: Form) -> None:
         self.times = places.form_times(form.name)
         self.folder = places.form(form.name)
+
+    def paths(self) -> Iterable[str]:
+        return self.times, *(f"{self.folder}/{name}" for name in times.noted(self.times))
 
     def holds(self, values: Values) -> bool:
         return times.touched(self.times, self.folder) is None

@@ -6,8 +6,7 @@ from collections.abc import Set
 
 import msgspec
 
-from c2wtasks import fingerprint
-from c2wtasks.disk import files
+from c2wtasks.disk import files, fingerprint
 from c2wtasks.engine.checks import Inputs
 from c2wtasks.engine.meta import Meta
 from c2wtasks.errors import TreeError, os_reason

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from c2wtasks import fingerprint
+from c2wtasks.disk import fingerprint
 from c2wtasks.engine.checker import Checker, FileState
 
 

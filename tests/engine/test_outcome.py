@@ -156,7 +156,7 @@ def test_dependants_of_a_mended_layer_are_still_current(toy: Path) -> None:
 
 def test_touched_blobs_run_nothing_and_are_hashed_once(toy: Path) -> None:
     (toy / "dodo.py").write_text(
-        "from c2wtasks import fingerprint\n"
+        "from c2wtasks.disk import fingerprint\n"
         "real = fingerprint.of_file\n"
         "def counted(path):\n"
         "    with open('hashed', 'a') as log:\n"

@@ -20,11 +20,11 @@ import pytest
 from doit.doit_cmd import DoitMain
 
 from c2wtasks.disk import clib, removing
+from c2wtasks.disk.sealed import seal, unseal
 from c2wtasks.layers import indexfile
 from c2wtasks.layers.entry import Entry
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.image import ImageConfig
-from c2wtasks.sealed import seal, unseal
 from c2wtasks.sources import memo
 from c2wtasks.sources.documents import Documents
 from tests.graph.catalogs import small_catalog, write_catalog

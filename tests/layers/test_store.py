@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from c2wtasks.disk import files
+from c2wtasks.disk.sealed import seal
 from c2wtasks.errors import LayerError, OutputError
 from c2wtasks.layers import indexfile
 from c2wtasks.layers.content import read_content
 from c2wtasks.layers.fragments import pack
 from c2wtasks.layers.store import Store
 from c2wtasks.oci.digest import Digest
-from c2wtasks.sealed import seal
 from c2wtasks.sources.model import BlobPlace, Layer
 from tests.support import headers
 from tests.support.images import digest_of

@@ -1,0 +1,84 @@
+"""What a run that ends with everything current leaves for the next one (see `settled`)."""
+
+from __future__ import annotations
+
+import ast
+import os
+import site
+import sys
+import sysconfig
+from collections.abc import Iterator
+from typing import Any
+
+from c2wtasks import settled
+from c2wtasks.disk import files
+from c2wtasks.engine.checks import Check
+from c2wtasks.errors import OutputError
+from c2wtasks.settled import Lines, LookedAt
+
+_DODO = "dodo.py"
+_CONFIGURATION = ("doit.cfg", "pyproject.toml")
+_READERS = {"open", "input", "exec", "eval", "compile", "__import__", "globals", "locals", "vars", "getattr"}
+
+
+def seal(tasks: dict[str, Any], record: str, until_ns: int, lines: Lines, looked_at: LookedAt) -> None:
+    """Leaves the seal of a run in which all `tasks` were current. `record` is doit's record of them; `looked_at` is
+    what the graph looked at to make them, and gets what they look at themselves. `lines` are those to say again.
+
+    Where something cannot be sealed (it has just changed, a task has checks of others, a dodo may look at what nobody
+    knows), nothing is left.
+    """
+    try:
+        if os.path.lexists(_DODO) and not _is_plain(_DODO):
+            return
+        for task in tasks.values():
+            _look_at(task, looked_at)
+        for path in (_DODO, record, *_CONFIGURATION, *_modules()):
+            looked_at.file(path)
+        looked_at.absent.add(f"{record}.lock")
+        files.write(settled.FILE, settled.sealed(until_ns, lines, looked_at))
+    except (OSError, ValueError, OutputError, SyntaxError):
+        return
+
+
+def _look_at(task: Any, looked_at: LookedAt) -> None:
+    """Raises ValueError: the task has a check that is none of ours."""
+    for path in (*task.file_dep, *task.targets):
+        looked_at.file(path)
+    for check, *_ in task.uptodate:
+        if not isinstance(check, Check):
+            raise ValueError(task.name)
+        for path in check.paths():
+            looked_at.file(path)
+
+
+def _is_plain(path: str) -> bool:
+    """Whether a dodo imports nothing but our modules, and names no function that could read anything else: then its
+    own text is all that its tasks follow from.
+
+    Raises OSError, SyntaxError, ValueError.
+    """
+    with open(path, "rb") as stream:
+        tree = ast.parse(stream.read())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imported = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            imported = [node.module or ""]
+        else:
+            if isinstance(node, ast.Name) and node.id in _READERS:
+                return False
+            continue
+        if not all(name.partition(".")[0] in ("c2wtasks", "__future__") for name in imported):
+            return False
+    return True
+
+
+def _modules() -> Iterator[str]:
+    """The files of all modules that are loaded, but for Python's own: the dodo, what it imports, doit and we."""
+    own = tuple(f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdlib", "platstdlib"))
+    others = tuple(f"{folder}{os.sep}" for folder in (*site.getsitepackages(), site.getusersitepackages()))
+    for module in list(sys.modules.values()):
+        path = getattr(module, "__file__", None)
+        if isinstance(path, str) and (not path.startswith(own) or path.startswith(others)):
+            yield path
