@@ -30,7 +30,7 @@ def note(path: str, folder: str, names: Iterable[str]) -> None:
     Raises OSError, OutputError.
     """
     times = {name: safely.lstat(f"{folder}/{name}").st_mtime_ns for name in sorted(names)}
-    files.write_if_changed(path, msgspec.json.encode(times))
+    files.write(path, msgspec.json.encode(times))  # anew, as its mode and owner count, too (`touched`)
 
 
 def noted(path: str) -> dict[str, int]:

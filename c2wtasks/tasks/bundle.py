@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from c2wtasks.bundlefile.model import Bundle
-from c2wtasks.disk import files, fingerprint, safely
+from c2wtasks.disk import files, safely
 from c2wtasks.engine.checks import Check, Inputs, Values
 from c2wtasks.engine.meta import Meta
 from c2wtasks.errors import OutputError, UserError, os_reason

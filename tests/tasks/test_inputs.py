@@ -101,6 +101,6 @@ def test_a_bundle_whose_record_would_say_something_else_is_stale(builds: list[Bu
     value = other.bundle.source if setting == "source" else OTHERS[setting]
     assert getattr(build.bundle, setting) != value
     changed = dataclasses.replace(build, bundle=dataclasses.replace(build.bundle, **{setting: value}))
-    texts = [bundle.record_text(one, None, {}, {}) for one in (build, changed)]
+    texts = [bundle.record_of(one, None, {}, {}) for one in (build, changed)]
     assert (texts[0] != texts[1]) == (bundle.inputs(build) != bundle.inputs(changed))
     assert (setting == "preset") == (texts[0] == texts[1])  # a preset is what it sets
