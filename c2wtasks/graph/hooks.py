@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import glob
-import os
-import shutil
 from collections.abc import Iterable, Iterator, Set
 from typing import TYPE_CHECKING
 
-from c2wtasks.cachedir import identity, layout
+from c2wtasks.cachedir import identity
 from c2wtasks.disk import safely
 from c2wtasks.engine.outcome import Failed
 from c2wtasks.errors import UserError, some_of
@@ -193,23 +190,9 @@ class GraphHooks:
 
     def looked_at(self) -> LookedAt | None:
         """What was looked at to load the graph, and at a run's end; None where the next run is to look at more."""
-        graph = self.graph
-        file = graph.file
-        if file.cache_max_size is not None or graph.memo.unsaved is not None:
-            return None
-        looked_at = LookedAt()
-        for path in (*file.files, graph.lock.path, identity.path_of(graph.folder), *graph.memo.looked_at()):
-            looked_at.file(path)
-        looked_at.listed.update(folder for root, pattern in file.includes for folder in _globbed(root, pattern))
-        for tool in {form.type.tool for build in graph.builds for form in build.bundle.file_forms} - {""}:
-            looked_at.file(shutil.which(tool) or tool)
-        looked_at.access.add(graph.folder or ".")
-        looked_at.listed.add(file.output)
-        for folder in (
-            f"{cache}/{name}" for cache in {file.cache, graph.cache_named} for name in (".", *layout.FOLDERS)
-        ):
-            (looked_at.access if os.path.lexists(folder) else looked_at.absent).add(folder)
-        return looked_at
+        from c2wtasks.graph.looking import looked_at  # only needed where a seal is left
+
+        return looked_at(self.graph)
 
     @property
     def sealed_until(self) -> int:
@@ -259,13 +242,3 @@ def _told_of_no_bundle(failed: Failed, reasons: Iterable[str]) -> Iterator[str]:
         for task, why in sorted(failed.items())
         if task in why and task not in told and names.family(task) in names.PART_FAMILIES
     )
-
-
-def _globbed(root: str, pattern: str) -> Iterator[str]:
-    """The folders whose names decide what a pattern matches."""
-    parts = pattern.split("/")
-    for at, part in enumerate(parts):
-        if glob.has_magic(part):
-            above = "/".join(parts[:at])
-            found = glob.glob(above, root_dir=root or ".") if above else [""]
-            yield from (os.path.join(root, folder) or "." for folder in found)

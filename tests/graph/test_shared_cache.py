@@ -20,7 +20,7 @@ import pytest
 from doit.doit_cmd import DoitMain
 
 from c2wtasks.disk import clib, removing
-from c2wtasks.disk.sealed import seal, unseal
+from c2wtasks.disk.sealed import seal
 from c2wtasks.layers import indexfile
 from c2wtasks.layers.entry import Entry
 from c2wtasks.oci.digest import Digest
@@ -300,7 +300,7 @@ def test_what_is_forged_where_it_counts_is_found_and_mended(
 
 
 def forge_memo(path: Path) -> None:
-    found = unseal(memo._MAGIC, path.read_bytes(), memo._DECODER)
+    found = memo._decoded(path.read_bytes())
     for key, image in found.images.items():
         config = image.config.replace(b"httpd", b"evil!")
         digest = Digest.of(config)
