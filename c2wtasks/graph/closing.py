@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping, Sequence, Set
 
 from c2wtasks.bundlefile.model import BundleFile
 from c2wtasks.disk import safely
@@ -10,10 +11,14 @@ from c2wtasks.errors import some_of
 from c2wtasks.output import listing
 from c2wtasks.output.leftovers import Leftover, leftovers
 from c2wtasks.output.places import Places
+from c2wtasks.output.record import Record
+from c2wtasks.rootfs.rights import LeftOut, builder
 from c2wtasks.sizes import human
 from c2wtasks.tasks import catalog
+from c2wtasks.tasks.folder import Rights
 
 _NAMED = 5  # leftovers
+_TOLD_ALONE = 20  # notes of one sort on bundles; of more there is one line
 
 
 def totals(file: BundleFile) -> str:
@@ -45,3 +50,34 @@ def _other_names(file: BundleFile) -> bool:
     """Whether the output has names that are no image's. Raises OSError."""
     known = {bundle.name for bundle in file.bundles} | {listing.CATALOG}
     return any(name not in known and name[0] != "." for name in os.listdir(file.output))
+
+
+def notes_on_replacing(in_place: Sequence[Places]) -> Iterator[str]:
+    """Where the file system kept bundles from being replaced as they should be."""
+    if in_place:
+        yield (
+            f"note: {some_of([places.published for places in in_place])}: replaced in place, not in one "
+            "step, as the file system does not rename folders that lie in a lower layer of an overlay"
+        )
+
+
+def notes_on_folders(rights: Mapping[str, Rights], published: Mapping[str, Record], built: Set[str]) -> Iterator[str]:
+    """What the folders of roots lack."""
+    known = {bundle: one.left_out for bundle, one in rights.items()}
+    known |= {bundle: one.rootfs.left_out for bundle, one in published.items() if one.rootfs}
+    lacking = {bundle: left_out for bundle, left_out in sorted(known.items()) if left_out and bundle in built}
+    more = "" if builder().complete else ", and a run with more rights makes it anew"
+    if len(lacking) > (_TOLD_ALONE if published else 1):
+        lacking = {f"{len(lacking)} bundles ({some_of(list(lacking))})": sum(lacking.values(), LeftOut())}
+    for bundle, left_out in lacking.items():
+        yield f"note: {bundle}: the folder of the root lacks {left_out}; bundle.json says so{more}"
+
+
+def notes_of_published(published: Mapping[str, Record]) -> Iterator[str]:
+    """What the records of the bundles that were published now have to tell."""
+    notes = sorted((bundle, note) for bundle, one in published.items() for note in one.notes)
+    if len(notes) <= _TOLD_ALONE:
+        yield from (f"note: {bundle}: {note}" for bundle, note in notes)
+    else:
+        bundles = list(dict.fromkeys(bundle for bundle, _ in notes))
+        yield f"note: {len(bundles)} bundles have notes in their bundle.json: {some_of(bundles)}"

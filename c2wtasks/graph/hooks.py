@@ -16,15 +16,12 @@ from c2wtasks.output.places import Places
 from c2wtasks.output.record import Record
 from c2wtasks.output.recover import recover
 from c2wtasks.process import cpus
-from c2wtasks.rootfs.rights import LeftOut, builder
 from c2wtasks.settled import LookedAt
 from c2wtasks.tasks import catalog, layer, names
 from c2wtasks.tasks.build import Build
 
 if TYPE_CHECKING:
     from c2wtasks.cache import upkeep
-
-_TOLD_ALONE = 20  # notes of one sort on bundles; of more there is one line
 
 
 class GraphHooks:
@@ -129,9 +126,9 @@ class GraphHooks:
             if (task := names.bundle(bundle)) in failed
         }
         good = frozenset(str(bundle) for bundle in graph.file.bundles if names.bundle(bundle) in current)
-        yield from self._notes_on_replacing()
-        yield from self._notes_on_folders(good)
-        yield from self._notes_of_published()
+        yield from closing.notes_on_replacing(self._in_place)
+        yield from closing.notes_on_folders(graph.rights, self._published, good)
+        yield from closing.notes_of_published(self._published)
         if graph.note:
             yield graph.note
         yield from self._note_use(good)
@@ -197,34 +194,6 @@ class GraphHooks:
     @property
     def sealed_until(self) -> int:
         return self.graph.memo.seals_until()
-
-    def _notes_on_replacing(self) -> Iterator[str]:
-        """Where the file system kept bundles from being replaced as they should be."""
-        if self._in_place:
-            yield (
-                f"note: {some_of([places.published for places in self._in_place])}: replaced in place, not in one "
-                "step, as the file system does not rename folders that lie in a lower layer of an overlay"
-            )
-
-    def _notes_on_folders(self, built: Set[str]) -> Iterator[str]:
-        """What the folders of roots lack."""
-        known = {bundle: rights.left_out for bundle, rights in self.graph.rights.items()}
-        known |= {bundle: one.rootfs.left_out for bundle, one in self._published.items() if one.rootfs}
-        lacking = {bundle: left_out for bundle, left_out in sorted(known.items()) if left_out and bundle in built}
-        more = "" if builder().complete else ", and a run with more rights makes it anew"
-        if len(lacking) > (_TOLD_ALONE if self._published else 1):
-            lacking = {f"{len(lacking)} bundles ({some_of(list(lacking))})": sum(lacking.values(), LeftOut())}
-        for bundle, left_out in lacking.items():
-            yield f"note: {bundle}: the folder of the root lacks {left_out}; bundle.json says so{more}"
-
-    def _notes_of_published(self) -> Iterator[str]:
-        """What the records of the bundles that were published now have to tell."""
-        notes = sorted((bundle, note) for bundle, one in self._published.items() for note in one.notes)
-        if len(notes) <= _TOLD_ALONE:
-            yield from (f"note: {bundle}: {note}" for bundle, note in notes)
-        else:
-            bundles = list(dict.fromkeys(bundle for bundle, _ in notes))
-            yield f"note: {len(bundles)} bundles have notes in their bundle.json: {some_of(bundles)}"
 
     def _note_use(self, good: Set[str]) -> Iterator[str]:
         """Notes that this catalog uses the cache. What hinders that is told, as others' `doit gc` goes by it; but
