@@ -7,35 +7,23 @@ tree, though links to it work; an entry for the root gives the root its mtime, w
 from __future__ import annotations
 
 import os
-import posixpath
 from collections.abc import Iterable, Iterator
-from errno import E2BIG, EINVAL, ENAMETOOLONG, ENOENT, ENOTDIR, EPERM
+from errno import ENAMETOOLONG, ENOENT, ENOTDIR
 from struct import Struct
 
 from c2wtasks.errors import TreeError
 from c2wtasks.layers.entry import UNCHANGED_ID, Entry
 from c2wtasks.tree import acl, model
 from c2wtasks.tree.folder import Folder, clean_path, directory_at
-from c2wtasks.tree.lookup import NAME_MAX, PATH_MAX, Steps, holder, root_path
+from c2wtasks.tree.hardlink import link_target
+from c2wtasks.tree.limits import Spent
+from c2wtasks.tree.lookup import NAME_MAX, PATH_MAX, holder, root_path
 from c2wtasks.tree.making import inherited_gid, new_inode, plain_file
-from c2wtasks.tree.model import DIRECTORY, SYMLINK, Child, Inode, Linked, Shared
+from c2wtasks.tree.model import DIRECTORY, SYMLINK, Inode, Linked
 from c2wtasks.tree.refusal import refused, shown
 from c2wtasks.tree.weight import PER_DIRECTORY, Weight
+from c2wtasks.tree.whiteouts import AUFS, WHITEOUT, Removals
 from c2wtasks.tree.xattrs import CAPABILITY, set_xattrs, settle_acl
-
-_WHITEOUT = b".wh."
-_AUFS = b".wh..wh."
-_OPAQUE = b".wh..wh..opq"
-
-
-MAX_STEPS = 20_000_000
-"""To look up the paths of a layer that lead through links, and to clear folders of what lower layers left in them."""
-MAX_IMPLIED = 200_000
-"""Folders that no entry of a layer names, but that lie on the way to what it names."""
-MAX_PATHS = 64 << 20
-"""Bytes of the paths of all folders that a layer names, and of what it writes and removes again."""
-MAX_INHERITED = 64 << 20
-"""Bytes of the ACLs that files of a layer inherit."""
 
 
 def apply(root: Inode, entries: Iterable[Entry], layer: int, *, same_owner: bool = True) -> Weight:
@@ -48,7 +36,7 @@ def apply(root: Inode, entries: Iterable[Entry], layer: int, *, same_owner: bool
     """
     application = _Application(root, layer, same_owner)
     application.run(entries)
-    return Weight(PER_DIRECTORY * application.implied, application.inherited)
+    return Weight(PER_DIRECTORY * application.spent.implied, application.spent.inherited)
 
 
 class _Directories:
@@ -78,15 +66,12 @@ class _Application:
         self.layer = layer
         self.mark = model.mark(layer)
         self.same_owner = same_owner
-        # An opaque marker spares what this layer wrote: of what is there, the names tell it; of what went again, its
-        # resolved path stays here, as a folder may be there again that no entry names.
-        self.gone: set[bytes] = set()
+        self.spent = Spent()
+        self.removals = Removals(self.mark, self.spent)
         self.directories = _Directories()
         self.aufs: list[tuple[Inode, bytes]] = []  # where AUFS's own directories were made
         # The folder of the latest entry, as the next is mostly in the same. None once any directory was removed.
         self.latest: Folder | None = None
-        self.steps = Steps(MAX_STEPS)
-        self.implied = self.paths = self.inherited = 0
 
     def run(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
@@ -109,7 +94,7 @@ class _Application:
         if inode is not None:
             inode.mtime_ns = mtime_ns
             return
-        place = holder(self.root, self._root_path(name), steps=self.steps)
+        place = holder(self.root, self._root_path(name), steps=self.spent.steps)
         if place is None:
             raise refused(ENOENT)
         names, last = place[0].names(), place[1]
@@ -133,19 +118,20 @@ class _Application:
             return
         parent_name, _, base = clean.rpartition(b"/")
         folder = self._parent(parent_name)
-        if base.startswith(_WHITEOUT):
-            self._whiteout(folder, base)
+        if base.startswith(WHITEOUT):
+            self.latest = None
+            self.removals.whiteout(folder, base)
             return
         names = folder.names
         existing = names.get(base)
         if existing is not None and not (entry.kind == "5" and isinstance(existing, Inode)):
             if isinstance(existing, Inode):
                 self.latest = None
-                self._note_gone(existing, folder.path_of(base))
+                self.removals.note(existing, folder.path_of(base))
             del names[base]
             existing = None
         if entry.kind == "g":  # a global PAX header only removes what has its name
-            self._add_gone(folder.path_of(base))
+            self.removals.add(folder.path_of(base))
             return
         if len(base) > NAME_MAX or len(folder.path) + 1 + len(base) >= PATH_MAX:  # with a slash before it
             raise refused(ENAMETOOLONG)
@@ -157,7 +143,7 @@ class _Application:
                 self._metadata(inode, entry)
                 inode.marked = self.mark
                 names[base] = inode
-                self._take_path(clean)
+                self.spent.take_path(clean)
                 self.directories.add(clean, entry.mtime_ns)
             case "0" if not folder.inode.xattrs and not entry.xattrs and self.same_owner:  # nearly all: the short way
                 names[base] = plain_file(entry, folder.inode, self.layer, self.mark)
@@ -176,31 +162,8 @@ class _Application:
         self.latest = Folder(here, name, here.names())
         return self.latest
 
-    def _take_path(self, path: bytes) -> None:
-        self.paths += len(path)
-        if self.paths > MAX_PATHS:
-            raise OSError(E2BIG, f"the paths of the layer's folders take more than {MAX_PATHS} bytes")
-
-    def _add_gone(self, path: bytes) -> None:
-        self._take_path(path)
-        self.gone.add(path)
-
-    def _note_gone(self, child: Child, path: bytes) -> None:
-        """Notes what goes with a name of what this layer wrote."""
-        todo = [(child, path)]
-        while todo:
-            child, path = todo.pop()
-            if model.mark_of(child) == self.mark:
-                self._add_gone(path)
-            if isinstance(child, Inode):
-                todo.extend(
-                    (below, path + b"/" + name)
-                    for name, below in child.names().items()
-                    if isinstance(below, Inode) or model.mark_of(below) == self.mark
-                )
-
     def _root_path(self, path: bytes) -> bytes:
-        return root_path(self.root, path, steps=self.steps)
+        return root_path(self.root, path, steps=self.spent.steps)
 
     def _slow_parent(self, name: bytes) -> Folder:
         try:
@@ -216,58 +179,19 @@ class _Application:
             if following is None:
                 if len(part) > NAME_MAX:
                     raise OSError(ENAMETOOLONG, f"its parent {shown(name)}: {os.strerror(ENAMETOOLONG)}")
-                self.implied += 1
-                if self.implied > MAX_IMPLIED:
-                    raise OSError(E2BIG, f"the layer has more than {MAX_IMPLIED} folders that no entry names")
+                self.spent.take_implied()
                 following = names[part] = model.new_directory()
                 following.gid = inherited_gid(here)
-                if self.gone and b"/".join(so_far) in self.gone:
+                if self.removals.has(so_far):
                     following.marked = self.mark
                 self._inherit_acl(following, here)
                 settle_acl(following)
-                if part.startswith(_AUFS):
+                if part.startswith(AUFS):
                     self.aufs.append((here, part))
             elif not isinstance(following, Inode):
                 raise OSError(ENOTDIR, f"its parent {shown(name)}: {os.strerror(ENOTDIR)}")
             here = following
         return Folder(here, path, here.names())
-
-    def _whiteout(self, folder: Folder, base: bytes) -> None:
-        self.latest = None
-        if base == _OPAQUE:
-            self._clear(folder.inode, folder.path)
-            return
-        hidden = base[len(_WHITEOUT) :]
-        if hidden in (b"", b".", b".."):
-            raise OSError(EINVAL, "invalid whiteout name")
-        if len(hidden) > NAME_MAX:
-            raise refused(ENAMETOOLONG)
-        removed = folder.names.pop(hidden, None)
-        if removed is not None:
-            self._note_gone(removed, folder.path_of(hidden))
-
-    def _clear(self, directory: Inode, path: bytes) -> None:
-        """Removes what lower layers left in `directory`, however deep, and spares what this layer wrote."""
-        todo = [(directory, path)]
-        while todo:
-            here, here_path = todo.pop()
-            names = here.names()
-            self.steps.take(len(names))
-            mark = self.mark
-            for name, child in [
-                one for one in names.items() if not isinstance(one[1], bytes) or not one[1].startswith(mark)
-            ]:
-                spared = model.mark_of(child) == mark
-                if not isinstance(child, Inode):
-                    if not spared:
-                        del names[name]
-                    continue
-                path = here_path + b"/" + name if here_path else name
-                if spared:
-                    todo.append((child, path))
-                else:
-                    del names[name]
-                    self._note_gone(child, path)
 
     def _new(self, entry: Entry, parent: Inode) -> Inode:
         made = new_inode(entry, inherited_gid(parent), self.layer)
@@ -280,56 +204,15 @@ class _Application:
         inherited = (parent.xattrs or {}).get(acl.DEFAULT)
         if inherited and inode.kind != SYMLINK:
             inode.xattrs = {acl.ACCESS: inherited} | ({acl.DEFAULT: inherited} if inode.kind == DIRECTORY else {})
-            self.inherited += len(inherited) * len(inode.xattrs)
-            if self.inherited > MAX_INHERITED:
-                raise OSError(E2BIG, f"the ACLs that the layer's files inherit take more than {MAX_INHERITED} bytes")
+            self.spent.take_inherited(len(inherited) * len(inode.xattrs))
 
     def _linked(self, entry: Entry) -> Linked:
         """One more name of what a hard link names; what the entry says of it holds for all its names."""
-        file = self._link_target(entry)
+        file = link_target(self.root, entry.target, self.spent.steps)
         inode = model.unpack(file.leaf)
         self._metadata(inode, entry)
         file.leaf = model.pack(inode, self.mark)
         return Linked(file, self.mark)
-
-    def _link_target(self, entry: Entry) -> Shared:
-        """The file that a hard link names (`hardlinkRootPath`): links in its parents are followed, itself not."""
-        place = self._straight(entry.target)
-        if place is None:
-            place = self._resolved(entry.target)
-        directory, name = place
-        found = directory.names()[name]
-        if isinstance(found, Inode):
-            raise OSError(EPERM, f"its hard link target {shown(entry.target)} is a directory")
-        if isinstance(found, Linked):
-            return found.file
-        file = Shared(found)
-        directory.names()[name] = Linked(file, model.mark_of(found))
-        return file
-
-    def _straight(self, target: bytes) -> tuple[Inode, bytes] | None:
-        """The directory and the name in it where a clean path leads that no link is part of, as of nearly all; else
-        None."""
-        parent, _, base = target.rpartition(b"/")
-        if clean_path(target) != target or len(target) > PATH_MAX:
-            return None
-        directory = directory_at(self.root, parent)
-        return (directory, base) if directory is not None and base in directory.names() else None
-
-    def _resolved(self, target: bytes) -> tuple[Inode, bytes]:
-        """The directory and the name in it where a hard link's target is found."""
-        parent, _, base = target.rpartition(b"/")
-        try:
-            resolved = self._root_path(parent + b"/" if parent or target.startswith(b"/") else b"")
-            path = posixpath.normpath(b"/" + resolved + b"/" + base)
-            place = holder(self.root, path, steps=self.steps)
-        except OSError as error:
-            raise OSError(error.errno, f"its hard link target {shown(target)}: {error.strerror}") from error
-        if not path.strip(b"/"):
-            raise OSError(EPERM, f"its hard link target {shown(target)} is a directory")
-        if place is None:
-            raise OSError(ENOENT, f"its hard link target {shown(target)} does not exist")
-        return place
 
     def _metadata(self, inode: Inode, entry: Entry) -> None:
         if self.same_owner:
