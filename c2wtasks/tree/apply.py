@@ -94,7 +94,11 @@ class _Application:
         if inode is not None:
             inode.mtime_ns = mtime_ns
             return
-        place = holder(self.root, self._root_path(name), steps=self.spent.steps)
+        path = self._root_path(name)
+        if not path:  # it is a link to the root by now
+            self.root.mtime_ns = mtime_ns
+            return
+        place = holder(self.root, path, steps=self.spent.steps)
         if place is None:
             raise refused(ENOENT)
         names, last = place[0].names(), place[1]

@@ -490,6 +490,12 @@ CASES: list[tuple[str, Tree, Tree, list[str]]] = [
         ["d f 0644 0:0 7000000000 1"],
     ),
     (
+        "NamedDirectoryIsALinkToTheRootNow",
+        [],
+        [("d/", Dir(mtime=7)), ("d", Symlink("..", mtime=8))],
+        [". d 0755 0:0 7000000000", "d l 0777 0:0 8000000000 -> .."],
+    ),
+    (
         "HardlinkToLowerLayer",
         [("f", File("x", mode=0o600, uid=1))],
         [("g", Hardlink("f", mode=0o644, uid=2, mtime=3))],
