@@ -21,7 +21,7 @@ MAX_NAME = 200  # a name is that of a folder, and gets additions on the way
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _NAME_RULE = "use letters, digits, '.', '_' and '-', the first a letter or digit"
-_RESERVED = "catalog.json"  # stands beside the images' folders
+RESERVED = "catalog.json"  # stands beside the images' folders
 _VARIABLE = re.compile("[^=\x00\ud800-\udfff]+")
 
 
@@ -139,7 +139,7 @@ def _image(report: Report, key: Scalar, node: Node) -> ImageEntry:
     name = key.text
     if not _NAME.fullmatch(name):
         report.add(key, "images", f"{shown(name)} is not a name for an image", _NAME_RULE)
-    elif name == _RESERVED:
+    elif name == RESERVED:
         report.add(key, "images", f"'{name}' is the name of a file of the catalog", "choose another name")
     elif len(name) > MAX_NAME:
         report.add(key, "images", f"the name {shown(name)} is longer than {MAX_NAME} characters")

@@ -41,21 +41,22 @@ Parser = Callable[[Report, Node, str], Any]
 class Kind:
     """A kind of value: how it is called in messages and on the reference page, and its parser.
 
-    Sections, which are mappings of further settings, have no parser of their own.
+    Sections, which are mappings of further settings, have no parser of their own. One of a few words has `words`.
     """
 
     expects: str
     parse: Parser | None = None
+    words: tuple[str, ...] = ()
 
 
 SECTION = Kind("a mapping")
 
 # What Go knows (GOARCH), as OCI image configs name it, with the aliases that containerd takes.
-_ARCHITECTURES = (
+ARCHITECTURES = (
     *("386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc", "ppc64"),
     *("ppc64le", "riscv", "riscv64", "s390", "s390x", "sparc64", "wasm"),
 )
-_ARCHITECTURE_ALIASES = ("i386", "x86_64", "x86-64", "aarch64", "armhf", "armel")
+ARCHITECTURE_ALIASES = ("i386", "x86_64", "x86-64", "aarch64", "armhf", "armel")
 
 _UNENCODABLE = re.compile("[\x00\ud800-\udfff]")
 _BOOLEANS = {"true": ("true", "yes", "on", "y", "1"), "false": ("false", "no", "off", "n", "0")}
@@ -138,7 +139,7 @@ def choice(*allowed: str) -> Kind:
         report.add(node, path, f"{shown(text)} is not one of {', '.join(allowed)}", did_you_mean(text, allowed))
         return None
 
-    return Kind(expects, parse)
+    return Kind(expects, parse, allowed)
 
 
 def folder(report: Report, node: Node, path: str) -> str | None:
@@ -207,7 +208,7 @@ def _platform(text: str) -> Platform:
     platform = Platform.parse(text)
     if platform.os != "linux":
         raise ValueError(f"{text!r}: the VM runs Linux, and so only linux/... can run in it")
-    if platform.architecture not in _ARCHITECTURES:
+    if platform.architecture not in ARCHITECTURES:
         raise ValueError(f"{text!r}: unknown architecture '{platform.architecture}'")
     return platform
 
@@ -227,7 +228,7 @@ def platform(report: Report, node: Node, path: str) -> Platform | None:
 def _platform_hint(text: str) -> str | None:
     """`aarch64` was `linux/aarch64`, `linux/amd46` was `linux/amd64`."""
     parts = text.lower().split("/")
-    names = (*_ARCHITECTURES, *_ARCHITECTURE_ALIASES)
+    names = (*ARCHITECTURES, *ARCHITECTURE_ALIASES)
     if parts[0] in names:
         return f"did you mean 'linux/{'/'.join(parts)}'?"
     if len(parts) not in (2, 3) or not did_you_mean(parts[0], ["linux"]):

@@ -10,6 +10,7 @@ from typing import Any
 from doit.cmd_base import Command as DoitCommand
 from doit.exceptions import InvalidCommand
 
+from c2wtasks.bundlefile import schema
 from c2wtasks.commands.beginning import Found, bundle_yaml, in_layout, in_registry
 from c2wtasks.disk import files
 from c2wtasks.engine.command import Command
@@ -46,8 +47,8 @@ class Init(Command, DoitCommand):  # type: ignore[misc]
     doc_purpose = "write a catalog to begin with"
     doc_usage = "[FOLDER] [--from-layout DIR | --from-image REFERENCE]"
     doc_description = (
-        "Writes bundle.yaml, dodo.py, .gitignore, a workflow for GitHub and, where no image is named, a small one. "
-        "Files that are there stay as they are; where bundle.yaml is, nothing is done. "
+        "Writes bundle.yaml with its schema for editors, dodo.py, .gitignore, a workflow for GitHub and, where no "
+        "image is named, a small one. Files that are there stay as they are; where bundle.yaml is, nothing is done. "
         "Exit status 0: done. 1: an image or a file cannot be read or written. 3: wrong command line."
     )
     cmd_options = (_FROM_LAYOUT, _FROM_IMAGE)
@@ -89,6 +90,7 @@ def _constant(*, with_example: bool) -> Iterator[tuple[str, bytes]]:
             yield f"{_EXAMPLE}/{name}", _template(f"hello/{name}")
     yield "dodo.py", _DODO.encode()
     yield ".gitignore", _template("gitignore")
+    yield schema.NAME_OF_FILE, schema.text().encode()
     requirement = f'"c2wtasks=={metadata.version("c2wtasks")}"'
     yield _WORKFLOW, _template("bundles.yml").replace(b"REQUIREMENT", requirement.encode())
 
