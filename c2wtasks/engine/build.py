@@ -14,7 +14,7 @@ from doit.control import TaskControl
 from doit.exceptions import InvalidCommand, InvalidDodoFile, InvalidTask
 from doit.task import Stream
 
-from c2wtasks import settled
+from c2wtasks import progress, settled
 from c2wtasks.engine import executor as executors
 from c2wtasks.engine import interrupt, streams
 from c2wtasks.engine.config import Hooks
@@ -62,6 +62,7 @@ def _build(command: Any, hooks: Hooks, options: dict[str, Any], last: bool) -> O
                 command, stream, options, executor=executor, before_heavy=before_heavy, publish=hooks.publish
             )
             if hooks.late:
+                progress.begin()
                 executor.prepare(_UNKNOWN)  # there may be threads by the time that it is known
                 runner.run_all(Growing(control, partial(so_far.more, runner)))
             else:
@@ -209,6 +210,7 @@ def _prepare(command: Any, hooks: Hooks, control: TaskControl, options: dict[str
     if not options["always"]:
         names = surely_stale(command.dep_manager, control, names)
     command.dep_manager.backend.check_writable()
+    progress.begin()
     _tell(lambda: hooks.warn_before(frozenset(names)))
     executor.prepare(sum(blob_bytes(control.tasks[name]) for name in names))
 

@@ -9,6 +9,7 @@ from typing import Any
 from doit.action import PythonAction
 from doit.exceptions import BaseFail, TaskFailed
 
+from c2wtasks import progress
 from c2wtasks.engine.executor import Executor
 from c2wtasks.engine.meta import is_heavy
 from c2wtasks.errors import UserError, one_line
@@ -61,7 +62,8 @@ def _handed_over(function: Callable[..., Any], executor: Executor, task: Any) ->
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        return executor.run(label, function, args, kwargs)
+        with progress.job(task.name) as number:
+            return executor.run(label, progress.within, (number, function, args, kwargs), {})
 
     return call
 

@@ -8,12 +8,14 @@ from typing import Any
 
 from doit.reporter import ConsoleReporter
 
+from c2wtasks import progress
 from c2wtasks.engine.failure import Interrupted, reason
 from c2wtasks.engine.meta import meta_of
 from c2wtasks.engine.reporter import has_output
-from c2wtasks.engine.tally import Tally, duration, line
+from c2wtasks.engine.tally import Tally, duration, how_far, line
 from c2wtasks.engine.times import Times
 from c2wtasks.errors import some_of
+from c2wtasks.progress import Progress
 from c2wtasks.sizes import human
 
 _SILENCE = 15.0  # seconds without a line, after which one says what is at work
@@ -118,6 +120,11 @@ class Report(ConsoleReporter):  # type: ignore[misc]
                 self.write(line("working", text) + "\n")
 
     def _at_work(self) -> str:
-        now = time.monotonic()
-        running = sorted(self.times.running.copy().values(), key=lambda one: one[1])
-        return some_of([f"{task.title()} ({duration(now - began)})" for task, began in running], _NAMED)
+        return some_of([f"{title} ({how_far(far, seconds)})" for title, far, seconds in self.at_work()], _NAMED)
+
+    def at_work(self) -> list[tuple[str, Progress | None, float]]:
+        """What is at work, that of the longest time first: its title, how far it is, and since how many seconds."""
+        now, jobs = time.monotonic(), progress.jobs()
+        running = sorted(self.times.running.copy().items(), key=lambda one: one[1][1])
+        found = [(task.title(), jobs.pop(name, None), now - began) for name, (task, began) in running]
+        return found + [(name, far, 0.0) for name, far in jobs.items() if far.step == "publishing"]

@@ -14,6 +14,7 @@ from doit.action import PythonAction
 from doit.exceptions import DependencyError, UnmetDependency
 from doit.runner import JobHold
 
+from c2wtasks import progress
 from c2wtasks.engine.checker import Checker
 from c2wtasks.engine.executor import Executor
 from c2wtasks.engine.failure import Interrupted, UserFailure, guard, reason
@@ -27,6 +28,7 @@ from c2wtasks.process.unexpected import as_user_error
 # So many bundles, or of so many bytes of blobs, are published together.
 _TOGETHER = 64
 _LARGE = 2 << 30
+_PUBLISHING = "publishing"
 
 Publish = Callable[[frozenset[str]], Mapping[str, UserError]]
 
@@ -165,13 +167,18 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
         if not self._staged:
             return
         try:
-            failed = self._publish(frozenset(self._staged))
+            with progress.job(_PUBLISHING) as number:
+                failed = progress.within(number, self._published, (), {})
         except Exception as error:
             failed = dict.fromkeys(self._staged, as_user_error(error))
         for name, node in list(self._staged.items()):
             del self._staged[name]
             self.checker.made(node.task.targets)
             self._settle(node, UserFailure(failed[name]) if name in failed else None)
+
+    def _published(self) -> Mapping[str, UserError]:
+        progress.step("publishing")
+        return self._publish(frozenset(self._staged))
 
     def finish(self) -> Any:
         with shielded():

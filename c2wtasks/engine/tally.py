@@ -7,6 +7,8 @@ import sys
 from typing import Literal
 
 from c2wtasks.errors import one_line
+from c2wtasks.progress import Progress
+from c2wtasks.sizes import human
 
 State = Literal["built", "current", "failed"]
 _NAMED = 5  # names in a command to type
@@ -56,6 +58,14 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def how_far(progress: Progress | None, seconds: float) -> str:
+    """`reading 12.1 MB of 80.2 MB`, or just for how long it has been at work."""
+    if progress is None or not progress.step:
+        return duration(seconds)
+    of = f" of {human(progress.total)}" if progress.total else ""
+    return f"{progress.step} {human(progress.done)}{of}" if progress.done or of else progress.step
 
 
 def line(state: str, name: str, *more: str) -> str:

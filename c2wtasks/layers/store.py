@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
+from c2wtasks import progress
 from c2wtasks.cachedir.layout import LOCKS, UNFINISHED
 from c2wtasks.disk import files, locks, safely, syncing
 from c2wtasks.errors import LayerError, OutputError, os_reason
@@ -127,6 +128,7 @@ class Store(StoredLayers):
         except OSError as error:
             raise not_stored(self.root, layer, error) from error
         unfinished = self._unfinished(layer.key)
+        progress.step("waiting for a lock")
         with locks.locked(lock, announce, elsewhere=_ELSEWHERE):
             _remove_but_fetched(unfinished)  # of one that was killed
             try:
@@ -200,6 +202,7 @@ class Store(StoredLayers):
                 index.stream.writelines(indexfile.pieces_of(out.fileno()))
             except ArchiveError as error:
                 raise built_wrong(layer, str(error)) from error
+            progress.step("syncing")
             files.give_name(made, self.tar(diff_id), sync=True)
             # One that is there may be read just now, by a task that takes note of any change.
             files.give_name_if_changed(index, self.index(diff_id), sync=True)

@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 import xxhash
 
+from c2wtasks import progress
 from c2wtasks.disk import syncing
 from c2wtasks.errors import LayerError, SourceError, os_reason
 from c2wtasks.layers.decompress import CorruptStream, LargeWindow, plain_chunks
@@ -33,6 +34,7 @@ def copy_checked(layer: Layer, out: BinaryIO | None, limit: int | None, partial:
     Raises LayerError; OSError where `out` cannot be written.
     """
     algorithm = layer.digest.algorithm if layer.digest else "sha256"
+    progress.step("reading", layer.place.size)
     blob = _BlobReader(layer, algorithm, partial)
     unreadable: CorruptStream | LargeWindow | None = None
     with closing(blob):
@@ -88,6 +90,7 @@ class _BlobReader:
         except (OSError, SourceError) as error:
             raise self._unreadable(error) from error
         self.missing -= len(content)
+        progress.advance(len(content))
         self.hash.update(content)
         self.fingerprint.update(content)
         return content

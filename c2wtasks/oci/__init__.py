@@ -1,5 +1,5 @@
 """Digests, platforms, references, manifests and image configs, read as Go reads them. Pure.
 
-May import `errors`, `near`, `runoptions`, `settled`, `sizes`.
+May import `errors`, `near`, `progress`, `runoptions`, `settled`, `sizes`.
 Tests: tests/oci.
 """

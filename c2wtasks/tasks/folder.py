@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from c2wtasks import progress
 from c2wtasks.bundlefile.model import Form
 from c2wtasks.disk import files, safely, syncing
 from c2wtasks.engine.checks import AnyExists, Check, Inputs, Values
@@ -54,6 +55,7 @@ def write(site: Site, target: str) -> WrittenRootfs:
     tree, tree_fingerprint = site.tree()
     unfinished = f"{os.path.dirname(target)}/.{ROOTFS}"
     files.remove_tree(unfinished)
+    progress.step("writing", tree.size)
     try:
         with files.removed_on_failure(unfinished):
             left_out = directory.write(tree, site.tar, unfinished, _previous(site, tree))

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from c2wtasks import progress
 from c2wtasks.bundlefile.model import Bundle, Form
 from c2wtasks.disk import files, fingerprint, safely, syncing
 from c2wtasks.engine.checks import AnyExists, Check, Inputs, Values
@@ -83,8 +84,10 @@ def make(site: Site, given: FormInputs, bundle: Bundle, form: Form) -> None:
             files.make_folders(unfinished)
             key = f"{tree_fingerprint} {bundle.name}".encode()
             making = Making(bundle, tree, site.tar, json_in(places, form), key, given["created_ns"])
+            progress.step("writing", tree.size)
             maker.make(making, form, unfinished)
             lost = left_out(tree, maker.limits)
+            progress.step("syncing")
             found = _settle(unfinished)
             if before is not None:
                 same = {name: one for name, one in found.items() if before.files.get(name) == one}

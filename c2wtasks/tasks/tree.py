@@ -6,6 +6,7 @@ from collections.abc import Set
 
 import msgspec
 
+from c2wtasks import progress
 from c2wtasks.disk import files, fingerprint
 from c2wtasks.engine.checks import Inputs
 from c2wtasks.engine.meta import Meta
@@ -67,6 +68,7 @@ def make(site: Site, given: TreeInputs, copied: Set[str]) -> None:
 
 
 def _merged(site: Site, given: TreeInputs, copied: Set[str]) -> Inode:
+    progress.step("merging")
     root = model.new_directory()
     scales = Scales(root)
     for number, layer in enumerate(site.layers):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from c2wtasks import progress
 from c2wtasks.layers.fragments import in_tar, unpack
 from c2wtasks.rootfs.dir.attributes import CANNOT, NO_SUCH_KIND, Attributes, attempt
 from c2wtasks.rootfs.dir.folders import FOLDER, allow_descriptors, made, reached
@@ -151,7 +152,10 @@ class _Writer:
             self.leaf(msgspec.structs.replace(node, size=0, content=None), parent)
             os.unlink(node.name, dir_fd=parent)
 
-        return old.take(index, node, parent, self.given, rehearse)
+        taken = old.take(index, node, parent, self.given, rehearse)
+        if taken:
+            progress.advance(node.size)
+        return taken
 
     def leaf(self, node: Node, parent: int) -> None:
         if node.kind == FILE:

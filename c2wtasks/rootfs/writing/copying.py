@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 
+from c2wtasks import progress
 from c2wtasks.disk import files, safely
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.layers.content import TOO_SHORT
@@ -17,6 +18,7 @@ TarByNumber = Callable[[int], str]
 SMALL = 1 << 16
 """Up to so many bytes are cheapest through a buffer."""
 _CHUNK = 1 << 20
+_AT_ONCE = 32 << 20  # by the kernel: more would move nothing for seconds
 _UNSUPPORTED = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EIO)
 """EPERM: a sandbox that does not know the call. EIO: CIFS has said so; the plain way tells whether it is true."""
 CANNOT_LINK = (errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EACCES)
@@ -61,6 +63,7 @@ def read(source: int, offset: int, length: int) -> bytes:
         if not more:
             raise OSError(errno.EIO, TOO_SHORT)
         content += more
+    progress.advance(length)
     return content
 
 
@@ -86,7 +89,8 @@ def copy(source: int, offset: int, target: int, length: int, position: int | Non
         for way in (_by_the_file_system, _by_the_kernel):
             try:
                 while length:
-                    count = way(source, offset, target, length, position)
+                    count = way(source, offset, target, min(length, _AT_ONCE), position)
+                    progress.advance(count)
                     if count == 0:
                         break  # the source has ended, or the file system does not do it and fails to say so
                     offset, length = offset + count, length - count
