@@ -9,7 +9,7 @@ from c2wtasks.layers.fragments import Fragments
 UNCHANGED_ID = 0xFFFF_FFFF
 
 
-class Entry(msgspec.Struct, array_like=True, gc=False):
+class TarEntry(msgspec.Struct, array_like=True, gc=False):
     """`kind` is the header's type flag, in the meaning of Go's `archive/tar`, which containerd reads with:
     "0" file, "1" hard link, "2" symlink, "3" character and "4" block device, "5" directory, "6" fifo,
     "g" global PAX header; any other as it stands.

@@ -18,7 +18,7 @@ import msgspec
 from c2wtasks.disk import safely
 from c2wtasks.disk.sealed import seal, unseal
 from c2wtasks.layers import mapped
-from c2wtasks.layers.entry import Entry
+from c2wtasks.layers.entry import TarEntry
 from c2wtasks.layers.tarindex import read_entries
 from c2wtasks.layers.tarlimits import ArchiveError
 
@@ -31,10 +31,10 @@ _LARGE = 1 << 20  # bytes of xattrs and fragments: a batch that has as many is f
 _MAX_BATCH = 64 << 20
 _MAPPED = 32 << 20
 _LENGTH = Struct("<I")
-_ENTRIES = msgspec.msgpack.Decoder(list[Entry])
+_ENTRIES = msgspec.msgpack.Decoder(list[TarEntry])
 
 
-def pieces(entries: Iterable[Entry]) -> Iterator[bytes]:
+def pieces(entries: Iterable[TarEntry]) -> Iterator[bytes]:
     """The content of a layer's index, in order.
 
     Raises ArchiveError: there are more entries than are read; and what `entries` raises.
@@ -46,8 +46,8 @@ def pieces(entries: Iterable[Entry]) -> Iterator[bytes]:
     yield _LENGTH.pack(0)
 
 
-def _batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
-    batch: list[Entry] = []
+def _batches(entries: Iterable[TarEntry]) -> Iterator[list[TarEntry]]:
+    batch: list[TarEntry] = []
     large = count = 0
     for entry in entries:
         batch.append(entry)
@@ -63,14 +63,14 @@ def _batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
         yield batch
 
 
-def _check_count(count: int, batch: list[Entry]) -> None:
+def _check_count(count: int, batch: list[TarEntry]) -> None:
     """Raises ArchiveError."""
     if count > MAX_ENTRIES:
         name = batch[0].name.decode("utf-8", "backslashreplace")
         raise ArchiveError(f"more entries than are read ({MAX_ENTRIES}), near {name!r}")
 
 
-def _size(entry: Entry) -> int:
+def _size(entry: TarEntry) -> int:
     xattrs = entry.xattrs or {}
     return len(entry.sparse or b"") + sum(map(len, xattrs)) + sum(map(len, xattrs.values()))
 
@@ -84,7 +84,7 @@ def pieces_of(tar: int) -> Iterator[bytes]:
         yield from pieces(_let_go(content))
 
 
-def _let_go(content: mapped.Content) -> Iterator[Entry]:
+def _let_go(content: mapped.Content) -> Iterator[TarEntry]:
     """The entries of the tar in `content`, of which what was read does not stay in memory."""
     kept = 0
     for entry in read_entries(content):
@@ -93,7 +93,7 @@ def _let_go(content: mapped.Content) -> Iterator[Entry]:
             kept = mapped.forget(content, kept, entry.header)
 
 
-def read(path: str) -> Iterator[Entry]:
+def read(path: str) -> Iterator[TarEntry]:
     """The entries in the index at `path`, in order. Each was checked; that none is missing shows at the end.
 
     Raises OSError, ValueError.

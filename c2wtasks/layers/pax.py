@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from c2wtasks.layers.entry import Entry
+from c2wtasks.layers.entry import TarEntry
 from c2wtasks.layers.tarheader import MAX_INT64
 from c2wtasks.layers.tarlimits import MAX_XATTR, MAX_XATTR_NAME, MAX_XATTRS, ArchiveError, Budget, beyond, where
 from c2wtasks.oci.image import bound_time
@@ -14,7 +14,7 @@ _XATTR = b"SCHILY.xattr."
 _TRUSTED = b"trusted."
 
 
-def read_pax(data: bytes, entry: Entry, budget: Budget) -> dict[bytes, bytes]:
+def read_pax(data: bytes, entry: TarEntry, budget: Budget) -> dict[bytes, bytes]:
     """PAX records ("%d %s=%s\\n"), those of sparse format 0.0 gathered into 0.1's `GNU.sparse.map`."""
     records: dict[bytes, bytes] = {}
     sparse: list[bytes] = []
@@ -69,7 +69,7 @@ def _pax_time(text: bytes) -> int:
     return bound_time(whole - part if seconds.startswith(b"-") else whole + part)
 
 
-def merge_pax(entry: Entry, size: int, pax: dict[bytes, bytes]) -> int:
+def merge_pax(entry: TarEntry, size: int, pax: dict[bytes, bytes]) -> int:
     """Puts PAX records into `entry` (Go's `mergePAX`), and returns the size, theirs if they state one."""
     try:
         for key, value in pax.items():
@@ -99,7 +99,7 @@ def merge_pax(entry: Entry, size: int, pax: dict[bytes, bytes]) -> int:
     return size
 
 
-def _add_xattr(entry: Entry, name: bytes, value: bytes) -> None:
+def _add_xattr(entry: TarEntry, name: bytes, value: bytes) -> None:
     """Raises ArchiveError, where a kernel takes no such name or value."""
     if name.startswith(_TRUSTED):
         return

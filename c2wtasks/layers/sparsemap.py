@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from c2wtasks.layers import fragments
-from c2wtasks.layers.entry import Entry
+from c2wtasks.layers.entry import TarEntry
 from c2wtasks.layers.mapped import Content
 from c2wtasks.layers.pax import decimal
 from c2wtasks.layers.tarheader import BLOCK, HEADER_ONLY, MAX_INT64
@@ -15,7 +15,7 @@ Buffer = Content | memoryview
 _DECIMALS = re.compile(rb"[+-]?[0-9]+(?:,[+-]?[0-9]+)*")
 
 
-def merge_sparse(tar: Buffer, entry: Entry, pax: dict[bytes, bytes], end: int, budget: Budget) -> None:
+def merge_sparse(tar: Buffer, entry: TarEntry, pax: dict[bytes, bytes], end: int, budget: Budget) -> None:
     """Makes `entry` sparse where PAX records say so (formats 0.0, 0.1, 1.0)."""
     major, minor = pax.get(b"GNU.sparse.major", b""), pax.get(b"GNU.sparse.minor", b"")
     if (major, minor) == (b"1", b"0"):
@@ -50,7 +50,7 @@ def merge_sparse(tar: Buffer, entry: Entry, pax: dict[bytes, bytes], end: int, b
     entry.offset += used
 
 
-def _sparse_map_in_records(pax: dict[bytes, bytes], entry: Entry, budget: Budget) -> list[int]:
+def _sparse_map_in_records(pax: dict[bytes, bytes], entry: TarEntry, budget: Budget) -> list[int]:
     count = decimal(pax.get(b"GNU.sparse.numblocks", b""))
     text = pax.get(b"GNU.sparse.map", b"")
     if bool(text) + text.count(b",") != 2 * count:
@@ -59,7 +59,7 @@ def _sparse_map_in_records(pax: dict[bytes, bytes], entry: Entry, budget: Budget
     return _decimals(text) if text else []
 
 
-def _sparse_map_in_content(tar: Buffer, entry: Entry, size: int, budget: Budget) -> tuple[list[int], int]:
+def _sparse_map_in_content(tar: Buffer, entry: TarEntry, size: int, budget: Budget) -> tuple[list[int], int]:
     """The numbers of a 1.0 map at the head of the content, and how many bytes it takes (whole blocks)."""
     text = bytearray()
     lines, wanted = 0, 1

@@ -11,7 +11,7 @@ from c2wtasks.cachedir.layout import RECEIPTS
 from c2wtasks.disk import safely
 from c2wtasks.errors import OutputError
 from c2wtasks.layers import indexfile
-from c2wtasks.layers.entry import Entry
+from c2wtasks.layers.entry import TarEntry
 from c2wtasks.layers.receipt import MAX_RECEIPT, Receipt, decode_receipt
 from c2wtasks.layers.refusal import UnusableIndex
 from c2wtasks.oci.digest import Digest
@@ -64,7 +64,7 @@ class StoredLayers:
         except OutputError:  # a cache that we may only read, or a full disk
             pass
 
-    def entries(self, diff_id: Digest) -> Iterator[Entry]:
+    def entries(self, diff_id: Digest) -> Iterator[TarEntry]:
         """The entries of a layer that the store holds, in order.
 
         Raises UnusableIndex, at the latest when all were given.

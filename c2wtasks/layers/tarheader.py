@@ -6,7 +6,7 @@ import struct
 from functools import lru_cache
 from zlib import adler32
 
-from c2wtasks.layers.entry import Entry
+from c2wtasks.layers.entry import TarEntry
 from c2wtasks.layers.tarlimits import ArchiveError
 from c2wtasks.oci.image import bound_time
 
@@ -18,7 +18,7 @@ _EXTENSION = struct.Struct("8s64x8s8s155s12s")
 _USTAR, _GNU, _STAR_TRAILER = b"ustar\0", b"ustar  \0", b"tar\0"
 
 
-def read_header(block: bytes, position: int) -> tuple[Entry, int]:
+def read_header(block: bytes, position: int) -> tuple[TarEntry, int]:
     """The entry that a header block alone describes, and its size field.
 
     What is the same in most headers is read once and remembered as a whole: so one takes 8 us, not 20.
@@ -28,7 +28,7 @@ def read_header(block: bytes, position: int) -> tuple[Entry, int]:
         mode, uid, gid = _ids(block[100:124])
         major, minor, prefix = _extension(block[257:])
         name = block[:100].partition(b"\0")[0]
-        entry = Entry(
+        entry = TarEntry(
             block[156:157].decode("latin-1"),
             prefix + b"/" + name if prefix else name,
             mode,

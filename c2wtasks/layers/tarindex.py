@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from c2wtasks.layers.entry import Entry
+from c2wtasks.layers.entry import TarEntry
 from c2wtasks.layers.pax import merge_pax, read_pax
 from c2wtasks.layers.sparsemap import Buffer, after_old_gnu_map, merge_sparse
 from c2wtasks.layers.tarheader import BLOCK, HEADER_ONLY, read_header
@@ -30,7 +30,7 @@ class _Before(msgspec.Struct, gc=False):
     long_name: bytes = b""
     long_target: bytes = b""
 
-    def add(self, data: bytes, entry: Entry, budget: Budget) -> None:
+    def add(self, data: bytes, entry: TarEntry, budget: Budget) -> None:
         """Takes the content of one such header, of which `entry` is.
 
         Raises ArchiveError.
@@ -43,7 +43,7 @@ class _Before(msgspec.Struct, gc=False):
             self.long_target = data.partition(b"\0")[0]
 
 
-def read_entries(tar: Buffer) -> Iterator[Entry]:
+def read_entries(tar: Buffer) -> Iterator[TarEntry]:
     """The entries of the tar in `tar`, in order.
 
     Raises ArchiveError.
@@ -93,7 +93,7 @@ def _check_end(tar: Buffer, block: bytes, position: int) -> None:
         raise ArchiveError(f"a zero block at offset {position} is not followed by another")
 
 
-def _complete(tar: Buffer, entry: Entry, size: int, before: _Before | None, budget: Budget) -> int:
+def _complete(tar: Buffer, entry: TarEntry, size: int, before: _Before | None, budget: Budget) -> int:
     """Puts into `entry` what the headers `before` its own say; `size` is what its own says. Its content begins at its
     offset, unless it is sparse. Gives the position of the next header.
 
@@ -131,7 +131,7 @@ def _complete(tar: Buffer, entry: Entry, size: int, before: _Before | None, budg
     return position + -size % BLOCK
 
 
-def _special(tar: Buffer, position: int, size: int, end: int, entry: Entry) -> tuple[bytes, int]:
+def _special(tar: Buffer, position: int, size: int, end: int, entry: TarEntry) -> tuple[bytes, int]:
     """The content of a header-like entry, and the position after it."""
     if not 0 <= size <= MAX_SPECIAL:
         raise ArchiveError(f"extended header of {size} bytes at offset {entry.header} (at most {MAX_SPECIAL})")

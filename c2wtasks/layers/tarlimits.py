@@ -6,7 +6,7 @@ takes, and where that says nothing by far more than any image has.
 
 from __future__ import annotations
 
-from c2wtasks.layers.entry import Entry
+from c2wtasks.layers.entry import TarEntry
 
 MAX_SPECIAL = 1 << 20
 """Bytes of an extended header, and of the map of a sparse file."""
@@ -36,24 +36,24 @@ class Budget:
     def __init__(self) -> None:
         self._fragments, self._records = MAX_FRAGMENTS, MAX_RECORDS
 
-    def take_fragments(self, count: int, entry: Entry) -> None:
+    def take_fragments(self, count: int, entry: TarEntry) -> None:
         """Raises ArchiveError."""
         self._fragments -= count
         if self._fragments < 0:
             raise beyond("fragments of sparse files in one layer", MAX_FRAGMENTS, entry)
 
-    def take_records(self, count: int, entry: Entry) -> None:
+    def take_records(self, count: int, entry: TarEntry) -> None:
         """Raises ArchiveError."""
         self._records -= max(0, count - _USUAL_RECORDS)
         if self._records < 0:
             raise beyond("PAX records in one layer", MAX_RECORDS, entry)
 
 
-def beyond(what: str, limit: int, entry: Entry) -> ArchiveError:
+def beyond(what: str, limit: int, entry: TarEntry) -> ArchiveError:
     return ArchiveError(f"more {what} than are read ({limit}){where(entry)}")
 
 
-def check_lengths(entry: Entry) -> None:
+def check_lengths(entry: TarEntry) -> None:
     """Raises ArchiveError."""
     if len(entry.name) > MAX_PATH:
         raise ArchiveError(f"a name of {len(entry.name)} bytes ({MAX_PATH} at most){where(entry)}")
@@ -64,9 +64,9 @@ def check_lengths(entry: Entry) -> None:
         raise ArchiveError(f"a link target of {len(entry.target)} bytes ({MAX_PATH} at most){where(entry)}")
 
 
-def where(entry: Entry) -> str:
+def where(entry: TarEntry) -> str:
     return f" at offset {entry.header}{named(entry)}"
 
 
-def named(entry: Entry) -> str:
+def named(entry: TarEntry) -> str:
     return f" (entry {entry.name.decode('utf-8', 'backslashreplace')!r})"

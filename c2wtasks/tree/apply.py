@@ -12,7 +12,7 @@ from errno import ENAMETOOLONG, ENOENT, ENOTDIR
 from struct import Struct
 
 from c2wtasks.errors import TreeError
-from c2wtasks.layers.entry import UNCHANGED_ID, Entry
+from c2wtasks.layers.entry import UNCHANGED_ID, TarEntry
 from c2wtasks.tree import acl, model
 from c2wtasks.tree.folder import Folder, clean_path, directory_at
 from c2wtasks.tree.hardlink import link_target
@@ -26,7 +26,7 @@ from c2wtasks.tree.whiteouts import AUFS, WHITEOUT, Removals
 from c2wtasks.tree.xattrs import CAPABILITY, set_xattrs, settle_acl
 
 
-def apply(root: Inode, entries: Iterable[Entry], layer: int, *, same_owner: bool = True) -> Weight:
+def apply(root: Inode, entries: Iterable[TarEntry], layer: int, *, same_owner: bool = True) -> Weight:
     """Changes the tree below `root` as the `entries` of layer number `layer` say. Gives the weight of what it made
     that no entry states.
 
@@ -73,7 +73,7 @@ class _Application:
         # The folder of the latest entry, as the next is mostly in the same. None once any directory was removed.
         self.latest: Folder | None = None
 
-    def run(self, entries: Iterable[Entry]) -> None:
+    def run(self, entries: Iterable[TarEntry]) -> None:
         for entry in entries:
             try:
                 self._entry(entry)
@@ -114,7 +114,7 @@ class _Application:
         else:
             names[last] = leaf
 
-    def _entry(self, entry: Entry) -> None:
+    def _entry(self, entry: TarEntry) -> None:
         clean = clean_path(entry.name)
         if not clean:
             if entry.kind == "5":
@@ -197,7 +197,7 @@ class _Application:
             here = following
         return Folder(here, path, here.names())
 
-    def _new(self, entry: Entry, parent: Inode) -> Inode:
+    def _new(self, entry: TarEntry, parent: Inode) -> Inode:
         made = new_inode(entry, inherited_gid(parent), self.layer)
         if parent.xattrs:
             self._inherit_acl(made, parent)
@@ -210,7 +210,7 @@ class _Application:
             inode.xattrs = {acl.ACCESS: inherited} | ({acl.DEFAULT: inherited} if inode.kind == DIRECTORY else {})
             self.spent.take_inherited(len(inherited) * len(inode.xattrs))
 
-    def _linked(self, entry: Entry) -> Linked:
+    def _linked(self, entry: TarEntry) -> Linked:
         """One more name of what a hard link names; what the entry says of it holds for all its names."""
         file = link_target(self.root, entry.target, self.spent.steps)
         inode = model.unpack(file.leaf)
@@ -218,7 +218,7 @@ class _Application:
         file.leaf = model.pack(inode, self.mark)
         return Linked(file, self.mark)
 
-    def _metadata(self, inode: Inode, entry: Entry) -> None:
+    def _metadata(self, inode: Inode, entry: TarEntry) -> None:
         if self.same_owner:
             if entry.uid != UNCHANGED_ID:
                 inode.uid = entry.uid

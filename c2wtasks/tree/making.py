@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from errno import EINVAL, ENAMETOOLONG, ENOENT
 
-from c2wtasks.layers.entry import UNCHANGED_ID, Entry
+from c2wtasks.layers.entry import UNCHANGED_ID, TarEntry
 from c2wtasks.tree import model
 from c2wtasks.tree.lookup import PATH_MAX
 from c2wtasks.tree.model import DIRECTORY, FILE, SYMLINK, Content, Inode, Leaf
@@ -13,7 +13,7 @@ from c2wtasks.tree.model import DIRECTORY, FILE, SYMLINK, Content, Inode, Leaf
 _DEVICES = {"3": model.CHARACTER, "4": model.BLOCK, "6": model.FIFO}
 
 
-def new_inode(entry: Entry, gid: int, layer: int) -> Inode:
+def new_inode(entry: TarEntry, gid: int, layer: int) -> Inode:
     match entry.kind:
         case "0":
             content = Content(layer, entry.offset, entry.sparse)
@@ -35,7 +35,7 @@ def new_inode(entry: Entry, gid: int, layer: int) -> Inode:
     raise OSError(EINVAL, f"{what}, which container runtimes refuse")
 
 
-def plain_file(entry: Entry, parent: Inode, layer: int, mark: bytes) -> bytes:
+def plain_file(entry: TarEntry, parent: Inode, layer: int, mark: bytes) -> bytes:
     """What `_new` and `_metadata` give of a file without xattrs, packed."""
     uid, gid = entry.uid, entry.gid
     leaf = Leaf(

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from c2wtasks.errors import TreeError
-from c2wtasks.layers.entry import Entry
+from c2wtasks.layers.entry import TarEntry
 from c2wtasks.tree.lookup import NAME_MAX
 from c2wtasks.tree.model import Inode, Linked
 
@@ -49,7 +49,7 @@ class Scales:
         self._root = root
         self._weighed = self._added = Weight(0, 0)
 
-    def watch(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+    def watch(self, entries: Iterable[TarEntry]) -> Iterator[TarEntry]:
         """The entries, as they are applied.
 
         Raises TreeError.
@@ -84,7 +84,7 @@ class Scales:
             raise TreeError(f"the root has {text} bytes of {what} ({MAX_TEXT} at most)", hint=_HINT)
 
 
-def _of_entries(entries: list[Entry]) -> Weight:
+def _of_entries(entries: list[TarEntry]) -> Weight:
     """What they add to a tree at most. Of a path only the last name stays."""
     names = text = 0
     for entry in entries:

@@ -22,7 +22,7 @@ from doit.doit_cmd import DoitMain
 from c2wtasks.disk import clib, removing
 from c2wtasks.disk.sealed import seal
 from c2wtasks.layers import indexfile
-from c2wtasks.layers.entry import Entry
+from c2wtasks.layers.entry import TarEntry
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.image import ImageConfig
 from c2wtasks.sources import memo
@@ -230,7 +230,7 @@ def test_a_folder_that_others_put_in_the_place_of_ours(place: Path, squat: Calla
 
 
 def evil_index() -> bytes:
-    return b"".join(indexfile.pieces([Entry("0", b"srv/index", 0o644, 0, 0, 10**18, 0, size=4)]))
+    return b"".join(indexfile.pieces([TarEntry("0", b"srv/index", 0o644, 0, 0, 10**18, 0, size=4)]))
 
 
 def forge(place: Path, folder: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from c2wtasks.errors import TreeError
-from c2wtasks.layers.entry import Entry
+from c2wtasks.layers.entry import TarEntry
 from c2wtasks.layers.fragments import unpack
 from c2wtasks.layers.tarindex import read_entries
 from c2wtasks.tree import model
@@ -64,7 +64,7 @@ def packed(command: list[str], folder: Path, *more: str) -> bytes:
     return run.stdout
 
 
-def read_back(entry: Entry, tar: bytes) -> bytes:
+def read_back(entry: TarEntry, tar: bytes) -> bytes:
     return content_of(
         Node(0, entry.name, "f", size=entry.size, content=Content(0, entry.offset, entry.sparse)), [tar]
     )

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, reject
 from hypothesis import strategies as st
 
-from c2wtasks.layers.entry import Entry
+from c2wtasks.layers.entry import TarEntry
 from c2wtasks.layers.tarindex import read_entries
 from tests.support import headers
 from tests.support.headers import GNU, STAR, V7, archive, file, gnu_long, header, padded, pax
@@ -118,7 +118,7 @@ def test_any_bytes(tree: list[bytes]) -> None:
     assert told_by_us(content) == told_by_tarfile(content)
 
 
-def one(*parts: bytes, end: bytes = headers.END) -> Entry:
+def one(*parts: bytes, end: bytes = headers.END) -> TarEntry:
     (entry,) = read_entries(archive(*parts, end=end))
     return entry
 

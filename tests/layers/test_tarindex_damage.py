@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c2wtasks.layers.entry import Entry
+from c2wtasks.layers.entry import TarEntry
 from c2wtasks.layers.tarindex import read_entries
 from c2wtasks.layers.tarlimits import ArchiveError
 from tests.support import headers
@@ -284,7 +284,7 @@ EVERYTHING = archive(
 WHOLE = list(read_entries(EVERYTHING))
 
 
-def told(content: bytes) -> list[Entry]:
+def told(content: bytes) -> list[TarEntry]:
     """The entries before the damage, if any."""
     entries = []
     try:

@@ -16,13 +16,13 @@ import shutil
 import stat
 from collections.abc import Sequence
 
-from c2wtasks.layers.entry import Entry
+from c2wtasks.layers.entry import TarEntry
 from tests.support.child import in_child
 
 MTIME = b"user.mtime-by-entry"
 AT_END = -1
 
-Layer = tuple[Sequence[Entry], bytes]
+Layer = tuple[Sequence[TarEntry], bytes]
 """The entries of a layer and its tar."""
 
 
@@ -59,7 +59,7 @@ class _Applied:
         self.unpacked: set[bytes] = set()
         self.directories: list[tuple[bytes, int]] = []
 
-    def entry(self, entry: Entry) -> None:
+    def entry(self, entry: TarEntry) -> None:
         name = clean(entry.name)
         parent, base = split(name)
         parent = root_path(parent)
@@ -97,7 +97,7 @@ class _Applied:
             elif is_directory(path):
                 self.clear(path)
 
-    def create(self, path: bytes, entry: Entry) -> None:
+    def create(self, path: bytes, entry: TarEntry) -> None:
         match entry.kind:
             case "5":
                 if not is_directory(path):

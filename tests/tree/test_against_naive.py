@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c2wtasks.errors import TreeError
-from c2wtasks.layers.entry import Entry
+from c2wtasks.layers.entry import TarEntry
 from c2wtasks.layers.tarindex import read_entries
 from c2wtasks.tree import model, treefile
 from c2wtasks.tree.apply import apply
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: chroot, o
 DEFAULT_MTIME = 1_700_000_000 * 10**9
 
 
-def noting(entries: Sequence[Entry], reached: list[int]) -> Iterator[Entry]:
+def noting(entries: Sequence[TarEntry], reached: list[int]) -> Iterator[TarEntry]:
     for index, entry in enumerate(entries):
         reached.append(index)
         yield entry

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from c2wtasks.errors import TreeError
-from c2wtasks.layers.entry import Entry
+from c2wtasks.layers.entry import TarEntry
 from c2wtasks.layers.tarindex import read_entries
 from c2wtasks.tree import model, treefile
 from c2wtasks.tree.apply import apply
@@ -815,8 +815,8 @@ def test_two_thousand_levels() -> None:
 def test_a_hundred_thousand_files_in_a_folder() -> None:
     root = model.new_directory()
     started = time.process_time()
-    apply(root, (Entry("0", b"d/%06d" % number, 0o644, 0, 0, 0, 0) for number in range(100_000)), 0)
-    apply(root, (Entry("0", b"d/.wh.%06d" % number, 0o644, 0, 0, 0, 0) for number in range(0, 100_000, 2)), 1)
+    apply(root, (TarEntry("0", b"d/%06d" % number, 0o644, 0, 0, 0, 0) for number in range(100_000)), 0)
+    apply(root, (TarEntry("0", b"d/.wh.%06d" % number, 0o644, 0, 0, 0, 0) for number in range(0, 100_000, 2)), 1)
     assert len(root.names()[b"d"].names()) == 50_000
     assert time.process_time() - started < 10  # about 0.5 s; what is quadratic takes hours
 

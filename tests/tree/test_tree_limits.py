@@ -8,7 +8,7 @@ import pytest
 
 from c2wtasks.errors import TreeError
 from c2wtasks.layers import indexfile
-from c2wtasks.layers.entry import Entry
+from c2wtasks.layers.entry import TarEntry
 from c2wtasks.layers.tarlimits import ArchiveError
 from c2wtasks.tree import acl, apply, limits, model, weight, xattrs
 from c2wtasks.tree.model import Inode
@@ -16,23 +16,23 @@ from c2wtasks.tree.weight import Scales
 from tests.support.random_layers import ACLS
 
 
-def entry(kind: str, name: bytes, **more: object) -> Entry:
-    return Entry(kind, name, 0o644, 0, 0, 0, 0, **more)  # type: ignore[arg-type]
+def entry(kind: str, name: bytes, **more: object) -> TarEntry:
+    return TarEntry(kind, name, 0o644, 0, 0, 0, 0, **more)  # type: ignore[arg-type]
 
 
-def folder(name: bytes, **more: object) -> Entry:
+def folder(name: bytes, **more: object) -> TarEntry:
     return entry("5", name, **more)
 
 
-def file(name: bytes, **more: object) -> Entry:
+def file(name: bytes, **more: object) -> TarEntry:
     return entry("0", name, **more)
 
 
-def link(name: bytes, target: bytes) -> Entry:
+def link(name: bytes, target: bytes) -> TarEntry:
     return entry("2", name, target=target)
 
 
-def through_links() -> Iterator[Entry]:
+def through_links() -> Iterator[TarEntry]:
     """Each file lies behind 40 links, a thousand folders deep."""
     deep = b"d/" * 1000
     yield folder(deep + b"k39")
@@ -43,7 +43,7 @@ def through_links() -> Iterator[Entry]:
         yield file(b"l/k1/f%d" % number)
 
 
-def cleared_again() -> Iterator[Entry]:
+def cleared_again() -> Iterator[TarEntry]:
     for number in range(1000):
         yield file(b"d/%d" % number)
         yield file(b"d/.wh..wh..opq")
@@ -101,7 +101,7 @@ LIMITS = [
     ("limit", "value", "entries", "names", "says"), [pytest.param(*row, id=case) for case, *row in LIMITS]
 )
 def test_limits_of_a_layer(
-    limit: str, value: int, entries: Iterable[Entry], names: str, says: str, monkeypatch: pytest.MonkeyPatch
+    limit: str, value: int, entries: Iterable[TarEntry], names: str, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = xattrs if hasattr(xattrs, limit) else limits
     assert getattr(module, limit) >= value
@@ -132,7 +132,7 @@ def test_a_mode_is_set_anew_without_a_look_at_a_large_acl() -> None:
     assert acl.entries(left)[0].permissions == 6
 
 
-def grow(root: Inode, scales: Scales, entries: Iterable[Entry], layer: int) -> None:
+def grow(root: Inode, scales: Scales, entries: Iterable[TarEntry], layer: int) -> None:
     scales.add(apply.apply(root, scales.watch(entries), layer))
 
 
@@ -154,7 +154,7 @@ def grow(root: Inode, scales: Scales, entries: Iterable[Entry], layer: int) -> N
     ],
     ids=["names", "implied", "targets", "xattrs", "fragments", "long names"],
 )
-def test_the_weight_of_a_root(entries: list[Entry], says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_weight_of_a_root(entries: list[TarEntry], says: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weight, "MAX_NAMES", 2000)
     monkeypatch.setattr(weight, "MAX_TEXT", 70_000)
     for layers in (1, 3):  # in one, and together
