@@ -39,7 +39,7 @@ _CONFIG = re.compile(r"(?:.*/)?([0-9a-f]{64})(?:\.json)?")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ManifestEntry:
     """An image in manifest.json: the names of its files, and its tags."""
 
     config: str
@@ -47,11 +47,13 @@ class Entry:
     layers: tuple[str, ...]
 
 
-def parse_entries(content: bytes) -> tuple[Entry, ...]:
+def parse_entries(content: bytes) -> tuple[ManifestEntry, ...]:
     """The entries of a manifest.json. Raises ValueError."""
     value = godecode.loads(content)
     objects = () if value is None else godecode.list_of(as_object, Object())(value, "the document")
-    entries = tuple(Entry(one.string("Config"), one.strings("RepoTags"), one.strings("Layers")) for one in objects)
+    entries = tuple(
+        ManifestEntry(one.string("Config"), one.strings("RepoTags"), one.strings("Layers")) for one in objects
+    )
     for at, entry in enumerate(entries):
         if not entry.config:
             raise ValueError(f"[{at}].Config: names no file")
@@ -69,7 +71,7 @@ class DockerArchive:
     """Resolves the images of one archive or folder."""
 
     files: Files
-    entries: tuple[Entry, ...]
+    entries: tuple[ManifestEntry, ...]
     manifest_file: str
     _configs: dict[str, tuple[_Config, str]] = field(default_factory=dict)
 
@@ -107,11 +109,11 @@ class DockerArchive:
         )
 
     def _one(
-        self, entries: Sequence[Entry], platform: Platform, read: Callable[[str], _Config]
-    ) -> tuple[Entry, _Config, Platform]:
+        self, entries: Sequence[ManifestEntry], platform: Platform, read: Callable[[str], _Config]
+    ) -> tuple[ManifestEntry, _Config, Platform]:
         """The entry that is meant, and what it is for. Raises SourceError."""
         misses = Misses()
-        candidates: list[Candidate[tuple[Entry, _Config]]] = []
+        candidates: list[Candidate[tuple[ManifestEntry, _Config]]] = []
         unreadable: list[Unreadable] = []
         # Where there is no choice, an image that names no architecture is taken for what is asked: so do `docker
         # load`, containerd's import and create-spec.
@@ -133,7 +135,7 @@ class DockerArchive:
             raise misses.error(self.files.path, platform)
         return *one.value, one.platform
 
-    def _chosen(self, tag: str, read: Callable[[str], _Config]) -> Sequence[Entry]:
+    def _chosen(self, tag: str, read: Callable[[str], _Config]) -> Sequence[ManifestEntry]:
         """The entries that `tag` chooses; a digest is the config's, which docker calls the image's ID."""
         choice = Choice.parse(tag)
         if choice.position is not None:
@@ -184,7 +186,7 @@ class DockerArchive:
         return known
 
 
-def _is(entry: Entry, config: Digest, read: Callable[[str], _Config]) -> bool:
+def _is(entry: ManifestEntry, config: Digest, read: Callable[[str], _Config]) -> bool:
     """Whether the entry's config has that digest. One that cannot be read is not what was asked for."""
     try:
         return Digest.of(read(entry.config).content, config.algorithm) == config
