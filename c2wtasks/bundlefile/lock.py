@@ -43,7 +43,7 @@ class LockedLayer:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LockEntry:
     """What a bundle (`name@platform`) was found to be; `line` is where the file says so."""
 
     bundle: str
@@ -54,7 +54,7 @@ class Entry:
     line: int = field(default=0, compare=False)
 
 
-Entries = Mapping[str, Entry]
+Entries = Mapping[str, LockEntry]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def compare(entries: Entries, wanted: Mapping[str, str]) -> Misfit:
     )
 
 
-def moves(old: Entry, new: Entry) -> str:
+def moves(old: LockEntry, new: LockEntry) -> str:
     """What is another now: `manifest sha256:ab… -> sha256:cd…`. Empty where nothing is."""
     if old.manifest != new.manifest:
         return f"manifest {old.manifest or _NONE} -> {new.manifest or _NONE}"
@@ -94,7 +94,7 @@ def moves(old: Entry, new: Entry) -> str:
     return "" if old.layers == new.layers else "other layers"
 
 
-def render(entries: Iterable[Entry]) -> str:
+def render(entries: Iterable[LockEntry]) -> str:
     """The text of a lock file, the same for the same entries whatever their order."""
     lines = [_HEAD, _VERSION]
     for entry in sorted(entries, key=lambda entry: entry.bundle):
@@ -104,7 +104,7 @@ def render(entries: Iterable[Entry]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def parse(text: str, file: str) -> dict[str, Entry]:
+def parse(text: str, file: str) -> dict[str, LockEntry]:
     """The entries of a lock file, in its order; line ends may be those of Windows.
 
     Raises BundleFileError, with all mistakes: `bundle.lock:12:1: ...`.
@@ -130,7 +130,7 @@ class _Reader:
     """Reads line by line; what does not fit is reported, and the reading goes on."""
 
     def __init__(self, report: Report, file: str) -> None:
-        self.entries: dict[str, Entry] = {}
+        self.entries: dict[str, LockEntry] = {}
         self._report = report
         self._file = file
         self._versioned = False
@@ -212,7 +212,7 @@ class _Reader:
             config = _digest_of(fields["config"])
         except ValueError:  # that was reported where it stands
             return
-        entry = Entry(self._bundle, fields["source"], manifest, config, tuple(self._layers), self._at)
+        entry = LockEntry(self._bundle, fields["source"], manifest, config, tuple(self._layers), self._at)
         self.entries[self._bundle] = entry
 
     def _wrong(self, number: int, wrong: str, hint: str | None = None) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from c2wtasks.bundlefile import lock
-from c2wtasks.bundlefile.lock import Entries, Entry
+from c2wtasks.bundlefile.lock import Entries, LockEntry
 from c2wtasks.bundlefile.position import Position
 from c2wtasks.bundlefile.problems import Report
 from c2wtasks.bundlefile.read import content_of, decoded
@@ -35,7 +35,7 @@ class LockFile:
         assert text is not None, "no text and no mistake"
         return cls(path, lock.parse(text, path))
 
-    def change(self, changes: Mapping[str, Entry | None]) -> None:
+    def change(self, changes: Mapping[str, LockEntry | None]) -> None:
         """Puts entries in, and takes out those that are None, of what the file says by now.
 
         Raises BundleFileError, OutputError.

@@ -8,7 +8,7 @@ from typing import Any
 
 from doit.exceptions import InvalidCommand
 
-from c2wtasks.bundlefile.lock import Entry, moves
+from c2wtasks.bundlefile.lock import LockEntry, moves
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.commands.base import FINE, NOT_ASKED, NOT_FINE, OurCommand, chosen
 from c2wtasks.engine.exclusive import alone
@@ -114,9 +114,9 @@ def _lockable(hooks: GraphHooks, words: Sequence[str]) -> tuple[Bundle, ...]:
     return tuple(found)
 
 
-def _look_up(graph: Resolved, bundles: Sequence[Bundle]) -> tuple[list[Entry], dict[str, UserError]]:
+def _look_up(graph: Resolved, bundles: Sequence[Bundle]) -> tuple[list[LockEntry], dict[str, UserError]]:
     """What bundles stand for now, whatever the lock says; and why that cannot be found out."""
-    found: list[Entry] = []
+    found: list[LockEntry] = []
     failed: dict[str, UserError] = {}
     for bundle, image in graph.resolver({}).all(bundles):
         if isinstance(image, UserError):

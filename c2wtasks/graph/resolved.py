@@ -11,7 +11,7 @@ from doit.exceptions import InvalidDodoFile
 
 from c2wtasks import runoptions
 from c2wtasks.bundlefile.load import load
-from c2wtasks.bundlefile.lock import Entries, Entry, Misfit, compare
+from c2wtasks.bundlefile.lock import Entries, LockEntry, Misfit, compare
 from c2wtasks.bundlefile.lockfile import LockFile
 from c2wtasks.bundlefile.model import Bundle, BundleFile
 from c2wtasks.bundlefile.problems import BundleFileError
@@ -182,7 +182,7 @@ class Resolved:
         """Where the lock, as it was read, does not fit bundle.yaml."""
         return compare(self.lock.entries, {str(one): one.source.text for one in self.lockable})
 
-    def unlocked(self) -> dict[str, Entry | None]:
+    def unlocked(self) -> dict[str, LockEntry | None]:
         """What the lock should say of the bundles that it lacks, or has with another source."""
         misfit = self.misfit()
         new = {*misfit.missing, *misfit.changed}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from c2wtasks.bundlefile.lock import Entries, Entry, LockedLayer, moves
+from c2wtasks.bundlefile.lock import Entries, LockedLayer, LockEntry, moves
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.errors import SourceError
 from c2wtasks.process.unexpected import as_user_error
@@ -19,10 +19,10 @@ class NotAsLocked(SourceError):
     """The image is another than the lock says."""
 
 
-def entry_of(bundle: Bundle, image: Image) -> Entry:
+def entry_of(bundle: Bundle, image: Image) -> LockEntry:
     """What a lock says of a bundle that was found to be `image`."""
     layers = tuple(LockedLayer(layer.digest, layer.diff_id, layer.place.size) for layer in image.layers)
-    return Entry(str(bundle), bundle.source.text, image.manifest_digest, image.config_digest, layers)
+    return LockEntry(str(bundle), bundle.source.text, image.manifest_digest, image.config_digest, layers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +94,11 @@ class LockedResolver:
             raise self._unfit(entry, f"the image is another than the lock says: {moved}")
         return image
 
-    def _entry(self, bundle: Bundle) -> Entry | None:
+    def _entry(self, bundle: Bundle) -> LockEntry | None:
         entry = self.entries.get(str(bundle))
         return entry if entry is not None and entry.source == bundle.source.text else None
 
-    def _unfit(self, entry: Entry, wrong: str) -> NotAsLocked:
+    def _unfit(self, entry: LockEntry, wrong: str) -> NotAsLocked:
         name = entry.bundle.partition("@")[0]
         return NotAsLocked(
             f"{self.file}:{entry.line}: {entry.bundle}: {wrong}", hint=f"run: doit lock --update {name}"

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c2wtasks.bundlefile.lock import Entry, LockedLayer, compare, moves, parse, render
+from c2wtasks.bundlefile.lock import LockedLayer, LockEntry, compare, moves, parse, render
 from c2wtasks.bundlefile.lockfile import LockFile
 from c2wtasks.bundlefile.problems import BundleFileError
 from c2wtasks.oci.digest import Digest
 
 A, B, C = (Digest.of(text) for text in (b"a", b"b", b"c"))
-WEB = Entry("web@linux/amd64", "docker://h.example/web:1", A, B, (LockedLayer(B, C, 12), LockedLayer(C, A, 0)))
-OLD = Entry("old@linux/arm/v7", "docker-archive:a b.tar", None, B, (LockedLayer(None, C, 7),))
+WEB = LockEntry("web@linux/amd64", "docker://h.example/web:1", A, B, (LockedLayer(B, C, 12), LockedLayer(C, A, 0)))
+OLD = LockEntry("old@linux/arm/v7", "docker-archive:a b.tar", None, B, (LockedLayer(None, C, 7),))
 TEXT = f"""\
 # Which images bundle.yaml means. Written by `doit lock`; to be reviewed and committed.
 version 1
@@ -50,11 +50,13 @@ def test_line_ends_of_windows_and_another_order() -> None:
 _DIGESTS = st.builds(Digest.of, st.binary(max_size=2), st.sampled_from(["sha256", "sha512"]))
 _LAYERS = st.builds(LockedLayer, st.none() | _DIGESTS, _DIGESTS, st.integers(0, 2**63 - 1))
 _WORDS = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=20)
-_ENTRIES = st.builds(Entry, _WORDS, _WORDS, st.none() | _DIGESTS, _DIGESTS, st.lists(_LAYERS, max_size=3).map(tuple))
+_ENTRIES = st.builds(
+    LockEntry, _WORDS, _WORDS, st.none() | _DIGESTS, _DIGESTS, st.lists(_LAYERS, max_size=3).map(tuple)
+)
 
 
 @given(st.lists(_ENTRIES, max_size=5, unique_by=lambda entry: entry.bundle))
-def test_what_is_written_is_read(entries: list[Entry]) -> None:
+def test_what_is_written_is_read(entries: list[LockEntry]) -> None:
     assert parse(render(entries), "x") == {entry.bundle: entry for entry in entries}
 
 
