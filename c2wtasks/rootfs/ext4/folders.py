@@ -33,7 +33,7 @@ _ENTRIES = [Struct(f"<IHBB{(length + 3) & ~3}s") for length in range(256)]
 SIZES = [entry.size for entry in _ENTRIES]
 
 
-class Entry(NamedTuple):
+class Dirent(NamedTuple):
     inode: int
     type: int
     name: bytes
@@ -91,12 +91,12 @@ def plan(names: Iterable[bytes], seed: bytes) -> Tree:
     return Tree(order, ends, starts)
 
 
-def linear(own: int, parent: int, entries: Iterable[Entry]) -> bytes:
+def linear(own: int, parent: int, entries: Iterable[Dirent]) -> bytes:
     """The one block of a directory with the inode number `own`."""
-    return _packed([Entry(own, DIRECTORY_TYPE, b"."), Entry(parent, DIRECTORY_TYPE, b".."), *entries])
+    return _packed([Dirent(own, DIRECTORY_TYPE, b"."), Dirent(parent, DIRECTORY_TYPE, b".."), *entries])
 
 
-def tree(own: int, parent: int, entry: Callable[[int], Entry], shape: Tree) -> Iterator[bytes]:
+def tree(own: int, parent: int, entry: Callable[[int], Dirent], shape: Tree) -> Iterator[bytes]:
     """The blocks one by one. `entry` gives number N of the names, in the order in which `shape` was made of them."""
     nodes = shape.nodes
     leaves = list(zip(shape.hashes, range(1 + nodes, shape.blocks), strict=True))
@@ -119,7 +119,7 @@ def _listing(before: bytes, blocks: list[tuple[int, int]], most: int) -> bytes:
     return (head + b"".join([_LISTED.pack(*listed) for listed in blocks[1:]])).ljust(BLOCK, b"\0")
 
 
-def _packed(entries: list[Entry]) -> bytes:
+def _packed(entries: list[Dirent]) -> bytes:
     """A block of entries, the last of which takes what is left."""
     last = entries.pop()
     parts = []

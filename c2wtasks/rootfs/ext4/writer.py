@@ -131,8 +131,8 @@ class _Writer:
             names.append(node.name)
             types.append(DIRENT_TYPES[node.kind])
 
-        def entry(number: int) -> folders.Entry:
-            return folders.Entry(numbers[children[number]], types[number], names[number])
+        def entry(number: int) -> folders.Dirent:
+            return folders.Dirent(numbers[children[number]], types[number], names[number])
 
         own, parent = numbers[index], numbers[nodes[index].parent]
         shape = self.plan.trees.get(index)
