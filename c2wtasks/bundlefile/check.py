@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from c2wtasks.bundlefile.entries import entries
 from c2wtasks.bundlefile.nodes import Mapping, Node, Scalar, Sequence, position_of
-from c2wtasks.bundlefile.problems import Report
+from c2wtasks.bundlefile.problems import Problems
 from c2wtasks.bundlefile.settings import BOOT, DEFAULTS, IMAGE, INCLUDED, MAIN, PROCESS, REGISTRY, Section, Setting
 from c2wtasks.bundlefile.values import source, variable
 from c2wtasks.bundlefile.wording import described, did_you_mean, is_null, shown
@@ -44,21 +44,21 @@ class ImageEntry(NamedTuple):
     settings: Settings
 
 
-def check_file(report: Report, root: Node, *, main: bool) -> Settings:
+def check_file(report: Problems, root: Node, *, main: bool) -> Settings:
     """The settings of a whole file; `images` is a tuple of ImageEntry, `defaults` the Settings of that section."""
     if is_null(root):
         report.add(root, "", "the file is empty", "name at least one image under 'images'")
         return {}
     settings = _settings(report, root, "", MAIN if main else INCLUDED)
     if isinstance(root, Mapping):
-        given = {key.text for key, _ in entries(Report(), root, "")}
+        given = {key.text for key, _ in entries(Problems(), root, "")}
         if given.isdisjoint(("images", "include")):
             report.add(root, "images", "is missing", "name at least one image")
     _reject_double_default(report, settings)
     return settings
 
 
-def _settings(report: Report, node: Node, path: str, section: Section, key_of: Scalar | None = None) -> Settings:
+def _settings(report: Problems, node: Node, path: str, section: Section, key_of: Scalar | None = None) -> Settings:
     """The settings that the mapping `node` gives; empty if it is none. What is missing is reported at `key_of`."""
     found: Settings = {}
     missing = section.required.copy()
@@ -79,7 +79,7 @@ def _settings(report: Report, node: Node, path: str, section: Section, key_of: S
     return found
 
 
-def _value(report: Report, node: Node, path: str, row: Setting) -> Any:
+def _value(report: Problems, node: Node, path: str, row: Setting) -> Any:
     if row.kind.parse is not None:
         return row.kind.parse(report, node, path)
     match row.key:
@@ -97,7 +97,7 @@ def _value(report: Report, node: Node, path: str, row: Setting) -> Any:
     return _variables(report, node, path)
 
 
-def _unknown(report: Report, key: Scalar, path: str, section: Section) -> None:
+def _unknown(report: Problems, key: Scalar, path: str, section: Section) -> None:
     name = key.text
     if name in section.refused:
         report.add(key, path, section.refused[name])
@@ -121,7 +121,7 @@ def _inside(name: str, section: Section) -> tuple[str, ...]:
     return ()
 
 
-def _reject_double_default(report: Report, settings: Settings) -> None:
+def _reject_double_default(report: Problems, settings: Settings) -> None:
     """`platforms` and `profile` may stand at the top or in `defaults`: one file may not use both places."""
     inner: Settings = settings["defaults"].value if "defaults" in settings else {}
     for key in ("platforms", "profile"):
@@ -130,12 +130,12 @@ def _reject_double_default(report: Report, settings: Settings) -> None:
             report.add(inner[key].node, f"defaults.{key}", f"'{key}' is also set at {first}", "keep one of them")
 
 
-def _images(report: Report, node: Node) -> tuple[ImageEntry, ...] | None:
+def _images(report: Problems, node: Node) -> tuple[ImageEntry, ...] | None:
     found = entries(report, node, "images", empty="name at least one image")
     return tuple(_image(report, key, value) for key, value in found)
 
 
-def _image(report: Report, key: Scalar, node: Node) -> ImageEntry:
+def _image(report: Problems, key: Scalar, node: Node) -> ImageEntry:
     name = key.text
     if not _NAME.fullmatch(name):
         report.add(key, "images", f"{shown(name)} is not a name for an image", _NAME_RULE)
@@ -153,7 +153,7 @@ def _image(report: Report, key: Scalar, node: Node) -> ImageEntry:
     return ImageEntry(name, key, {} if reference is None else {"source": Given(reference, node)})
 
 
-def _registries(report: Report, node: Node) -> tuple[tuple[str, Host], ...]:
+def _registries(report: Problems, node: Node) -> tuple[tuple[str, Host], ...]:
     """What is said of each host, sorted."""
     found: dict[str, Host] = {}
     for key, value in entries(report, node, "registries"):
@@ -169,7 +169,7 @@ def _registries(report: Report, node: Node) -> tuple[tuple[str, Host], ...]:
     return tuple(sorted(found.items()))
 
 
-def _variables(report: Report, node: Node, path: str) -> dict[str, str | None]:
+def _variables(report: Problems, node: Node, path: str) -> dict[str, str | None]:
     """Name -> value, None to remove the variable; in the order written."""
     found: dict[str, str | None] = {}
     for key, value in entries(report, node, path):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import cast
 
 from c2wtasks.bundlefile.nodes import Mapping, Node, Scalar, Sequence, position_of
-from c2wtasks.bundlefile.problems import Report
+from c2wtasks.bundlefile.problems import Problems
 from c2wtasks.bundlefile.wording import described
 
 
-def entries(report: Report, node: Node, path: str, empty: str | None = None) -> list[tuple[Scalar, Node]]:
+def entries(report: Problems, node: Node, path: str, empty: str | None = None) -> list[tuple[Scalar, Node]]:
     """The pairs of a mapping, those of its merge keys behind its own, so that of two equal keys the first counts.
 
     Reported: what is no mapping, keys that are no scalars, a key given twice (both pairs are returned, for

@@ -11,7 +11,7 @@ from c2wtasks.bundlefile.check import Given, ImageEntry, Settings
 from c2wtasks.bundlefile.forms import DEFAULT_FORM
 from c2wtasks.bundlefile.model import Bundle, Form, Process
 from c2wtasks.bundlefile.nodes import position_of
-from c2wtasks.bundlefile.problems import Report
+from c2wtasks.bundlefile.problems import Problems
 from c2wtasks.bundlefile.profile import DEFAULT_PROFILE, PROFILES
 from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import Reference
@@ -55,7 +55,7 @@ def _boot_over(base: Settings, over: Settings) -> Settings:
 
 
 def bundles_of(
-    images: Iterable[tuple[ImageEntry, Settings, str]], own: Platform, report: Report
+    images: Iterable[tuple[ImageEntry, Settings, str]], own: Platform, report: Problems
 ) -> tuple[Bundle, ...]:
     """The bundles of all images, sorted by name and platform.
 
@@ -73,7 +73,7 @@ def bundles_of(
     return tuple(sorted(found, key=lambda bundle: (bundle.name, bundle.platform)))
 
 
-def _bundles(image: ImageEntry, settings: Settings, folder: str, own: Platform, report: Report) -> list[Bundle]:
+def _bundles(image: ImageEntry, settings: Settings, folder: str, own: Platform, report: Problems) -> list[Bundle]:
     profile = _value(settings, "profile", DEFAULT_PROFILE)
     boot_settings: Settings = _value(settings, "boot", {})
     boot = _boot(boot_settings)
@@ -119,7 +119,7 @@ def _process(settings: Settings) -> Process:
     return Process(**values)
 
 
-def _reject_external(image: ImageEntry, settings: Settings, profile: str, report: Report) -> None:
+def _reject_external(image: ImageEntry, settings: Settings, profile: str, report: Problems) -> None:
     """Told at the image's own setting; at its name, if the setting comes from elsewhere."""
     node = settings["boot"].value["external_bundle"].node
     own = _value(image.settings, "boot", {})

@@ -13,7 +13,7 @@ from c2wtasks.bundlefile.check import Settings
 from c2wtasks.bundlefile.expand import bundles_of
 from c2wtasks.bundlefile.model import Bundle, BundleFile
 from c2wtasks.bundlefile.position import Position
-from c2wtasks.bundlefile.problems import Placed, Report
+from c2wtasks.bundlefile.problems import Placed, Problems
 from c2wtasks.bundlefile.read import read_all
 from c2wtasks.disk.abilities import ignores_case
 from c2wtasks.oci.platform import Platform
@@ -49,7 +49,7 @@ def _collector_paused() -> Iterator[None]:
 
 
 def _load(path: str, environ: Mapping[str, str]) -> BundleFile:
-    report = Report()
+    report = Problems()
     files = read_all(path, report)
     # the VM runs Linux, whatever this machine does
     own = replace(Platform.own(), os="linux")
@@ -83,7 +83,7 @@ def _load(path: str, environ: Mapping[str, str]) -> BundleFile:
     )
 
 
-def _folders(path: str, settings: Settings, cache_variable: str, report: Report) -> tuple[str, str]:
+def _folders(path: str, settings: Settings, cache_variable: str, report: Problems) -> tuple[str, str]:
     """Output and cache, relative to the main file's folder. Reported: places that would endanger other files."""
     output = os.path.normpath(settings["output"].value) if "output" in settings else "bundles"
     cache = os.path.normpath(settings["cache"].value) if "cache" in settings else "cache"
@@ -106,7 +106,7 @@ def _folders(path: str, settings: Settings, cache_variable: str, report: Report)
     return output, cache
 
 
-def _reject_twins(bundles: Iterable[Bundle], folder: str, output: str, report: Report) -> None:
+def _reject_twins(bundles: Iterable[Bundle], folder: str, output: str, report: Problems) -> None:
     """Reports images whose names differ in case alone, where the file system of `folder` takes them for one."""
     images = {bundle.name: bundle.position for bundle in bundles}
     if len(images) == len(set(map(str.casefold, images))):  # as a rule

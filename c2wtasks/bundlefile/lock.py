@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from c2wtasks.bundlefile.position import Position
-from c2wtasks.bundlefile.problems import Report
+from c2wtasks.bundlefile.problems import Problems
 from c2wtasks.bundlefile.wording import shown
 from c2wtasks.oci.digest import Digest
 
@@ -109,7 +109,7 @@ def parse(text: str, file: str) -> dict[str, LockEntry]:
 
     Raises BundleFileError, with all mistakes: `bundle.lock:12:1: ...`.
     """
-    report = Report()
+    report = Problems()
     reader = _Reader(report, file)
     lines = [line.removesuffix("\r") for line in text.split("\n")]
     for number, line in enumerate(lines, start=1):
@@ -129,7 +129,7 @@ def parse(text: str, file: str) -> dict[str, LockEntry]:
 class _Reader:
     """Reads line by line; what does not fit is reported, and the reading goes on."""
 
-    def __init__(self, report: Report, file: str) -> None:
+    def __init__(self, report: Problems, file: str) -> None:
         self.entries: dict[str, LockEntry] = {}
         self._report = report
         self._file = file

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from c2wtasks.bundlefile import lock
 from c2wtasks.bundlefile.lock import Entries, LockEntry
 from c2wtasks.bundlefile.position import Position
-from c2wtasks.bundlefile.problems import Report
+from c2wtasks.bundlefile.problems import Problems
 from c2wtasks.bundlefile.read import content_of, decoded
 from c2wtasks.disk import files
 
@@ -26,7 +26,7 @@ class LockFile:
         """A file that is not there says nothing. Raises BundleFileError, with all its mistakes."""
         if not os.path.lexists(path):
             return cls(path, {})
-        report = Report()
+        report = Problems()
         content = content_of(path)
         if isinstance(content, str):
             report.add(Position(path, 1, 1), "", f"the file {content}")

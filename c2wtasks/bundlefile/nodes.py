@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from c2wtasks.bundlefile.position import Position
-from c2wtasks.bundlefile.problems import Report
+from c2wtasks.bundlefile.problems import Problems
 
 # A file needs no more than eight levels; merge keys and checks recurse, so the tree must not be deep.
 MAX_DEPTH = 64
@@ -83,7 +83,7 @@ def position_of(node: Node) -> Position:
     return Position(node.file, node.line, node.column)
 
 
-def parse(text: str, file: str, report: Report) -> Node | None:
+def parse(text: str, file: str, report: Problems) -> Node | None:
     """The one document in `text`; an empty plain Scalar where there is none, None where it could not be read.
 
     Reported: what is not YAML, characters YAML does not allow, a second document, tags, aliases that are
@@ -144,7 +144,7 @@ class _Anchored(NamedTuple):
 
 
 class _Composer:
-    def __init__(self, file: str, report: Report) -> None:
+    def __init__(self, file: str, report: Problems) -> None:
         self._file = file
         self._report = report
         self._open: list[_Open] = []

@@ -55,7 +55,7 @@ class Placed(Protocol):
     def column(self) -> int: ...
 
 
-class Report:
+class Problems:
     """Takes the mistakes as they are found.
 
     What an alias or a merge key brings in is checked wherever it is used: a mistake in it is kept once, under

@@ -11,7 +11,7 @@ from c2wtasks.bundlefile.check import ImageEntry, Settings, check_file
 from c2wtasks.bundlefile.expand import inherited, merged
 from c2wtasks.bundlefile.nodes import parse, position_in
 from c2wtasks.bundlefile.position import Position
-from c2wtasks.bundlefile.problems import Report
+from c2wtasks.bundlefile.problems import Problems
 from c2wtasks.bundlefile.values import Pattern
 from c2wtasks.bundlefile.wording import shown
 from c2wtasks.errors import os_reason
@@ -52,7 +52,7 @@ class _Pending(NamedTuple):
     pattern: Pattern | None
 
 
-def read_all(path: str, report: Report) -> list[ReadFile]:
+def read_all(path: str, report: Problems) -> list[ReadFile]:
     """The main file `path`, then what it includes, each file followed by what that includes.
 
     A file is read once, whatever the number of patterns that match it: for the first that does. So includes
@@ -76,7 +76,7 @@ def read_all(path: str, report: Report) -> list[ReadFile]:
     return files
 
 
-def _read(opened: str, wanted: _Pending, report: Report) -> ReadFile | None:
+def _read(opened: str, wanted: _Pending, report: Problems) -> ReadFile | None:
     pattern = wanted.pattern
     name = opened if pattern is None else wanted.name
     content = content_of(opened)
@@ -120,7 +120,7 @@ def content_of(path: str) -> bytes | str:
     return content
 
 
-def decoded(content: bytes, name: str, report: Report) -> str | None:
+def decoded(content: bytes, name: str, report: Problems) -> str | None:
     content = content.removeprefix(b"\xef\xbb\xbf")
     try:
         return content.decode("utf-8")
@@ -131,7 +131,7 @@ def decoded(content: bytes, name: str, report: Report) -> str | None:
         return None
 
 
-def _included(base: str, file: ReadFile, report: Report) -> list[_Pending]:
+def _included(base: str, file: ReadFile, report: Problems) -> list[_Pending]:
     """The files that `file` includes: pattern by pattern, the matches of each sorted."""
     if "include" not in file.settings:
         return []

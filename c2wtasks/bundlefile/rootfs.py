@@ -6,12 +6,12 @@ from c2wtasks.bundlefile.entries import entries
 from c2wtasks.bundlefile.forms import FORMS, FormType
 from c2wtasks.bundlefile.model import Form
 from c2wtasks.bundlefile.nodes import Mapping, Node, Scalar, Sequence
-from c2wtasks.bundlefile.problems import Report
+from c2wtasks.bundlefile.problems import Problems
 from c2wtasks.bundlefile.values import Kind, list_of, repeated, string
 from c2wtasks.bundlefile.wording import did_you_mean, shown
 
 
-def form(report: Report, node: Node, path: str) -> Form | None:
+def form(report: Problems, node: Node, path: str) -> Form | None:
     if not isinstance(node, Mapping):
         kind = _kind(report, node, path)
         return None if kind is None else Form(kind)
@@ -26,7 +26,7 @@ def form(report: Report, node: Node, path: str) -> Form | None:
 
 
 def _with_options(
-    report: Report, node: Node, path: str, row: FormType, given: dict[str, tuple[Scalar, Node]]
+    report: Problems, node: Node, path: str, row: FormType, given: dict[str, tuple[Scalar, Node]]
 ) -> Form:
     known = row.options
     options = {}
@@ -46,7 +46,7 @@ def _with_options(
     return Form(row.kind, tuple(kept))
 
 
-def _kind(report: Report, node: Node, path: str) -> str | None:
+def _kind(report: Problems, node: Node, path: str) -> str | None:
     text = string(report, node, path, "the name of a form")
     if text is not None and text not in FORMS:
         report.add(
@@ -56,7 +56,7 @@ def _kind(report: Report, node: Node, path: str) -> str | None:
     return text
 
 
-def _forms(report: Report, node: Node, path: str) -> tuple[Form, ...] | None:
+def _forms(report: Problems, node: Node, path: str) -> tuple[Form, ...] | None:
     if isinstance(node, Mapping):
         report.add(node, path, f"expected {_LIST.expects}, found a mapping", "put brackets around it: [{form: ...}]")
         return None

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from c2wtasks import sizes
 from c2wtasks.bundlefile.nodes import Node, Scalar, Sequence
-from c2wtasks.bundlefile.problems import Report
+from c2wtasks.bundlefile.problems import Problems
 from c2wtasks.bundlefile.wording import (
     CONTROL,
     NULL,
@@ -34,7 +34,7 @@ from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import Reference
 from c2wtasks.oci.transport import TRANSPORTS
 
-Parser = Callable[[Report, Node, str], Any]
+Parser = Callable[[Problems, Node, str], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ _COUNT = re.compile(r"[1-9][0-9]{0,3}")
 # -- scalars
 
 
-def string(report: Report, node: Node, path: str, expects: str, hint: str | None = None) -> str | None:
+def string(report: Problems, node: Node, path: str, expects: str, hint: str | None = None) -> str | None:
     """A string that is not empty and fits on a line. Numbers and booleans must be in quotes to be one."""
     if not isinstance(node, Scalar) or (node.plain and meaning(node) != "string"):
         report.add(node, path, f"expected {expects}, found {described(node)}", hint)
@@ -81,7 +81,7 @@ def string(report: Report, node: Node, path: str, expects: str, hint: str | None
     return None
 
 
-def _word(report: Report, node: Node, path: str, expects: str) -> str | None:
+def _word(report: Problems, node: Node, path: str, expects: str) -> str | None:
     """What goes to a process: any scalar's text as written, number or not; line breaks and all."""
     if not isinstance(node, Scalar) or (node.plain and node.text in NULL):
         program = path.endswith(".args[0]")
@@ -94,7 +94,7 @@ def _word(report: Report, node: Node, path: str, expects: str) -> str | None:
     return None
 
 
-def boolean(report: Report, node: Node, path: str) -> bool | None:
+def boolean(report: Problems, node: Node, path: str) -> bool | None:
     """true or false, not in quotes."""
     if isinstance(node, Scalar) and node.plain and node.text in ("true", "false"):
         return node.text == "true"
@@ -106,7 +106,7 @@ def boolean(report: Report, node: Node, path: str) -> bool | None:
     return None
 
 
-def count(report: Report, node: Node, path: str) -> int | None:
+def count(report: Problems, node: Node, path: str) -> int | None:
     """A whole number from 1 on, in decimal."""
     if isinstance(node, Scalar) and node.plain and _COUNT.fullmatch(node.text):
         return int(node.text)
@@ -116,7 +116,7 @@ def count(report: Report, node: Node, path: str) -> int | None:
     return None
 
 
-def size(report: Report, node: Node, path: str) -> int | None:
+def size(report: Problems, node: Node, path: str) -> int | None:
     """Bytes, as a number or with a unit."""
     if isinstance(node, Scalar) and not (node.plain and _AMBIGUOUS.fullmatch(node.text)):
         try:
@@ -131,7 +131,7 @@ def choice(*allowed: str) -> Kind:
     """One of a few words."""
     expects = " or ".join(filter(None, (", ".join(allowed[:-1]), allowed[-1])))
 
-    def parse(report: Report, node: Node, path: str) -> str | None:
+    def parse(report: Problems, node: Node, path: str) -> str | None:
         hint = did_you_mean(node.text, allowed) if isinstance(node, Scalar) and is_number(node) else None
         text = string(report, node, path, expects, hint)
         if text is None or text in allowed:
@@ -142,7 +142,7 @@ def choice(*allowed: str) -> Kind:
     return Kind(expects, parse, allowed)
 
 
-def folder(report: Report, node: Node, path: str) -> str | None:
+def folder(report: Problems, node: Node, path: str) -> str | None:
     """The path of a folder, as written."""
     text = string(report, node, path, FOLDER.expects, "put it in quotes" if is_number(node) else None)
     if text is not None and text.startswith("~"):
@@ -153,12 +153,12 @@ def folder(report: Report, node: Node, path: str) -> str | None:
     return text
 
 
-def name(report: Report, node: Node, path: str) -> str | None:
+def name(report: Problems, node: Node, path: str) -> str | None:
     """A word of one's own."""
     return string(report, node, path, NAME.expects, "put it in quotes" if is_number(node) else None)
 
 
-def absolute(report: Report, node: Node, path: str) -> str | None:
+def absolute(report: Problems, node: Node, path: str) -> str | None:
     """A path in the VM, which begins with a slash."""
     text = string(report, node, path, ABSOLUTE.expects)
     if text is not None and not text.startswith("/"):
@@ -168,7 +168,7 @@ def absolute(report: Report, node: Node, path: str) -> str | None:
     return text
 
 
-def user(report: Report, node: Node, path: str) -> str | None:
+def user(report: Problems, node: Node, path: str) -> str | None:
     """`name`, `uid`, `name:group` or `uid:gid`, as in a Dockerfile."""
     number = isinstance(node, Scalar) and node.plain and meaning(node) == "number"
     text = node.text if number and isinstance(node, Scalar) else string(report, node, path, USER.expects)
@@ -188,7 +188,7 @@ def user(report: Report, node: Node, path: str) -> str | None:
 # -- sources and platforms
 
 
-def source(report: Report, node: Node, path: str) -> Reference | None:
+def source(report: Problems, node: Node, path: str) -> Reference | None:
     """Where an image is: `TRANSPORT:PLACE`."""
     text = string(report, node, path, SOURCE.expects)
     if text is None:
@@ -213,7 +213,7 @@ def _platform(text: str) -> Platform:
     return platform
 
 
-def platform(report: Report, node: Node, path: str) -> Platform | None:
+def platform(report: Problems, node: Node, path: str) -> Platform | None:
     """A platform on which Linux runs: `linux/ARCHITECTURE[/VARIANT]`."""
     text = string(report, node, path, "a platform (os/architecture or os/architecture/variant)")
     if text is None:
@@ -245,7 +245,7 @@ def list_of(
     """A list that is not empty. Items with mistakes are reported and left out. `meant` gives the items that somebody
     meant who wrote a word instead."""
 
-    def parse(report: Report, node: Node, path: str) -> tuple[Any, ...] | None:
+    def parse(report: Problems, node: Node, path: str) -> tuple[Any, ...] | None:
         if not isinstance(node, Sequence):
             hint = in_brackets(meant(node)) if isinstance(node, Scalar) else None
             report.add(node, path, f"expected {expects}, found {described(node)}", hint)
@@ -269,7 +269,7 @@ def list_of(
     return Kind(expects, parse)
 
 
-def repeated(report: Report, node: Node, path: str, value: str) -> None:
+def repeated(report: Problems, node: Node, path: str, value: str) -> None:
     """Reports an item of a list that is there already."""
     text = node.text if isinstance(node, Scalar) else value
     report.add(node, path, f"{shown(text)} is given twice" + ("" if text == value else f" (it is {value})"))
@@ -283,7 +283,7 @@ class Pattern(NamedTuple):
     path: str
 
 
-def pattern(report: Report, node: Node, path: str) -> Pattern | None:
+def pattern(report: Problems, node: Node, path: str) -> Pattern | None:
     """A path or a glob pattern, without `**`."""
     text = string(report, node, path, "a path or a glob pattern")
     if text is None:
@@ -294,7 +294,7 @@ def pattern(report: Report, node: Node, path: str) -> Pattern | None:
     return Pattern(text, node, path)
 
 
-def argument(report: Report, node: Node, path: str) -> str | None:
+def argument(report: Problems, node: Node, path: str) -> str | None:
     """A word of a command; the first one is not empty."""
     text = _word(report, node, path, "a string or a number")
     if text == "" and path.endswith(".args[0]"):
@@ -302,12 +302,12 @@ def argument(report: Report, node: Node, path: str) -> str | None:
     return text
 
 
-def variable(report: Report, node: Node, path: str) -> str | None:
+def variable(report: Problems, node: Node, path: str) -> str | None:
     """A variable's value that is not null."""
     return _word(report, node, path, "a string, a number, true, false or null")
 
 
-def mirror(report: Report, node: Node, path: str) -> str | None:
+def mirror(report: Problems, node: Node, path: str) -> str | None:
     """`host[:port]`, and perhaps the path below which a mirror has its copies."""
     text = string(report, node, path, "a mirror's host, such as mirror.example:5000")
     if text is None:

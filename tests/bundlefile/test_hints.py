@@ -222,13 +222,13 @@ def test_nothing_else_is_said_to_be_meant(text: str) -> None:
 def test_words_in_brackets_are_these_words(words: list[str]) -> None:
     """Whatever they hold, as long as YAML can hold it."""
     from c2wtasks.bundlefile.nodes import Scalar, Sequence, parse
-    from c2wtasks.bundlefile.problems import Report
+    from c2wtasks.bundlefile.problems import Problems
     from c2wtasks.bundlefile.wording import in_brackets, is_null
 
     hint = in_brackets(words)
     assert hint is not None
     text = hint.removeprefix("write ")
-    report = Report()
+    report = Problems()
     node = parse(f"{{a: {text}}}", "x", report)
     if any(
         re.search("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]", one)
