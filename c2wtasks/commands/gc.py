@@ -36,7 +36,7 @@ class Removed(msgspec.Struct, frozen=True):
     why: str
 
 
-class Report(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+class GcReport(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     """What --json prints. With `dry_run`, `removed` and `freed` are what would be. `shared`: others may need what
     this catalog does not."""
 
@@ -83,7 +83,7 @@ class Gc(OurCommand):
                 graph.store.recover()
         removed = [_removed(removal) for removal in found.plan.removals if removal.item.path not in failed]
         lost = sum(removal.item.size for removal in found.plan.removals if removal.item.path in failed)
-        report = Report(
+        report = GcReport(
             dry_run=dry_run,
             shared=found.shared,
             removed=removed,
@@ -101,7 +101,7 @@ class Gc(OurCommand):
     def _decide(self, limit: int | None) -> Decision:
         return decide(self.graph_hooks.cache_user, limit)
 
-    def _report(self, report: Report, as_json: bool) -> None:
+    def _report(self, report: GcReport, as_json: bool) -> None:
         if as_json:
             self.show_json(report)
             return
