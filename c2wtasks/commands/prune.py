@@ -30,7 +30,7 @@ class LeftAlone(msgspec.Struct, frozen=True):
     why: str
 
 
-class Report(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+class PruneReport(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     """What --json prints. With `dry_run`, `removed` is what would be."""
 
     dry_run: bool
@@ -65,7 +65,7 @@ class Prune(OurCommand):
             with alone(self, self.graph_hooks):
                 found = list(leftovers(output, wanted))
                 failed = _remove([one for one in found if isinstance(one, Leftover)], output)
-        report = Report(
+        report = PruneReport(
             dry_run=dry_run,
             removed=[
                 Removed(one.bundle, one.paths)
@@ -77,7 +77,7 @@ class Prune(OurCommand):
         self._report(report, as_json)
         return NOT_FINE if failed else FINE
 
-    def _report(self, report: Report, as_json: bool) -> None:
+    def _report(self, report: PruneReport, as_json: bool) -> None:
         if as_json:
             self.show_json(report)
             return
