@@ -57,7 +57,7 @@ class NotMended(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Report(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+class VerifyReport(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     """What --json prints. `unread` are paths whose content could not be looked at, each with the reason."""
 
     layers: int
@@ -183,7 +183,7 @@ class Verify(OurCommand):
         stuck += [of for of in found.reasons if of not in stuck]
         not_mended = [NotMended(of, found.reasons.get(of, "it came out the same")) for of in stuck if repair]
         fine = not not_mended if repair else not deviations
-        report = Report(
+        report = VerifyReport(
             layers=found.layers,
             receipts=found.receipts,
             bundles=found.bundles,
@@ -204,7 +204,7 @@ def _by_subject(store: StoreAudit) -> dict[str, list[Finding]]:
     return found | {f"receipt {digest}": list(findings) for digest, findings in store.receipts.items()}
 
 
-def _summary(report: Report, of: Iterable[str], repair: bool) -> list[str]:
+def _summary(report: VerifyReport, of: Iterable[str], repair: bool) -> list[str]:
     lines = []
     if repair:
         stuck = {line.of for line in report.not_mended}
