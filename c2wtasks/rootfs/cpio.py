@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from c2wtasks.bundlefile.model import Form
 from c2wtasks.errors import OutputError
 from c2wtasks.rootfs.forms import Maker, Making
-from c2wtasks.rootfs.holding import Limits
+from c2wtasks.rootfs.holding import FormLimits
 from c2wtasks.rootfs.writing import sending
 from c2wtasks.rootfs.writing.copying import TarByNumber
 from c2wtasks.rootfs.writing.pieces import Piece, expanded, with_paths
@@ -112,4 +112,4 @@ def _make(making: Making, _form: Form, folder: str) -> None:
     write(making.tree, making.tars, f"{folder}/rootfs.cpio")
 
 
-MAKER = Maker(_make, Limits(xattrs=(), whole_seconds=True, first=0, last=_LIMIT - 1), holes=lambda _form: False)
+MAKER = Maker(_make, FormLimits(xattrs=(), whole_seconds=True, first=0, last=_LIMIT - 1), holes=lambda _form: False)

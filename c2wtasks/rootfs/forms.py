@@ -13,7 +13,7 @@ from importlib import import_module
 
 from c2wtasks.bundlefile.model import Bundle, Form
 from c2wtasks.disk import safely
-from c2wtasks.rootfs.holding import EVERYTHING, Limits
+from c2wtasks.rootfs.holding import EVERYTHING, FormLimits
 from c2wtasks.rootfs.writing.copying import TarByNumber
 from c2wtasks.tree.graft import AddedFile, grafted
 from c2wtasks.tree.treefile import TreeFile
@@ -55,7 +55,7 @@ class Maker:
     whether sparse files keep their holes."""
 
     make: Callable[[Making, Form, str], None]
-    limits: Limits = EVERYTHING
+    limits: FormLimits = EVERYTHING
     holes: Callable[[Form], bool] = lambda _form: True
 
 

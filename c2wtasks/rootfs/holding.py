@@ -35,7 +35,7 @@ def check_holes(tree: TreeFile, form: str) -> None:
         )
 
 
-class Limits(NamedTuple):
+class FormLimits(NamedTuple):
     """`xattrs` are the beginnings of the names that are held. `first` and `last` bound the times, in seconds since
     1970; those beyond become the nearest. Of one file there are `most_names`, and further ones are of a copy."""
 
@@ -46,10 +46,10 @@ class Limits(NamedTuple):
     most_names: int = 2**63
 
 
-EVERYTHING = Limits()
+EVERYTHING = FormLimits()
 
 
-def left_out(tree: TreeFile, limits: Limits) -> str:
+def left_out(tree: TreeFile, limits: FormLimits) -> str:
     """What of the tree these limits leave out, in words: "2 ACLs, 1 file capability"; "" is nothing."""
     if limits == EVERYTHING:
         return ""

@@ -25,7 +25,7 @@ from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.process.unexpected import as_user_error
 from c2wtasks.rootfs import tar
 from c2wtasks.rootfs.forms import Maker, Making
-from c2wtasks.rootfs.holding import XATTRS_BUT_ACLS, Limits
+from c2wtasks.rootfs.holding import XATTRS_BUT_ACLS, FormLimits
 from c2wtasks.rootfs.writing.copying import TarByNumber
 from c2wtasks.tree.treefile import TreeFile, of_nodes
 
@@ -130,4 +130,6 @@ def _make(making: Making, form: Form, folder: str) -> None:
     write(making.tree, making.tars, f"{folder}/rootfs.squashfs", compression=compression)
 
 
-MAKER = Maker(_make, Limits(XATTRS_BUT_ACLS, whole_seconds=True, first=0, last=2**32 - 1), holes=lambda _form: False)
+MAKER = Maker(
+    _make, FormLimits(XATTRS_BUT_ACLS, whole_seconds=True, first=0, last=2**32 - 1), holes=lambda _form: False
+)

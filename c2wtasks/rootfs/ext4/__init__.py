@@ -19,7 +19,7 @@ from __future__ import annotations
 from c2wtasks.bundlefile.model import Form
 from c2wtasks.rootfs.ext4.writer import write
 from c2wtasks.rootfs.forms import Maker, Making
-from c2wtasks.rootfs.holding import Limits
+from c2wtasks.rootfs.holding import FormLimits
 
 __all__ = ["MAKER", "write"]
 
@@ -36,4 +36,4 @@ def _make(making: Making, form: Form, folder: str) -> None:
     )
 
 
-MAKER = Maker(_make, Limits(first=-(2**31), last=2**34 - 2**31 - 1, most_names=65_000))
+MAKER = Maker(_make, FormLimits(first=-(2**31), last=2**34 - 2**31 - 1, most_names=65_000))

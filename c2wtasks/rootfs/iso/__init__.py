@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from c2wtasks.bundlefile.model import Form
 from c2wtasks.rootfs.forms import Maker, Making
-from c2wtasks.rootfs.holding import Limits
+from c2wtasks.rootfs.holding import FormLimits
 from c2wtasks.rootfs.iso.writer import write
 
 __all__ = ["MAKER", "write"]
@@ -37,4 +37,6 @@ def _make(making: Making, form: Form, folder: str) -> None:
 
 
 _1900, _2156 = -2_208_988_800, 5_869_584_000  # the beginning of these years, in seconds since 1970
-MAKER = Maker(_make, Limits(xattrs=(), whole_seconds=True, first=_1900, last=_2156 - 1), holes=lambda _form: False)
+MAKER = Maker(
+    _make, FormLimits(xattrs=(), whole_seconds=True, first=_1900, last=_2156 - 1), holes=lambda _form: False
+)
