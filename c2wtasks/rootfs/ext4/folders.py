@@ -39,7 +39,7 @@ class Dirent(NamedTuple):
     name: bytes
 
 
-class Tree(NamedTuple):
+class HashTree(NamedTuple):
     """How names are spread over leaves: `order` lists them by hash, leaf N ends before `ends[N]` of these, and its
     hashes begin with `hashes[N]`, odd where the leaf before has names of the same hash too."""
 
@@ -65,7 +65,7 @@ def is_linear(names: Iterable[bytes]) -> bool:
     return 2 * SIZES[1] + sum([SIZES[len(name)] for name in names]) <= BLOCK
 
 
-def plan(names: Iterable[bytes], seed: bytes) -> Tree:
+def plan(names: Iterable[bytes], seed: bytes) -> HashTree:
     """Raises ValueError: more names than a directory can hold."""
     lengths = bytearray()
 
@@ -88,7 +88,7 @@ def plan(names: Iterable[bytes], seed: bytes) -> Tree:
     ends.append(len(order))
     if len(ends) > _IN_ROOT * _IN_NODE:
         raise ValueError(f"{len(order)} names are more than an ext4 directory can hold")
-    return Tree(order, ends, starts)
+    return HashTree(order, ends, starts)
 
 
 def linear(own: int, parent: int, entries: Iterable[Dirent]) -> bytes:
@@ -96,7 +96,7 @@ def linear(own: int, parent: int, entries: Iterable[Dirent]) -> bytes:
     return _packed([Dirent(own, DIRECTORY_TYPE, b"."), Dirent(parent, DIRECTORY_TYPE, b".."), *entries])
 
 
-def tree(own: int, parent: int, entry: Callable[[int], Dirent], shape: Tree) -> Iterator[bytes]:
+def tree(own: int, parent: int, entry: Callable[[int], Dirent], shape: HashTree) -> Iterator[bytes]:
     """The blocks one by one. `entry` gives number N of the names, in the order in which `shape` was made of them."""
     nodes = shape.nodes
     leaves = list(zip(shape.hashes, range(1 + nodes, shape.blocks), strict=True))

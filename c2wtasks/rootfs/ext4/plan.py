@@ -34,7 +34,7 @@ class Plan:
     links: array[int]
     """Of each inode, from number 0 on, how many names it has."""
     children: Children
-    trees: dict[int, folders.Tree] = field(default_factory=dict)
+    trees: dict[int, folders.HashTree] = field(default_factory=dict)
     """Of the directories that take more than a block."""
     sharers: Counter[tuple[Xattr, ...]] = field(default_factory=Counter)
     """How many inodes need a block of these xattrs."""
