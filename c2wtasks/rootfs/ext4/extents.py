@@ -32,14 +32,14 @@ class Extent(NamedTuple):
     start: int
 
 
-class Tree(NamedTuple):
+class ExtentTree(NamedTuple):
     """`root` for the inode, and the (block in the image, content) of the other nodes."""
 
     root: bytes
     nodes: list[tuple[int, bytes]]
 
 
-EMPTY = Tree(_HEADER.pack(_MAGIC, 0, _IN_ROOT, 0, 0).ljust(ROOT_SIZE, b"\0"), [])
+EMPTY = ExtentTree(_HEADER.pack(_MAGIC, 0, _IN_ROOT, 0, 0).ljust(ROOT_SIZE, b"\0"), [])
 
 
 def node_count(extents: int) -> int:
@@ -51,11 +51,11 @@ def node_count(extents: int) -> int:
     return count
 
 
-def tree(extents: list[Extent], take: Callable[[], int]) -> Tree:
+def tree(extents: list[Extent], take: Callable[[], int]) -> ExtentTree:
     """`take` gives a free block of the image."""
     if len(extents) == 1:  # nearly all files: for speed
         block, length, start = extents[0]
-        return Tree(_ONE.pack(_MAGIC, 1, _IN_ROOT, 0, 0, block, length, 0, start), [])
+        return ExtentTree(_ONE.pack(_MAGIC, 1, _IN_ROOT, 0, 0, block, length, 0, start), [])
     nodes: list[tuple[int, bytes]] = []
     firsts = [extent.block for extent in extents]
     entries = [_EXTENT.pack(block, length, 0, start) for block, length, start in extents]
@@ -68,7 +68,7 @@ def tree(extents: list[Extent], take: Callable[[], int]) -> Tree:
             above.append(_INDEX.pack(firsts[at], where, 0, 0))
         firsts, entries = firsts[::_IN_BLOCK], above
         depth += 1
-    return Tree(_node(entries, _IN_ROOT, depth).ljust(ROOT_SIZE, b"\0"), nodes)
+    return ExtentTree(_node(entries, _IN_ROOT, depth).ljust(ROOT_SIZE, b"\0"), nodes)
 
 
 def _node(entries: list[bytes], most: int, depth: int) -> bytes:
