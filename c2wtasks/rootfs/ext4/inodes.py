@@ -36,7 +36,7 @@ assert _INODE.size == INODE
 _DEVICE = Struct(f"<II{ROOT_SIZE - 8}x")
 
 
-class Body(NamedTuple):
+class InodeBody(NamedTuple):
     """What an inode leads to. `blocks` are all it takes, `root` is its extent tree's, or what else lies there."""
 
     root: bytes
@@ -45,7 +45,7 @@ class Body(NamedTuple):
     flags: int = 0
 
 
-EMPTY_FILE = Body(EMPTY.root, flags=EXTENTS)
+EMPTY_FILE = InodeBody(EMPTY.root, flags=EXTENTS)
 
 
 def device(numbers: tuple[int, int]) -> bytes:
@@ -65,7 +65,7 @@ def time(ns: int) -> tuple[int, int]:
     return seconds & 0xFFFF_FFFF, rest << 2 | (seconds - _FIRST_SECOND) >> 32
 
 
-def record(node: Node, links: int, body: Body, inline: bytes = b"", xattr_block: int = 0) -> bytes:
+def record(node: Node, links: int, body: InodeBody, inline: bytes = b"", xattr_block: int = 0) -> bytes:
     seconds, extra = time(node.mtime_ns)
     sectors = (body.blocks + 1 if xattr_block else body.blocks) * _SECTORS
     uid, gid = node.uid, node.gid

@@ -12,7 +12,7 @@ from struct import Struct, pack_into
 from c2wtasks.rootfs.ext4.extents import ROOT_SIZE
 from c2wtasks.rootfs.ext4.geometry import BLOCK, DESCRIPTOR, INODE, Geometry
 from c2wtasks.rootfs.ext4.hashing import HALF_MD4
-from c2wtasks.rootfs.ext4.inodes import EXTRA_SIZE, FIRST, JOURNAL, Body
+from c2wtasks.rootfs.ext4.inodes import EXTRA_SIZE, FIRST, JOURNAL, InodeBody
 from c2wtasks.rootfs.writing.linuxfs import uuids
 
 OFFSET = 1024
@@ -97,7 +97,7 @@ class Group:
 
 
 def superblock(
-    geometry: Geometry, groups: list[Group], identity: Identity, journal: Body | None, number: int = 0
+    geometry: Geometry, groups: list[Group], identity: Identity, journal: InodeBody | None, number: int = 0
 ) -> bytes:
     """The 1024 bytes of the one that lies in the group `number`. `journal` is what its inode leads to, of which it
     has a copy."""

@@ -23,7 +23,7 @@ from c2wtasks.rootfs.ext4.geometry import (
     fit,
     groups_with_copy,
 )
-from c2wtasks.rootfs.ext4.inodes import Body
+from c2wtasks.rootfs.ext4.inodes import InodeBody
 from c2wtasks.rootfs.ext4.plan import Plan, file_runs, plan
 from c2wtasks.rootfs.ext4.superblock import (
     OFFSET,
@@ -102,7 +102,7 @@ class _Writer:
         self.data = Gathered(target.descriptor, BLOCK)
         self.table = Gathered(target.descriptor, BLOCK)
         self.tables = [geometry.inode_table(group) * BLOCK for group in range(geometry.groups)]
-        self.directories: dict[int, Body] = {}
+        self.directories: dict[int, InodeBody] = {}
         self.waiting = dict(what.sharers)  # of the xattr blocks: inodes that none was written for yet
         self.shared: dict[tuple[Xattr, ...], tuple[int, int]] = {}  # block, sharers that it still takes
 
@@ -122,7 +122,7 @@ class _Writer:
         self.target.at = ROOT
         self.whole(journal)
 
-    def directory(self, index: int) -> Body:
+    def directory(self, index: int) -> InodeBody:
         nodes, numbers = self.plan.nodes, self.plan.numbers
         children = self.plan.children[index]
         names: list[bytes] = []
@@ -140,7 +140,7 @@ class _Writer:
             return self.laid([folders.linear(own, parent, map(entry, range(len(children))))], 1)
         return self.laid(folders.tree(own, parent, entry, shape), shape.blocks, inodes.HASH_TREE)
 
-    def laid(self, blocks: Iterable[bytes], count: int, flags: int = 0) -> Body:
+    def laid(self, blocks: Iterable[bytes], count: int, flags: int = 0) -> InodeBody:
         """Something of whole blocks."""
         extents = self.place([(0, count)])
         places = (start + number for _, length, start in extents for number in range(length))
@@ -148,7 +148,7 @@ class _Writer:
             self.data.put(where * BLOCK, content)
         return self.mapped(extents, count * BLOCK, flags)
 
-    def journal(self, count: int) -> Body:
+    def journal(self, count: int) -> InodeBody:
         """Nothing but its first block: the image is sparse."""
         extents = self.place([(0, count)])
         self.data.put(extents[0].start * BLOCK, journal_superblock(count, self.identity))
@@ -163,12 +163,12 @@ class _Writer:
                 block += length
         return extents
 
-    def mapped(self, extents: list[Extent], size: int, flags: int = 0) -> Body:
+    def mapped(self, extents: list[Extent], size: int, flags: int = 0) -> InodeBody:
         made = extent_tree(extents, self.one_block)
         for where, content in made.nodes:
             self.data.put(where * BLOCK, content)
         blocks = sum([extent.length for extent in extents]) + len(made.nodes)
-        return Body(made.root, size, blocks, inodes.EXTENTS | flags)
+        return InodeBody(made.root, size, blocks, inodes.EXTENTS | flags)
 
     def one_block(self) -> int:
         return self.space.take(1)[0][0]
@@ -189,19 +189,19 @@ class _Writer:
         group, place = divmod(number - 1, self.geometry.inodes_per_group)
         self.table.put(self.tables[group] + place * INODE, content)
 
-    def body(self, node: Node) -> Body:
+    def body(self, node: Node) -> InodeBody:
         if node.kind == FILE:
             return self.file(node) if node.size else inodes.EMPTY_FILE
         if node.kind == SYMLINK:
             size = len(node.target)
             if size < inodes.INLINE_TARGET:
-                return Body(node.target, size)
+                return InodeBody(node.target, size)
             extents = self.place([(0, 1)])
             self.data.put(extents[0].start * BLOCK, node.target)
             return self.mapped(extents, size)
-        return Body(b"" if node.kind == FIFO else inodes.device(node.device))
+        return InodeBody(b"" if node.kind == FIFO else inodes.device(node.device))
 
-    def file(self, node: Node) -> Body:
+    def file(self, node: Node) -> InodeBody:
         extents = self.place(file_runs(node))
         if node.content is not None and extents:
             layer, offset, sparse = node.content
@@ -223,7 +223,7 @@ class _Writer:
         self.shared[needed] = (block, left - 1)
         return block
 
-    def whole(self, journal: Body | None) -> None:
+    def whole(self, journal: InodeBody | None) -> None:
         """Bitmaps, group descriptors and superblocks: now all that they count is known."""
         geometry = self.geometry
         groups = self.groups()
