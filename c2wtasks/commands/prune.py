@@ -16,7 +16,7 @@ from c2wtasks.output.places import Places
 from c2wtasks.output.remove import remove, remove_private
 
 
-class Removed(msgspec.Struct, frozen=True):
+class RemovedBundle(msgspec.Struct, frozen=True):
     """The folders of one bundle (`name@platform`)."""
 
     bundle: str
@@ -34,7 +34,7 @@ class PruneReport(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     """What --json prints. With `dry_run`, `removed` is what would be."""
 
     dry_run: bool
-    removed: list[Removed]
+    removed: list[RemovedBundle]
     left_alone: list[LeftAlone]
 
 
@@ -68,7 +68,7 @@ class Prune(OurCommand):
         report = PruneReport(
             dry_run=dry_run,
             removed=[
-                Removed(one.bundle, one.paths)
+                RemovedBundle(one.bundle, one.paths)
                 for one in found
                 if isinstance(one, Leftover) and one.bundle not in failed
             ],
