@@ -27,7 +27,7 @@ _MAX_SIZE = {
 }
 
 
-class Removed(msgspec.Struct, frozen=True):
+class RemovedItem(msgspec.Struct, frozen=True):
     """A file or folder of the cache, of that kind, and its size in bytes."""
 
     path: str
@@ -42,7 +42,7 @@ class GcReport(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 
     dry_run: bool
     shared: bool
-    removed: list[Removed]
+    removed: list[RemovedItem]
     freed: int
     kept: int
     over: int
@@ -112,5 +112,5 @@ class Gc(OurCommand):
         self.show([f"{'would free' if report.dry_run else 'freed'} {freed}; {kept}"])
 
 
-def _removed(removal: Removal) -> Removed:
-    return Removed(removal.item.path, removal.item.kind, removal.item.size, removal.why)
+def _removed(removal: Removal) -> RemovedItem:
+    return RemovedItem(removal.item.path, removal.item.kind, removal.item.size, removal.why)
