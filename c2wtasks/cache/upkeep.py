@@ -30,7 +30,7 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Catalog:
+class CacheUser:
     """What of a catalog counts for its cache. `images` maps bundles, by name and platform, to their images, where
     these can be read; `locked` is what bundle.lock says, and `identity` tells the catalog from others."""
 
@@ -40,7 +40,7 @@ class Catalog:
     identity: str
 
 
-def decide(catalog: Catalog, max_size: int | None) -> Decision:
+def decide(catalog: CacheUser, max_size: int | None) -> Decision:
     """What goes of the catalog's cache, where that may take `max_size` bytes.
 
     Raises OutputError.
@@ -48,7 +48,7 @@ def decide(catalog: Catalog, max_size: int | None) -> Decision:
     return _decide(catalog, list(sweep.items(catalog.file.cache, now_ns := time.time_ns())), max_size, now_ns)
 
 
-def _decide(catalog: Catalog, present: Iterable[Item], max_size: int | None, now_ns: int) -> Decision:
+def _decide(catalog: CacheUser, present: Iterable[Item], max_size: int | None, now_ns: int) -> Decision:
     outside = not _is_inside(catalog.file.cache)
     shared = sweep.is_shared(present, catalog.identity, outside=outside, now_ns=now_ns)
     planned = sweep.plan(
@@ -57,7 +57,7 @@ def _decide(catalog: Catalog, present: Iterable[Item], max_size: int | None, now
     return Decision(planned, shared, now_ns)
 
 
-def keep_to_size(limit: int, catalog: Catalog, store: Store) -> Iterator[str]:
+def keep_to_size(limit: int, catalog: CacheUser, store: Store) -> Iterator[str]:
     """Makes a cache of more than `limit` bytes smaller, and gives lines: what was freed, how much it is still too
     large, and what could not be removed.
 
@@ -115,7 +115,7 @@ def _is_inside(cache: str) -> bool:
     return os.path.commonpath([here, there]) == here
 
 
-def _needed(catalog: Catalog) -> Needed:
+def _needed(catalog: CacheUser) -> Needed:
     """What the images of all bundles have, what bundle.lock says that they have, and what the last good one of each
     was made from: a source that cannot be read today may be there again tomorrow."""
     file, locked = catalog.file, catalog.locked

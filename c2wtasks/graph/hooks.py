@@ -177,13 +177,13 @@ class GraphHooks:
         return upkeep.keep_to_size(limit, self.cache_user, self.graph.store)
 
     @property
-    def cache_user(self) -> upkeep.Catalog:
+    def cache_user(self) -> upkeep.CacheUser:
         """This catalog, as one of those that use the cache."""
         from c2wtasks.cache import upkeep
 
         graph = self.graph
         images = {str(build.bundle): build.image for build in graph.builds}
-        return upkeep.Catalog(graph.file, images, graph.lock.entries, graph.identity)
+        return upkeep.CacheUser(graph.file, images, graph.lock.entries, graph.identity)
 
     def looked_at(self) -> LookedAt | None:
         """What was looked at to load the graph, and at a run's end; None where the next run is to look at more."""
