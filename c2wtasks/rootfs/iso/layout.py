@@ -27,7 +27,7 @@ _SELF, _PARENT = b"\0", b"\1"
 _OTHER_FORM = "write the root in another form"
 
 
-class Layout(NamedTuple):
+class IsoLayout(NamedTuple):
     """The image is `head`, of `head_size` bytes, and after it the contents of files, each from the start of a block
     on: that of node N is `extents[N]` blocks after the head, for all nodes that have content and no link. It takes
     `size` bytes in all, the last ones zeros."""
@@ -42,7 +42,7 @@ class Layout(NamedTuple):
         return self.head_size + self.extents[index] * BLOCK
 
 
-def layout(tree: TreeFile, volume_id: str, created_ns: int) -> Layout:
+def layout(tree: TreeFile, volume_id: str, created_ns: int) -> IsoLayout:
     """Raises OutputError for what neither the format nor Linux's reading of it can hold."""
     _check(tree.nodes)
     extents, content_blocks = _contents(tree.nodes)
@@ -52,7 +52,7 @@ def layout(tree: TreeFile, volume_id: str, created_ns: int) -> Layout:
         raise OutputError(
             f"it would take {space * BLOCK} bytes, more than an ISO 9660 image can have", hint=_OTHER_FORM
         )
-    return Layout(head.pieces(volume_id, created_ns, space), head.blocks * BLOCK, extents, space * BLOCK)
+    return IsoLayout(head.pieces(volume_id, created_ns, space), head.blocks * BLOCK, extents, space * BLOCK)
 
 
 def _check(nodes: Sequence[Node]) -> None:

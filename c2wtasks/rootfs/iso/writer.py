@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from c2wtasks.errors import OutputError
 from c2wtasks.layers.fragments import in_tar, unpack
-from c2wtasks.rootfs.iso.layout import Layout, layout
+from c2wtasks.rootfs.iso.layout import IsoLayout, layout
 from c2wtasks.rootfs.iso.records import BLOCK
 from c2wtasks.rootfs.writing import copying
 from c2wtasks.rootfs.writing.copying import SMALL, TarByNumber
@@ -34,7 +34,7 @@ def write(tree: TreeFile, tars: TarByNumber, path: str, *, volume_id: str = "ROO
         _write(tree, made, target)
 
 
-def _write(tree: TreeFile, made: Layout, target: ImageFile) -> None:
+def _write(tree: TreeFile, made: IsoLayout, target: ImageFile) -> None:
     """From the front to the end; what is not written is a hole, and reads as zeros.
 
     Small contents are gathered: one system call per file to read, one per megabyte to write.
