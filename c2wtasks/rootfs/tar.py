@@ -33,7 +33,7 @@ from c2wtasks.rootfs.forms import Maker, Making
 from c2wtasks.rootfs.writing import sending
 from c2wtasks.rootfs.writing.compressing import Compression, compressor
 from c2wtasks.rootfs.writing.copying import TarByNumber
-from c2wtasks.rootfs.writing.pieces import Extent, Piece, Zeros, expanded, fragments, with_paths
+from c2wtasks.rootfs.writing.pieces import Piece, TarPiece, Zeros, expanded, fragments, with_paths
 from c2wtasks.tree.model import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK
 from c2wtasks.tree.paths import node_path
 from c2wtasks.tree.treefile import Node, TreeFile
@@ -154,7 +154,7 @@ def _sparse(node: Node, index: int, path: bytes, sparse_map: bytes, stored: int)
     for at, length, offset in in_tar(node.content.offset, fragments(node)):
         # Of the hole before a fragment, what shares a block with a fragment is stored.
         yield Zeros(min(at - reached, -reached % _BLOCK + at % _BLOCK))
-        yield Extent(node.content.layer, offset, length, index)
+        yield TarPiece(node.content.layer, offset, length, index)
         reached = at + length
     yield Zeros(-reached % _BLOCK)
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from c2wtasks.errors import OutputError
 from c2wtasks.rootfs.writing import copying, sending
 from c2wtasks.rootfs.writing.compressing import compressor
-from c2wtasks.rootfs.writing.pieces import Extent, Piece, Zeros
+from c2wtasks.rootfs.writing.pieces import Piece, TarPiece, Zeros
 from c2wtasks.tree import model, treefile
 from c2wtasks.tree.treefile import TreeFile
 
@@ -46,7 +46,7 @@ def made(recipe: list[tuple[str, int]]) -> tuple[list[Piece], bytes]:
         if kind == "bytes":
             pieces.append(SOURCE[number : number + size])
         else:
-            pieces.append(Zeros(size) if kind == "zeros" else Extent(0, number, size, 0))
+            pieces.append(Zeros(size) if kind == "zeros" else TarPiece(0, number, size, 0))
         says.append(bytes(size) if kind == "zeros" else SOURCE[number : number + size])
     return [*pieces, ENDING], b"".join(says) + ENDING
 
@@ -84,6 +84,6 @@ def test_compressed_it_has_two(source: str, recipe: list[tuple[str, int]]) -> No
 
 def test_a_source_that_ends_too_early(source: str, tmp_path: Path) -> None:
     """While another thread hashes what is there already."""
-    pieces: list[Piece] = [Extent(0, 0, 9 << 20, 0), Extent(0, 15 << 20, 9 << 20, 0), ENDING]
+    pieces: list[Piece] = [TarPiece(0, 0, 9 << 20, 0), TarPiece(0, 15 << 20, 9 << 20, 0), ENDING]
     with pytest.raises(OutputError, match="too short"):
         sending.to_hashed_file(str(tmp_path / "out"), lambda _: iter(pieces), EMPTY, lambda _: source)

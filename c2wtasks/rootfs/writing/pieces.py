@@ -11,7 +11,7 @@ from c2wtasks.tree.model import DIRECTORY
 from c2wtasks.tree.treefile import ROOT, Node
 
 
-class Extent(msgspec.Struct, frozen=True, gc=False):
+class TarPiece(msgspec.Struct, frozen=True, gc=False):
     """The `length` bytes from `offset` on of layer number `layer`'s tar; they belong to node number `node`."""
 
     layer: int
@@ -26,7 +26,7 @@ class Zeros(msgspec.Struct, frozen=True, gc=False):
     length: int
 
 
-Piece = bytes | Extent | Zeros
+Piece = bytes | TarPiece | Zeros
 
 
 def size(piece: Piece) -> int:
@@ -73,7 +73,7 @@ def expanded(node: Node, index: int) -> Iterator[Piece]:
         return
     layer, start, sparse = node.content
     if sparse is None:  # nearly all
-        yield Extent(layer, start, node.size, index)
+        yield TarPiece(layer, start, node.size, index)
         return
     for _, length, offset in with_holes(node.size, start, sparse):
-        yield Zeros(length) if offset is None else Extent(layer, offset, length, index)
+        yield Zeros(length) if offset is None else TarPiece(layer, offset, length, index)

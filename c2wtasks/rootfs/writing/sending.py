@@ -17,7 +17,7 @@ from c2wtasks.oci.digest import Digest
 from c2wtasks.rootfs.writing import copying
 from c2wtasks.rootfs.writing.compressing import Compressor
 from c2wtasks.rootfs.writing.copying import OpenTars, TarByNumber
-from c2wtasks.rootfs.writing.pieces import Extent, Piece, Zeros, size
+from c2wtasks.rootfs.writing.pieces import Piece, TarPiece, Zeros, size
 from c2wtasks.tree.paths import shown_path
 from c2wtasks.tree.treefile import TreeFile
 
@@ -129,7 +129,7 @@ class _Sender:
             else:
                 sink.write(buffer)
                 buffer.clear()
-                if isinstance(piece, Extent):
+                if isinstance(piece, TarPiece):
                     self.at = piece.node
                     sink.copy(self.tars.descriptor(piece.layer), piece.offset, piece.length)
                 else:
@@ -140,7 +140,7 @@ class _Sender:
         sink.write(buffer)
         sink.finish()
 
-    def small(self, piece: Extent | Zeros) -> bytes:
+    def small(self, piece: TarPiece | Zeros) -> bytes:
         if isinstance(piece, Zeros):
             return bytes(piece.length)
         self.at = piece.node
