@@ -57,7 +57,7 @@ class _Writer:
         self.root = -1
         self.open: list[tuple[int, int]] = []  # (index of the directory's node, its descriptor)
         self.locked: list[int] = []  # directories whose mode shuts out their owner: it is set last of all
-        self.copies: dict[int, int] = {}  # a file with too many names -> the name that the next ones link to
+        self.link_sources: dict[int, int] = {}  # a file with too many names -> the name that the next ones link to
         self.at = 0
 
     def close(self) -> None:
@@ -129,7 +129,7 @@ class _Writer:
 
     def link(self, nodes: Sequence[Node], index: int, parent: int) -> None:
         node = nodes[index]
-        source = self.copies.get(node.link, node.link)
+        source = self.link_sources.get(node.link, node.link)
         if source in self.given.no_device:
             self.given.no_device.add(index)
             return
@@ -139,7 +139,7 @@ class _Writer:
         except OSError as error:
             if error.errno not in CANNOT_LINK:
                 raise
-            self.copies[node.link] = index
+            self.link_sources[node.link] = index
             self.given.no_link += error.errno != errno.EMLINK
             self.leaf(msgspec.structs.replace(nodes[node.link], name=node.name), parent)
             return
