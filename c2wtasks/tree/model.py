@@ -90,7 +90,10 @@ takes a third of the memory, and as much for all numbers: a root may have 1,000,
 
 
 class Leaf(msgspec.Struct, array_like=True, gc=False):
-    """What is packed of a file: the fields of `treefile.Node` from its kind on, in that order."""
+    """What is packed of a file: the fields of `treefile.Node` from its kind on, in that order.
+
+    They stand there a second time: a class that is derived from this one would have its own fields last.
+    """
 
     kind: str
     link: int = -1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -153,3 +154,9 @@ def test_a_hundred_thousand_files_in_a_folder() -> None:
     tree = flat(root)
     assert treefile.decode(treefile.encode(tree)) == tree
     assert time.process_time() - started < 10  # about 0.5 s
+
+
+def test_a_node_has_the_fields_of_a_leaf_after_its_own() -> None:
+    """Packed leaves become nodes as they are."""
+    shape = [(field.name, field.type, field.default) for field in msgspec.structs.fields(treefile.Node)]
+    assert shape[2:] == [(field.name, field.type, field.default) for field in msgspec.structs.fields(model.Leaf)]
