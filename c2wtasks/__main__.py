@@ -13,6 +13,11 @@ _NO_COMMANDS = (["--version"], ["--help"])  # what doit answers by itself
 
 def main() -> None:
     early.catch()
+    if sys.argv[1:3] == ["completion", "--words"]:  # each TAB
+        from c2wtasks.commands import words
+
+        words.show(sys.argv[3:])
+        sys.exit(0)
     settled.begin(sys.argv[1:])
     lines = settled.stands(sys.argv[1:])
     if lines is not None:

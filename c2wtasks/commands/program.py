@@ -15,19 +15,18 @@ from doit.doit_cmd import DoitMain
 from doit.exceptions import InvalidDodoFile
 from doit.plugin import PluginEntry
 
+from c2wtasks.commands import words
+
 NAME = "c2wtasks"
-_FOLDER, _PACKAGE = os.path.dirname(__file__), __name__.rpartition(".")[0]
-_NO_COMMANDS = ("__init__", "base", "beginning", "doit_own", "options", "plain", "program", "table")
+_PACKAGE = __name__.rpartition(".")[0]
 _DODO = "dodo.py"
 _BUNDLE_FILE = "bundle.yaml"
 
 
 def found() -> Iterator[tuple[str, str]]:
     """The name of each of our own commands, and where its class is, as doit writes that: `why.py` has `Why`."""
-    for file in sorted(os.listdir(_FOLDER)):
-        name, ending = os.path.splitext(file)
-        if ending == ".py" and name not in _NO_COMMANDS:
-            yield name, f"{_PACKAGE}.{name}:{name.capitalize()}"
+    for name in words.commands():
+        yield name, f"{_PACKAGE}.{name}:{name.capitalize()}"
 
 
 class Loader(DodoTaskLoader):  # type: ignore[misc]
