@@ -2,5 +2,5 @@
 synced, removed.
 
 May import `errors`, `near`, `progress`, `runoptions`, `settled`, `sizes`.
-Tests: tests (test_safely, test_files, test_locks).
+Tests: tests/disk.
 """

@@ -1,5 +1,5 @@
 """The families of tasks: what makes each stale, what it does, what proves it.
 
 May import `output` and what lies below.
-Tests: tests/graph, tests/engine (test_room).
+Tests: tests/tasks, tests/graph.
 """

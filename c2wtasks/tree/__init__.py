@@ -2,5 +2,5 @@
 flat tree file. Pure.
 
 May import `layers` and what lies below.
-Tests: tests/tree, tests/rootfs (test_difference).
+Tests: tests/tree.
 """

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-RACES = ("tests/test_safely.py", "tests/graph/test_cache_races.py", "tests/engine/test_output_races.py")
+RACES = ("tests/disk/test_safely.py", "tests/graph/test_cache_races.py", "tests/engine/test_output_races.py")
 
 
 def main(arguments: list[str]) -> int:

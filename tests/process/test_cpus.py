@@ -64,7 +64,7 @@ def test_what_is_odd_is_no_quota(text: str, mounts: str) -> None:
 
 def usable(*before: str) -> int:
     code = "from c2wtasks.process import cpus; print(cpus.usable())"
-    return int(subprocess.check_output([*before, sys.executable, "-c", code], cwd=Path(__file__).parents[1]))
+    return int(subprocess.check_output([*before, sys.executable, "-c", code], cwd=Path(__file__).parents[2]))
 
 
 def test_the_affinity_mask_bounds_it() -> None:
