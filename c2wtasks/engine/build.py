@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from c2wtasks.engine.deciding import Deciding
 from c2wtasks.engine.exclusive import alone, told
 from c2wtasks.engine.executor import Executor
 from c2wtasks.engine.growing import Growing
-from c2wtasks.engine.meta import blob_bytes, is_heavy, urgency
+from c2wtasks.engine.meta import blob_bytes, is_heavy, urgency, work_bytes
 from c2wtasks.engine.outcome import DONE, FAILED, Outcome
 from c2wtasks.engine.report import Report
 from c2wtasks.engine.reporter import Console
@@ -56,7 +57,9 @@ def _build(command: Any, hooks: Hooks, options: dict[str, Any], last: bool) -> O
             so_far = _SoFar(command, hooks, options, control)
 
             def before_heavy() -> None:
-                _prepare(command, hooks, so_far.control, options, executor)
+                work = _prepare(command, hooks, so_far.control, options, executor)
+                if isinstance(runner.reporter, Report):
+                    runner.reporter.work.bytes.update(work)
 
             runner = _runner(
                 command, stream, options, executor=executor, before_heavy=before_heavy, publish=hooks.publish
@@ -187,6 +190,8 @@ def _runner(command: Any, stream: TextIO, options: dict[str, Any], **more: Any) 
     reporter = options["reporter"]
     if isinstance(reporter, str):
         reporter = Console if reporter == "console" else command.reporters[reporter]
+    if reporter is Report:
+        reporter = _report_for(stream)
     arguments = (
         Deciding(command.dep_manager),
         reporter(stream, {"failure_verbosity": options["failure_verbosity"]}),
@@ -202,7 +207,18 @@ def _runner(command: Any, stream: TextIO, options: dict[str, Any], **more: Any) 
     return runner
 
 
-def _prepare(command: Any, hooks: Hooks, control: TaskControl, options: dict[str, Any], executor: Executor) -> None:
+def _report_for(stream: TextIO) -> type[Report]:
+    if not os.environ.get("TERM") or not stream.isatty():  # no module is loaded for that
+        return Report
+    from c2wtasks.engine import screen
+
+    return screen.Screen if screen.suits(stream, os.environ) else Report
+
+
+def _prepare(
+    command: Any, hooks: Hooks, control: TaskControl, options: dict[str, Any], executor: Executor
+) -> dict[str, int]:
+    """Makes ready for heavy tasks. Gives those that will surely run, with the bytes that each moves."""
     from c2wtasks.engine.stale import in_order, surely_stale  # only ever needed where there is much to do
 
     # Of a user's own tasks nothing is asked out of turn: their checks may need what tasks before them make.
@@ -213,6 +229,7 @@ def _prepare(command: Any, hooks: Hooks, control: TaskControl, options: dict[str
     progress.begin()
     _tell(lambda: hooks.warn_before(frozenset(names)))
     executor.prepare(sum(blob_bytes(control.tasks[name]) for name in names))
+    return {name: work_bytes(control.tasks[name]) for name in names}
 
 
 def _tell(lines_of: Callable[[], Iterable[str]], said: list[str] | None = None) -> bool:

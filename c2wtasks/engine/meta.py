@@ -12,6 +12,9 @@ class Meta(TypedDict, total=False):
     """How many bytes of blobs the task's actions have to do with. A task that says so is heavy: its actions may run
     in another process."""
 
+    light: bool
+    """Of a heavy task: whether it moves few bytes, whatever it has to do with."""
+
     waiting_bytes: int
     """Of a heavy task: the `blob_bytes` of the largest that waits for it, if that is not itself."""
 
@@ -37,6 +40,11 @@ def is_heavy(task: Any) -> bool:
 def blob_bytes(task: Any) -> int:
     """How many bytes of blobs a doit task has to do with; 0 where it is not heavy."""
     return meta_of(task).get("blob_bytes") or 0
+
+
+def work_bytes(task: Any) -> int:
+    """How many bytes of blobs a doit task is to be counted with, where a run tells how far it is."""
+    return 0 if meta_of(task).get("light") else blob_bytes(task)
 
 
 def urgency(task: Any) -> int:

@@ -14,6 +14,7 @@ from c2wtasks.engine.meta import meta_of
 from c2wtasks.engine.reporter import has_output
 from c2wtasks.engine.tally import Tally, duration, how_far, line
 from c2wtasks.engine.times import Times
+from c2wtasks.engine.work import Work
 from c2wtasks.errors import some_of
 from c2wtasks.progress import Progress
 from c2wtasks.sizes import human
@@ -36,6 +37,8 @@ class Report(ConsoleReporter):  # type: ignore[misc]
         self.times = Times()
         self.hooks: Any = None
         self.began = time.monotonic()
+        self.work = Work()
+        self.wanted = 0  # products that were asked for
         self._tasks: dict[str, Any] = {}
         self._lock = threading.Lock()
         self._written = self.began
@@ -56,6 +59,8 @@ class Report(ConsoleReporter):  # type: ignore[misc]
 
     def initialize(self, tasks: dict[str, Any], selected_tasks: list[str]) -> None:
         self._tasks = tasks
+        names = {part for name in selected_tasks for part in (name, *tasks[name].task_dep)}
+        self.wanted = sum(bool(meta_of(tasks[name]).get("product")) for name in names)
 
     def execute_task(self, task: Any) -> None:
         """No other thread is begun before the first task is at work: workers are forked while there is one."""
@@ -84,6 +89,7 @@ class Report(ConsoleReporter):  # type: ignore[misc]
     def add_failure(self, task: Any, fail: Any) -> None:
         if isinstance(fail, Interrupted):
             return
+        self.work.bytes.pop(task.name, None)
         product = self._count(task, "failed")
         if fail.report:
             self.failures.append({"task": task, "exception": fail})

@@ -28,6 +28,10 @@ class Times:
             self.running.pop(task.name, None)
             self._ended[task.name] = time.monotonic()
 
+    def ended(self) -> list[str]:
+        """The tasks that have been at work and are no longer."""
+        return [name for name in list(self._ended) if name not in self.running]
+
     def seconds(self, task: Any, tasks: dict[str, Any]) -> float:
         """From the first to the last moment of work on a doit task, and on those of `tasks` that it waited for."""
         names, left = {task.name}, [task]
