@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 from doit.exceptions import InvalidCommand
 
 from c2wtasks.errors import one_line
-from c2wtasks.near import nearest
 
 _SHOWN = 200  # characters of a word
 
@@ -38,6 +36,8 @@ def resolve(
         try:
             names.update(dict.fromkeys(_meaning(word, tasks, targets, aliases)))
         except InvalidCommand:
+            from c2wtasks.near import nearest
+
             command = nearest(word, commands) if position == 0 else None
             if command is None or nearest(word, aliases):
                 raise
@@ -64,5 +64,7 @@ def _meaning(
 
 
 def _near(word: str, names: list[str]) -> str:
+    import difflib  # where all is well, nothing is misspelt
+
     near = difflib.get_close_matches(word.replace("*", "")[:_SHOWN], names, n=3, cutoff=0.5)
     return f"; did you mean {' or '.join(near)}?" if near else "; 'doit list --all' shows all tasks"
