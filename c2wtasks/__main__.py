@@ -22,6 +22,7 @@ def main() -> None:
     lines = settled.stands(sys.argv[1:])
     if lines is not None:
         lines.say()
+        settled.note()
         sys.exit(0)
     from c2wtasks.engine import streams
 

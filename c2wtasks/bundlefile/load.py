@@ -72,6 +72,7 @@ def _load(path: str, environ: Mapping[str, str]) -> BundleFile:
         cache_max_size=value("cache_max_size", None),
         max_layer_size=value("max_layer_size", None),
         workers=value("workers", 0),
+        keep_runs=value("keep_runs", 0),
         files=tuple(file.path for file in files),
         includes=tuple(pattern for file in files for pattern in file.includes),
         registries=value("registries", ()),

@@ -92,11 +92,11 @@ class BundleFile:
 
     `bundles` are sorted by name and platform. `output` and `cache` are folders, relative to that of the main
     bundle.yaml or absolute. `cache_max_size` and `max_layer_size` are in bytes, None where they are not set;
-    `workers` is 0 where it is not set. `files` are all files that were read, the main one first, each by a path that
-    opens it from where the main one's path does; `includes` the patterns that matched them, each with the folder in
-    which it is meant. `registries` are (host, what is said of it). `lock_all`: local
-    sources are locked, too. `cache_shared`: all who can write in the cache are believed. `name` is what the catalog
-    is called, "" where it is not.
+    `workers` and `keep_runs` are 0 where they are not set. `files` are all files that were read, the main one first,
+    each by a path that opens it from where the main one's path does; `includes` the patterns that matched them, each
+    with the folder in which it is meant. `registries` are (host, what is said of it). `lock_all`: local sources are
+    locked, too. `cache_shared`: all who can write in the cache are believed. `name` is what the catalog is called, ""
+    where it is not.
     """
 
     bundles: tuple[Bundle, ...]
@@ -105,6 +105,7 @@ class BundleFile:
     cache_max_size: int | None
     max_layer_size: int | None
     workers: int
+    keep_runs: int
     files: tuple[str, ...]
     includes: tuple[tuple[str, str], ...]
     registries: tuple[tuple[str, Host], ...]

@@ -121,6 +121,15 @@ SETTINGS = (
         only="main",
     ),
     Setting(
+        "keep_runs",
+        COUNT,
+        "400",
+        "How many runs are remembered ([`doit history`](records.md#the-history)): so many that changed or tried "
+        "something, and as many more that found all current.",
+        "1000",
+        only="main",
+    ),
+    Setting(
         "cache_trust",
         choice("own", "group"),
         "own",

@@ -65,6 +65,7 @@ class Clean(Command, DoitClean):  # type: ignore[misc]
 
     cmd_options = (*DoitClean.cmd_options, YES)
     _failed: list[str]
+    _cleaned: list[str]
     _yes = False
 
     def only_looks(self, params: Any) -> bool:
@@ -76,7 +77,7 @@ class Clean(Command, DoitClean):  # type: ignore[misc]
 
     @functools.wraps(DoitClean._execute)  # doit passes the options that the signature names
     def _execute(self, **options: Any) -> Any:
-        self._failed = []
+        self._failed, self._cleaned = [], []
         hooks = self.hooks()
         clean = super()._execute
         if hooks is None:
@@ -90,7 +91,7 @@ class Clean(Command, DoitClean):  # type: ignore[misc]
 
         def change() -> int:
             clean(**_resolved(self, options))
-            hooks.cleaned()
+            hooks.cleaned(frozenset(self._cleaned))
             tell(*self._failed)
             return 1 if self._failed else 0
 
@@ -125,8 +126,10 @@ class Clean(Command, DoitClean):  # type: ignore[misc]
                 if isinstance(action, PythonAction):
                     action.py_callable = self._noting(action.py_callable)
             self._noting(task.clean)(self.outstream, dryrun)
-            if cleanforget and not dryrun and len(self._failed) == before:
-                self.dep_manager.remove(task.name)
+            if not dryrun and len(self._failed) == before:
+                self._cleaned.append(task.name)
+                if cleanforget:
+                    self.dep_manager.remove(task.name)
         self.dep_manager.close()
 
     def _noting(self, remove: Callable[..., Any]) -> Callable[..., Any]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import suppress
 
 import msgspec
+from doit.exceptions import InvalidCommand
 
-from c2wtasks.commands.base import OurCommand, layer_users, stale_tasks
+from c2wtasks.commands.base import OurCommand, chosen, layer_users, stale_tasks
 from c2wtasks.commands.options import JSON
 from c2wtasks.engine.stale import Stale
+from c2wtasks.output.past import Past, last, told
 from c2wtasks.tasks import names
 
 _NEVER = "never built"
@@ -30,7 +33,8 @@ class Why(OurCommand):
     doc_purpose = "explain what is stale"
     doc_usage = "[BUNDLE|IMAGE|TASK ...]"
     doc_description = (
-        "Each reason once, with the bundle that it is of. "
+        "Each reason once, with the bundle that it is of. With names, first when these bundles failed last, and why, "
+        "and when they were last as they should be. "
         "Exit status 0: all is current. 1: something is stale, and a run would do it. 3: wrong command line."
     )
     cmd_options = (JSON,)
@@ -38,13 +42,24 @@ class Why(OurCommand):
     def _execute(self, as_json: bool) -> int:
         stale, looked_at = stale_tasks(self, self.graph_hooks)
         causes = list(causes_of(stale, layer_users(self.graph)))
+        past = [] if self.sel_default_tasks else self._past()
         if as_json:
-            self.show_json({"current": not stale, "causes": causes, "stale": stale})
-        elif not stale:
+            self.show_json({"current": not stale, "causes": causes, "stale": stale, "past": past})
+            return 1 if stale else 0
+        self.show(told(past))
+        if not stale:
             self.show([f"all is current ({looked_at} tasks)"])
         else:
             self.show(f"{cause.of}: {reason}" for cause in causes for reason in cause.reasons)
         return 1 if stale else 0
+
+    def _past(self) -> list[Past]:
+        """Of the bundles that are named."""
+        found: dict[str, str] = {}
+        for word in self.sel_tasks:
+            with suppress(InvalidCommand):  # a task that makes a part
+                found |= {str(bundle): bundle.name for bundle in chosen(self.graph_hooks, [word])}
+        return last(self.graph.file.output, list(found.items()))
 
 
 def causes_of(stale: Sequence[Stale], users: Mapping[str, Iterable[str]]) -> Iterator[Cause]:

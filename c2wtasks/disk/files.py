@@ -99,10 +99,12 @@ def write(
             made.stream.write(content)
             give_name(made, path, sync=sync)
     except OSError as error:
-        hint = "move away the folder that lies there" if isinstance(error, IsADirectoryError) else None
-        raise OutputError(
-            f"{path}: cannot be written ({len(content)} bytes): {os_reason(error)}", hint=hint
-        ) from error
+        wrong = f"{path}: cannot be written ({len(content)} bytes): {os_reason(error)}"
+        raise OutputError(wrong, hint=_hint(error)) from error
+
+
+def _hint(error: OSError) -> str | None:
+    return "move away the folder that lies there" if isinstance(error, IsADirectoryError) else None
 
 
 def write_pieces(path: str, pieces: Iterable[bytes], *, sync: bool = False) -> None:
@@ -115,7 +117,7 @@ def write_pieces(path: str, pieces: Iterable[bytes], *, sync: bool = False) -> N
             made.stream.writelines(pieces)
             give_name(made, path, sync=sync)
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {os_reason(error)}") from error
+        raise OutputError(f"{path}: cannot be written: {os_reason(error)}", hint=_hint(error)) from error
 
 
 def write_unpublished(path: str, content: bytes) -> None:

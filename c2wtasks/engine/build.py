@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from c2wtasks.engine.exclusive import alone, told
 from c2wtasks.engine.executor import Executor
 from c2wtasks.engine.growing import Growing
 from c2wtasks.engine.meta import blob_bytes, is_heavy, urgency, work_bytes
-from c2wtasks.engine.outcome import DONE, FAILED, Outcome
+from c2wtasks.engine.outcome import DONE, FAILED, Outcome, Ran
 from c2wtasks.engine.report import Report
 from c2wtasks.engine.reporter import Console
 from c2wtasks.engine.runner import Runner, ThreadRunner
@@ -49,6 +50,7 @@ def build(command: Any, hooks: Hooks, options: dict[str, Any], *, last: bool = T
 
 
 def _build(command: Any, hooks: Hooks, options: dict[str, Any], last: bool) -> Outcome:
+    began, clock = time.time(), time.monotonic()
     control = _control(command, hooks, options)
     PythonAction.pm_pdb = options["pdb"]
     with alone(command, hooks) as held, _output(options["outfile"]) as stream:
@@ -75,6 +77,8 @@ def _build(command: Any, hooks: Hooks, options: dict[str, Any], last: bool) -> O
             said: list[str] = []
             finished = _tell(lambda: hooks.end_of_run(runner.failed, runner.current), said)
             ended_well = finished and runner.final_result == 0 and runner.stopped is None
+            status = runner.stopped.exit_code if runner.stopped else DONE if ended_well else FAILED
+            _tell(lambda: hooks.remember(_ran(command, so_far.control, runner, status, began, clock)))
             if ended_well and last:
                 _tell(hooks.after_good_run)
             if isinstance(runner.reporter, Report):
@@ -85,8 +89,28 @@ def _build(command: Any, hooks: Hooks, options: dict[str, Any], last: bool) -> O
     if runner.stopped is not None:
         done = f"{runner.executed or 'no'} task{'s' * (runner.executed > 1)} done"
         tell(f"interrupted: {done}; the next run goes on from here")
-        return Outcome(runner.stopped.exit_code, runner.failed)
-    return Outcome(DONE if ended_well else FAILED, runner.failed)
+    return Outcome(status, runner.failed)
+
+
+def _ran(command: Any, control: TaskControl, runner: Runner, status: int, began: float, clock: float) -> Ran:
+    """What is to be remembered of the run."""
+    tasks = control.tasks
+    selected = set(control.selected_tasks)
+    for name in control.selected_tasks:
+        if tasks[name].has_subtask:
+            selected.update(tasks[name].task_dep)
+    asked = () if command.sel_tasks is None else tuple(command.sel_tasks)
+    return Ran(
+        began,
+        time.monotonic() - clock,
+        status,
+        asked,
+        frozenset(selected),
+        runner.done,
+        runner.current,
+        runner.failed,
+        lambda name: runner.times.seconds(tasks[name], tasks) if name in tasks else 0.0,
+    )
 
 
 def _seal(command: Any, hooks: Hooks, runner: Runner, control: TaskControl, said: list[str]) -> None:

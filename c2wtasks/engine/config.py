@@ -8,7 +8,7 @@ from typing import Any, Protocol, cast
 
 from c2wtasks.engine.checker import Checker
 from c2wtasks.engine.command import BACKEND
-from c2wtasks.engine.outcome import Failed
+from c2wtasks.engine.outcome import Failed, Ran
 from c2wtasks.engine.report import Report
 from c2wtasks.errors import UserError
 from c2wtasks.settled import LookedAt
@@ -69,6 +69,11 @@ class Hooks(Protocol):
     def totals(self) -> str:
         """What there is now of all products, for the last line; "" where it would take time to find out."""
 
+    def remember(self, ran: Ran) -> Iterable[str]:
+        """Called after `end_of_run`, whatever failed, with all that is to be remembered of the run. Gives lines, as
+        that does; a UserError is just one more.
+        """
+
     def looked_at(self) -> LookedAt | None:
         """What was looked at to load the graph and to say the lines at the end; None where a run after one that found
         all current is to look at more."""
@@ -77,8 +82,8 @@ class Hooks(Protocol):
     def sealed_until(self) -> int:
         """Until when (ns since 1970) that is enough."""
 
-    def cleaned(self) -> None:
-        """Called after outputs were removed: brings up to date what tells of them.
+    def cleaned(self, tasks: frozenset[str]) -> None:
+        """Called after the outputs of these tasks were removed: brings up to date what tells of them.
 
         Raises UserError.
         """

@@ -75,6 +75,7 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
         self.checker: Checker = self.dep_manager.checker
         self.failed: dict[str, dict[str, str]] = {}
         self.current: frozenset[str] = frozenset()
+        self.done: frozenset[str] = frozenset()
         self.executed = 0
         self.times = Times()
         self.stopped: Stopped | None = None
@@ -93,11 +94,9 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
             self._abandon()
         with shielded():
             record_touched(self.dep_manager, task_dispatcher.tasks, self.checker.touched)
-            self.current = frozenset(
-                name
-                for name, node in task_dispatcher.nodes.items()
-                if node.run_status in ("successful", "up-to-date")
-            )
+            states = {name: node.run_status for name, node in task_dispatcher.nodes.items()}
+            self.done = frozenset(name for name, state in states.items() if state == "successful")
+            self.current = self.done | {name for name, state in states.items() if state == "up-to-date"}
 
     def select_task(self, node: Any, tasks_dict: Any) -> bool:
         signals.check()

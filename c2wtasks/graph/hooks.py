@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from c2wtasks.cachedir import identity
 from c2wtasks.disk import safely
-from c2wtasks.engine.outcome import Failed
+from c2wtasks.engine import outcome
+from c2wtasks.engine.outcome import Failed, Ran
 from c2wtasks.errors import UserError, some_of
 from c2wtasks.graph import closing
 from c2wtasks.graph.resolved import Resolved
@@ -30,6 +31,7 @@ class GraphHooks:
     def __init__(self, graph: Resolved) -> None:
         self.graph = graph
         self._in_place: list[Places] = []
+        self._before: dict[str, str] = {}  # by bundle: the digest of the bundle.json that this run replaced
         self._published: dict[str, Record] = {}  # by bundle: those that this run published
 
     @property
@@ -80,13 +82,15 @@ class GraphHooks:
 
             refused = {task: error for task, build in staged.items() if (error := strict.refusal(build.places))}
             staged = {task: build for task, build in staged.items() if task not in refused}
-        outcome = publish.publish([build.places for build in staged.values()])
-        self._in_place += outcome.in_place
         for build in staged.values():
-            if build.places not in outcome.failed and build.has_rootfs:
+            self._before[str(build.bundle)] = record.digest(build.places.record)
+        done = publish.publish([build.places for build in staged.values()])
+        self._in_place += done.in_place
+        for build in staged.values():
+            if build.places not in done.failed and build.has_rootfs:
                 self._note(build)
         return refused | {
-            task: outcome.failed[build.places] for task, build in staged.items() if build.places in outcome.failed
+            task: done.failed[build.places] for task, build in staged.items() if build.places in done.failed
         }
 
     def _note(self, build: Build) -> None:
@@ -121,7 +125,7 @@ class GraphHooks:
         graph = self.graph
         graph.close()
         reasons = {
-            str(bundle): " / ".join(dict.fromkeys(why for _, why in sorted(failed[task].items())))
+            str(bundle): outcome.reasons(failed[task])
             for bundle in graph.file.bundles
             if (task := names.bundle(bundle)) in failed
         }
@@ -156,13 +160,21 @@ class GraphHooks:
         """The bytes of all bundles, where this run has changed any."""
         return closing.totals(self.graph.file) if self._published else ""
 
-    def cleaned(self) -> None:
-        """Brings catalog.json up to date, if it is still there.
+    def remember(self, ran: Ran) -> Iterable[str]:
+        """Notes what the run did. Raises OSError, OutputError."""
+        from c2wtasks.graph import remembering
+
+        remembering.remember(self.graph.file, ran, self._before)
+        return ()
+
+    def cleaned(self, tasks: frozenset[str]) -> None:
+        """Brings catalog.json up to date, if it is still there: what was removed is missing, even if it had failed.
 
         Raises OutputError.
         """
-        if safely.exists(catalog.path_of(self.graph.file)):
-            catalog.make(self.graph.file, {}, frozenset())
+        file = self.graph.file
+        if safely.exists(catalog.path_of(file)):
+            catalog.make(file, {}, {str(bundle) for bundle in file.bundles if names.bundle(bundle) in tasks})
 
     def after_good_run(self) -> Iterable[str]:
         """Keeps the cache to the size that bundle.yaml allows, and gives the lines that tell of it.

@@ -16,6 +16,9 @@ Status = Literal["built", "failed", "missing"]
 CATALOG = "catalog.json"
 MAX_SIZE = 256 << 20  # bytes
 
+VERSION = 1
+"""Of the schema (docs/records.md): raised where a reader has to know of a change. What is merely more is none."""
+
 
 class Line(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """One bundle. `path` is its folder, relative to catalog.json.
@@ -33,10 +36,26 @@ class Line(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
 
 
 class Catalog(msgspec.Struct, frozen=True):
+    """The content of catalog.json, of the schema `version`."""
+
+    version: int
     bundles: tuple[Line, ...]
 
 
+class _Error(msgspec.Struct, frozen=True):
+    name: str
+    platform: str
+    error: str = ""
+
+
+class _Errors(msgspec.Struct, frozen=True):
+    """What the catalog of any version says of what failed."""
+
+    bundles: tuple[_Error, ...]
+
+
 _CATALOGS = msgspec.json.Decoder(Catalog)
+_OF_ANY_VERSION = msgspec.json.Decoder(_Errors)
 
 
 def update(
@@ -60,7 +79,7 @@ def update(
         status: Status = "failed" if error else "built" if published else "missing"
         path = f"{bundle.name}/{bundle.platform.folder}"
         lines.append(Line(bundle.name, str(bundle.platform), path, status, error or "", published))
-    return msgspec.json.format(msgspec.json.encode(Catalog(tuple(lines))), indent=2) + b"\n"
+    return msgspec.json.format(msgspec.json.encode(Catalog(VERSION, tuple(lines))), indent=2) + b"\n"
 
 
 class Sizes(NamedTuple):
@@ -90,7 +109,7 @@ def sizes(catalog: bytes) -> Sizes:
 def errors(catalog: bytes | None) -> dict[str, str]:
     """The errors in a catalog's text, by bundle; none where it cannot be read."""
     try:
-        lines = _CATALOGS.decode(catalog or b"").bundles
+        lines = _OF_ANY_VERSION.decode(catalog or b"").bundles
     except (msgspec.MsgspecError, RecursionError):
         return {}
     return {f"{line.name}@{line.platform}": line.error for line in lines if line.error}

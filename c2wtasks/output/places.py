@@ -1,6 +1,7 @@
 """Where a bundle's files lie.
 
 <output>/catalog.json
+<output>/.history/                   private: what each run did (see `history`)
 <output>/<name>/<platform>/          published: what consumers read, replaced whole by one rename
     rootfs/  image.json  spec.json  initconfig.json  bundle.json  SHA256SUMS  and the files of other forms
 <output>/.parts/<name>/<platform>/   private: what the tasks of the bundle made, for the next run and for publishing
@@ -23,7 +24,7 @@ from c2wtasks.bundlefile.forms import DEFAULT_FORM, FORMS, JSON_FILES
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.disk.files import TEMPORARY_PREFIX
 
-PARTS = ".parts"
+PARTS, HISTORY = ".parts", ".history"
 NEW, OLD, READY = ".new", ".old", ".ready"
 """In a bundle's private folder: what begins with a dot is unfinished, or on its way in or out."""
 FORM_PREFIX, TIMES_SUFFIX = "form-", ".times"

@@ -161,6 +161,14 @@ def decode(text: bytes) -> Record | None:
     return record if record.output_version == OUTPUT_VERSION else None
 
 
+def digest(path: str) -> str:
+    """The SHA-256 of the bundle.json at `path`; "" where there is none."""
+    try:
+        return of_bytes(safely.read(path, MAX_SIZE)).sha256
+    except OSError:
+        return ""
+
+
 def named(text: bytes) -> Named | None:
     """Whose a bundle.json of any version is; None where it does not look like one."""
     try:

@@ -77,7 +77,7 @@ def stamp(new: str, published: str) -> None:
     """Gives the files of the folder `new`, which takes the place of `published` now, the time that it is; but not
     those which are published as they are.
 
-    A file is at least a second later than the one that it replaces, since HTTP and many tools count whole seconds.
+    A file is of a later second than the one that it replaces, since HTTP and many tools count whole seconds.
 
     Raises OSError.
     """
@@ -87,7 +87,7 @@ def stamp(new: str, published: str) -> None:
         if old is None:
             safely.set_times(f"{new}/{name}", now)
         elif (old.st_size, old.st_mtime_ns) != (fresh.st_size, fresh.st_mtime_ns):
-            safely.set_times(f"{new}/{name}", max(now, old.st_mtime_ns + _SECOND))
+            safely.set_times(f"{new}/{name}", max(now, (old.st_mtime_ns // _SECOND + 1) * _SECOND))
 
 
 def note_published(places: Places) -> None:

@@ -88,7 +88,7 @@ ONE_FILE: list[tuple[str, str, list[str]]] = [
         f"1:41: images.a.process.xyz: unknown key; known here: {PROCESS_KEYS}"
     ]),
     ("control in key", IMAGES + '"\\e[1m": 1\n', [
-        "2:1: \\x1b[1m: unknown key; known here: profile, platforms, output, cache, name, cache_max_size, cache_trust, max_layer_size, workers, "
+        "2:1: \\x1b[1m: unknown key; known here: profile, platforms, output, cache, name, cache_max_size, keep_runs, cache_trust, max_layer_size, workers, "
         "registries, keep_blobs, lock, strict, defaults, include, images"
     ]),
     ("lock", IMAGES + "lock: x\n", ["2:7: lock: 'x' is not one of remote, all"]),

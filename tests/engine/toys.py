@@ -90,8 +90,9 @@ def recover():
 
 WORKERS = 0
 HOOKS = SimpleNamespace(aliases=ALIASES, end_of_run=end_of_run, workers=WORKERS, recover=recover, proven=list,
-                        late=(), arrive=None, warn_before=lambda tasks: (), after_good_run=list, cleaned=lambda: None,
-                        publish=lambda tasks: {}, size_of=lambda product: None, totals=str)
+                        late=(), arrive=None, warn_before=lambda tasks: (), after_good_run=list,
+                        cleaned=lambda tasks: None, publish=lambda tasks: {}, size_of=lambda product: None,
+                        totals=str, remember=lambda ran: ())
 DOIT_CONFIG = configure(HOOKS)
 """
 

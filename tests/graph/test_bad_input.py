@@ -466,7 +466,7 @@ YAML: list[tuple[str, str, list[str]]] = [
     ("a list", "- oci:good\n", ["bundle.yaml:1:1: expected a mapping, found a list"]),
     ("a tab", "images:\n\tgood: oci:good\n", ["bundle.yaml:2:1: not YAML: found character that cannot start any token; indent with spaces, not tabs"]),
     ("unknown key", GOOD + "platform: [linux/amd64]\n", ["bundle.yaml:2:1: platform: unknown key; did you mean 'platforms'?"]),
-    ("control characters in a key", GOOD + '"\\e[31m\\n": 1\n', ["bundle.yaml:2:1: \\x1b[31m\\n: unknown key; known here: profile, platforms, output, cache, name, cache_max_size, cache_trust, max_layer_size, workers, registries, keep_blobs, lock, strict, defaults, include, images"]),
+    ("control characters in a key", GOOD + '"\\e[31m\\n": 1\n', ["bundle.yaml:2:1: \\x1b[31m\\n: unknown key; known here: profile, platforms, output, cache, name, cache_max_size, keep_runs, cache_trust, max_layer_size, workers, registries, keep_blobs, lock, strict, defaults, include, images"]),
     ("key twice", GOOD + "profile: v0.3\nprofile: v0.8\n", ["bundle.yaml:3:1: profile: is given twice; first at bundle.yaml:2:1"]),
     ("wrong type", GOOD + "platforms: linux/amd64\n", ["bundle.yaml:2:12: platforms: expected a list of platforms, found the string 'linux/amd64'; write [linux/amd64]"]),
     ("platform twice", GOOD + "platforms: [linux/arm64, linux/aarch64]\n", ["bundle.yaml:2:26: platforms[1]: 'linux/aarch64' is given twice (it is linux/arm64)"]),

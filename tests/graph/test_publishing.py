@@ -58,7 +58,7 @@ def change(folder: Path, images: dict[str, Any], word: str) -> None:
 
 @needs_rsync
 def test_a_change_of_equal_length_gets_to_the_mirror(tmp_path: Path, images: dict[str, Any]) -> None:
-    rsync = ["rsync", "-a", "--delete", "--exclude=/.parts", "bundles/", "mirror/"]
+    rsync = ["rsync", "-a", "--delete", "--exclude=/.*", "bundles/", "mirror/"]
     subprocess.run(rsync, cwd=tmp_path, check=True)
     for word in ("two", "six"):
         change(tmp_path, images, word)
@@ -76,7 +76,7 @@ def test_whole_seconds_tell_a_change_from_what_was_there(tmp_path: Path, images:
     for word in ("two", "six"):
         before = (published / "spec.json").stat().st_mtime_ns
         change(tmp_path, images, word)
-        assert (published / "spec.json").stat().st_mtime_ns >= before + 10**9
+        assert (published / "spec.json").stat().st_mtime_ns // 10**9 > before // 10**9
     assert executed(tmp_path) == set()
     assert run_doit(tmp_path, "verify").exit == 0
 

@@ -1,0 +1,119 @@
+"""`doit history`: what earlier runs did, the last one first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from msgspec.structs import replace
+
+from c2wtasks.bundlefile.model import Bundle
+from c2wtasks.commands.base import FINE, OurCommand, chosen
+from c2wtasks.commands.options import JSON
+from c2wtasks.engine.tally import duration
+from c2wtasks.output import history
+from c2wtasks.output.history import NullRun, Run
+from c2wtasks.output.past import event, local
+
+
+class History(OurCommand):
+    """Lists the runs that are remembered."""
+
+    name = "history"
+    doc_purpose = "list what earlier runs did, the last one first"
+    doc_usage = "[BUNDLE|IMAGE ...]"
+    doc_description = (
+        "With names: what became of these bundles, a line for each change. Runs that found all current are counted. "
+        "Exit status 0: done. 3: wrong command line."
+    )
+    cmd_options = (JSON,)
+
+    def _execute(self, as_json: bool) -> int:
+        graph = self.graph
+        bundles = [] if self.sel_default_tasks else chosen(self.graph_hooks, self.sel_tasks)
+        found = history.runs(graph.file.output)
+        if as_json:
+            self.show_json({"runs": [_of(run, bundles) for run in found if not bundles or _tells(run, bundles)]})
+        else:
+            self.show(_of_bundles(found, bundles) if bundles else _of_runs(found))
+        return FINE
+
+
+def _tells(run: Run | NullRun, bundles: Iterable[Bundle]) -> bool:
+    return any(event(run, str(bundle), bundle.name) for bundle in bundles)
+
+
+def _of(run: Run | NullRun, bundles: list[Bundle]) -> Run | NullRun:
+    """The run, with nothing of other bundles than these, if there are any."""
+    if not bundles or isinstance(run, NullRun):
+        return run
+    keys = {str(bundle) for bundle in bundles}
+    return replace(
+        run,
+        bundles=tuple(one for one in run.bundles if one.bundle in keys),
+        current=tuple(one for one in run.current if one in keys),
+    )
+
+
+def _of_runs(found: Iterable[Run | NullRun]) -> Iterator[str]:
+    """`2026-11-28 02:13  12.4 s  3 built, 996 current, 1 failed`"""
+    quiet = _Quiet()
+    for run in found:
+        if isinstance(run, NullRun):
+            quiet.add(run.began)
+            continue
+        yield from quiet.lines("nothing to do")
+        counts = Counter(one.state for one in run.bundles)
+        said = [f"{counts[state]} {state}" for state in ("built", "failed", "left out") if counts[state]]
+        said += [f"{len(run.current)} current"] if run.current else []
+        what = ", ".join(said) or f"exit status {run.status}"
+        asked = f"  ({' '.join(run.asked)})" if run.asked else ""
+        yield f"{_when(run.began)}  {duration(run.seconds):>10}  {what}{asked}"
+    yield from quiet.lines("nothing to do")
+
+
+def _of_bundles(found: Iterable[Run | NullRun], bundles: list[Bundle]) -> Iterator[str]:
+    """`2026-11-25 02:13  failed  web@linux/amd64  ...`"""
+    quiet = _Quiet()
+    for run in found:
+        events = [(str(bundle), one) for bundle in bundles if (one := event(run, str(bundle), bundle.name))]
+        if not events:
+            continue
+        if all(one.state == "current" for _, one in events):
+            quiet.add(run.began)
+            continue
+        yield from quiet.lines("current")
+        details = {one.bundle: one for one in run.bundles} if isinstance(run, Run) else {}
+        for key, one in events:
+            more = one.error
+            if one.state == "built":
+                more = f"{duration(details[key].seconds)}, {_change(details[key].before, details[key].after)}"
+            yield f"{_when(run.began)}  {one.state:<8}  {key}  {more}".rstrip()
+    yield from quiet.lines("current")
+
+
+def _change(before: str, after: str) -> str:
+    if not before:
+        return f"new: {after[:12]}"
+    return "the same as before" if before == after else f"{before[:12]} -> {after[:12]}"
+
+
+class _Quiet:
+    """Runs of which there is nothing to say, one after another, the last one first."""
+
+    def __init__(self) -> None:
+        self.began: list[str] = []
+
+    def add(self, began: str) -> None:
+        self.began.append(began)
+
+    def lines(self, what: str) -> Iterator[str]:
+        if self.began:
+            since = f", the first {_when(self.began[-1])}" if len(self.began) > 1 else ""
+            count = f" in {len(self.began)} runs" if len(self.began) > 1 else ""
+            yield f"{_when(self.began[0])}  {what}{count}{since}"
+        self.began = []
+
+
+def _when(began: str) -> str:
+    return f"{local(began):%Y-%m-%d %H:%M}"
