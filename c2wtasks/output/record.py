@@ -94,11 +94,17 @@ class Record(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
         return next(folders, ROOTFS)
 
 
-class Named(msgspec.Struct, frozen=True):
-    """What the bundle.json of any version says of whose it is."""
+class Named(msgspec.Struct, frozen=True, rename="camel"):
+    """What the bundle.json of any version says of whose it is, and what else it has: another's has not all of it."""
 
     name: str
     platform: str
+    source: str
+    config_digest: str
+    layers: tuple[LayerFacts, ...]
+    options: dict[str, Any]
+    output_version: int
+    outputs: dict[str, Any]
 
 
 # Made here, and not with the first text: msgspec looks into a type when it first decodes to it, and crashes where two
