@@ -25,7 +25,7 @@ from doit.doit_cmd import DoitMain
 from c2wtasks.bundlefile.settings import SETTINGS
 from c2wtasks.commands.base import NOT_ASKED
 from c2wtasks.engine.build import DONE, FAILED
-from c2wtasks.engine.run import _SWITCHES
+from c2wtasks.engine.run import Run
 
 PROJECT = Path(__file__).parents[1]
 PACKAGE = PROJECT / "c2wtasks"
@@ -100,7 +100,7 @@ def options() -> dict[str, frozenset[str]]:
         )
         words = {f"-{one.short}" for one in command.cmdparser.options if one.short}
         words |= {f"--{long}" for one in command.cmdparser.options for long in (one.long, one.inverse) if long}
-        found[name] = frozenset(words | (set(_SWITCHES) if name == "run" else set()))
+        found[name] = frozenset(words | (set(Run.switches) if name == "run" else set()))
     return found
 
 

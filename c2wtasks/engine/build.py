@@ -31,7 +31,7 @@ from c2wtasks.engine.reporter import Console
 from c2wtasks.engine.runner import Runner, ThreadRunner
 from c2wtasks.engine.select import resolve
 from c2wtasks.engine.targets import adopt
-from c2wtasks.errors import one_line, os_reason, some_of
+from c2wtasks.errors import OutputError, one_line, os_reason, some_of
 from c2wtasks.notices import tell
 from c2wtasks.process.unexpected import as_user_error
 
@@ -53,6 +53,9 @@ def _build(command: Any, hooks: Hooks, options: dict[str, Any], last: bool) -> O
     began, clock = time.time(), time.monotonic()
     control = _control(command, hooks, options)
     PythonAction.pm_pdb = options["pdb"]
+    junit: str = getattr(command, "junit", "")
+    if junit and options["reporter"] is not Report:
+        raise InvalidCommand("--junit goes with the usual report, not with -r")
     with alone(command, hooks) as held, _output(options["outfile"]) as stream:
         with _own_streams(), _executor(options["num_process"]) as executor:
             adopt(command.dep_manager, control.tasks, hooks.proven())
@@ -81,8 +84,8 @@ def _build(command: Any, hooks: Hooks, options: dict[str, Any], last: bool) -> O
             _tell(lambda: hooks.remember(_ran(command, so_far.control, runner, status, began, clock)))
             if ended_well and last:
                 _tell(hooks.after_good_run)
-            if isinstance(runner.reporter, Report):
-                runner.reporter.conclude(hooks.totals())
+            if isinstance(runner.reporter, Report) and not _concluded(runner, hooks.totals(), junit):
+                status = status or FAILED
         held.unfinished = executor.lost or runner.stopped is not None
     if ended_well and last:
         _seal(command, hooks, runner, so_far.control, said)
@@ -113,11 +116,31 @@ def _ran(command: Any, control: TaskControl, runner: Runner, status: int, began:
     )
 
 
+def _concluded(runner: Runner, totals: str, junit: str) -> bool:
+    """Writes the last lines, and the file `junit`, if any; tells whether that could be written."""
+    report: Report = runner.reporter
+    reasons = report.reasons(runner.failed)
+    report.conclude(totals, reasons)
+    if not junit:
+        return True
+    from c2wtasks.disk import files
+    from c2wtasks.engine import ci
+
+    try:
+        files.write(junit, ci.junit(report.tally.products, reasons, report.seconds, report.seconds_in_all))
+    except OutputError as error:
+        tell(str(error))
+        return False
+    return True
+
+
 def _seal(command: Any, hooks: Hooks, runner: Runner, control: TaskControl, said: list[str]) -> None:
     """Leaves a seal for the next run, if this one has looked at all and found it current. `said` are the lines that
     it ended with."""
     report = runner.reporter
     if not settled.started_ns or runner.executed or not isinstance(report, Report):
+        return
+    if "GITHUB_STEP_SUMMARY" in os.environ:  # a seal writes none
         return
     looked_at = hooks.looked_at()
     if looked_at is not None:
@@ -232,6 +255,10 @@ def _runner(command: Any, stream: TextIO, options: dict[str, Any], **more: Any) 
 
 
 def _report_for(stream: TextIO) -> type[Report]:
+    if os.environ.get("GITHUB_ACTIONS") or os.environ.get("GITLAB_CI"):
+        from c2wtasks.engine import ci
+
+        return ci.OnCI
     if not os.environ.get("TERM") or not stream.isatty():  # no module is loaded for that
         return Report
     from c2wtasks.engine import screen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from doit.reporter import ConsoleReporter
@@ -11,6 +12,7 @@ from doit.reporter import ConsoleReporter
 from c2wtasks import progress
 from c2wtasks.engine.failure import Interrupted, reason
 from c2wtasks.engine.meta import meta_of
+from c2wtasks.engine.outcome import Failed
 from c2wtasks.engine.reporter import has_output
 from c2wtasks.engine.tally import Tally, duration, how_far, line
 from c2wtasks.engine.times import Times
@@ -39,6 +41,9 @@ class Report(ConsoleReporter):  # type: ignore[misc]
         self.began = time.monotonic()
         self.work = Work()
         self.wanted = 0  # products that were asked for
+        self.seconds: dict[str, float] = {}  # by product that was built
+        self.seconds_in_all = 0.0
+        self._made_by: dict[str, str] = {}  # the task of each product
         self._tasks: dict[str, Any] = {}
         self._lock = threading.Lock()
         self._written = self.began
@@ -79,8 +84,10 @@ class Report(ConsoleReporter):  # type: ignore[misc]
         if not task.actions:
             return
         product = self._count(task, "built")
-        seconds = duration(self.times.seconds(task, self._tasks))
+        took = self.times.seconds(task, self._tasks)
+        seconds = duration(took)
         if product:
+            self.seconds[product] = took
             size = self.hooks.size_of(product)
             self.write(line("built", product, seconds, "" if size is None else human(size)) + "\n")
         elif product is None and not task.name.startswith("_"):
@@ -99,6 +106,7 @@ class Report(ConsoleReporter):  # type: ignore[misc]
         product = meta_of(task).get("product")
         if product:
             self.tally.products[product] = state
+            self._made_by[product] = task.name
         elif task.actions:
             self.tally.tasks[task.name] = state
         return product
@@ -112,12 +120,25 @@ class Report(ConsoleReporter):  # type: ignore[misc]
 
     # What the engine tells.
 
-    def conclude(self, totals: str) -> None:
-        """Writes the last lines; `totals` says more of what there is now."""
+    def conclude(self, totals: str, reasons: Mapping[str, str]) -> None:
+        """Writes the last lines; `totals` says more of what there is now, `reasons` why products failed."""
         if again := self.tally.again():
             self.write(f"to try again: {again}\n")
-        summary = self.tally.summary(time.monotonic() - self.began)
-        self.write(f"{summary}; {totals}\n" if totals else f"{summary}\n")
+        self.seconds_in_all = time.monotonic() - self.began
+        self.write(f"{self.last_line(totals)}\n")
+
+    def last_line(self, totals: str) -> str:
+        """The line on all, once it has ended."""
+        summary = self.tally.summary(self.seconds_in_all)
+        return f"{summary}; {totals}" if totals else summary
+
+    def reasons(self, failed: Failed) -> dict[str, str]:
+        """Why products failed, by name; `failed` is by task."""
+        return {
+            product: " / ".join(dict.fromkeys(why for _, why in sorted(failed[task].items())))
+            for product, task in self._made_by.items()
+            if task in failed
+        }
 
     def _live(self) -> None:
         """Tells from time to time what is at work, until the run has ended."""

@@ -26,6 +26,8 @@ _SWITCHES = {
     "--offline": "ask no registry; C2WTASKS_OFFLINE=1 says the same for all commands",
     "--strict": "fail what a run would only note: what a root or a form lacks, what keeps an image from starting",
 }
+_JUNIT = "--junit"
+_JUNIT_HELP = "write what became of each bundle into FILE, as JUnit's XML, which CI systems read"
 _DEFAULTS: dict[str, tuple[str, Any]] = {  # of our kind of dodo
     "num_process": ("how many tasks run at once [default: `workers` of bundle.yaml, or the CPUs it may use]", 0),
     "continue": ("go on after a failure [default: %(default)s]", True),
@@ -44,17 +46,35 @@ class Run(Command, doit.cmd_run.Run):  # type: ignore[misc]
 
     interrupted = NO_TASK
     any_order = False  # what stands after a task may be the task's own
-    switches = tuple(_SWITCHES)
+    switches = (*_SWITCHES, _JUNIT)
     _switches: tuple[str, ...] = ()
     _words: Sequence[str] = ()
     sel_tasks: Any
     sel_default_tasks: Any
     began = 0.0
+    junit = ""
 
     def parse_execute(self, in_args: list[str]) -> Any:
         self.began = time.monotonic()
-        self._switches = tuple(word for word in in_args if word in _SWITCHES)
-        return super().parse_execute([word for word in in_args if word not in _SWITCHES])
+        words = self._without_junit(in_args)
+        self._switches = tuple(word for word in words if word in _SWITCHES)
+        return super().parse_execute([word for word in words if word not in _SWITCHES])
+
+    def _without_junit(self, words: list[str]) -> list[str]:
+        """The words of the command line without `--junit FILE`, which is noted.
+
+        Raises InvalidCommand.
+        """
+        left, rest = [], iter(words)
+        for word in rest:
+            option, equals, value = word.partition("=")
+            if option != _JUNIT:
+                left.append(word)
+                continue
+            self.junit = value if equals else next(rest, "")
+            if not self.junit:
+                raise InvalidCommand(f"{_JUNIT} needs the name of a file")
+        return left
 
     def run_options(self, params: Any) -> RunOptions:
         options = super().run_options(params)
@@ -84,8 +104,8 @@ class Run(Command, doit.cmd_run.Run):  # type: ignore[misc]
     def _execute(self, **options: Any) -> Any:
         hooks = self.hooks()
         if hooks is None:
-            if self._switches:
-                raise InvalidCommand(f"option {self._switches[0]} not recognized")
+            if unknown := [*self._switches, *[_JUNIT] * bool(self.junit)]:
+                raise InvalidCommand(f"option {unknown[0]} not recognized")
             return super()._execute(**options)
         from c2wtasks.engine.build import build
 
@@ -122,5 +142,7 @@ class Run(Command, doit.cmd_run.Run):  # type: ignore[misc]
                 options[name] = CmdOption(
                     {"name": name, "long": name, "type": bool, "default": False, "help": text, "section": "c2wtasks"}
                 )
+            junit = {"name": "junit", "long": "junit", "type": str, "default": "", "help": _JUNIT_HELP}
+            options["junit"] = CmdOption({**junit, "section": "c2wtasks"})
             self._parser = Parser(list(options.values()), "")
         return str(super().help())
