@@ -22,7 +22,7 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
     bundles: tuple[str, ...] = ()
 
 
-class PlanCommand(OurCommand):
+class Plan(OurCommand):
     """Shows what a run would do. Exit status 0."""
 
     name = "plan"
