@@ -311,7 +311,8 @@ class Mixture(Catalog):
 
     def check(self, read: Callable[[str], bool]) -> None:
         """That all is as if built from nothing; the forms of images of which `read` says so are read."""
-        assert {path.name for path in (self.folder / "bundles").iterdir()} == {*self.images, ".parts", "catalog.json"}
+        private = {".history", ".parts"}
+        assert {path.name for path in (self.folder / "bundles").iterdir()} == {*self.images, *private, "catalog.json"}
         listed = json.loads((self.folder / "bundles/catalog.json").read_text())["bundles"]
         assert [(one["name"], one["status"]) for one in listed] == [(name, "built") for name in sorted(self.images)]
         for name in self.images:

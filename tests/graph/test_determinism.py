@@ -29,7 +29,7 @@ def snapshot(folder: Path) -> list[str]:
     first_names: dict[int, str] = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if name.startswith(".parts"):
+        if name.startswith((".parts", ".history")):
             continue
         found = path.lstat()
         in_root = "/rootfs/" in name

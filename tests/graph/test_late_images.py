@@ -71,7 +71,7 @@ class Late:
         return {
             str(path.relative_to(self.folder)): path.read_bytes()
             for path in paths
-            if path.is_file() and ".parts" not in path.parts
+            if path.is_file() and not {".parts", ".history"} & {*path.parts}
         }
 
 

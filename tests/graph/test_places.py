@@ -378,7 +378,7 @@ def test_such_names_where_cases_are_told_apart(tmp_path: Path) -> None:
     write_catalog(tmp_path, {"web": web, "Web": web | {"source": "oci:v2"}, "db": db})
     built(run_doit(tmp_path))
     assert executed(tmp_path) == set()
-    assert sorted(os.listdir(tmp_path / "bundles")) == [".parts", "Web", "catalog.json", "db", "web"]
+    assert sorted(os.listdir(tmp_path / "bundles")) == [".history", ".parts", "Web", "catalog.json", "db", "web"]
 
 
 # No shared mapping, no locks, no room, no writing.

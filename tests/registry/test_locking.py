@@ -63,7 +63,9 @@ class Catalog:
         """What is for consumers."""
         root = (folder or self.folder) / "bundles"
         files = {str(path.relative_to(root)): path for path in root.rglob("*") if path.is_file()}
-        return {name: path.read_bytes() for name, path in files.items() if not name.startswith(".parts/")}
+        return {
+            name: path.read_bytes() for name, path in files.items() if not name.startswith((".parts/", ".history/"))
+        }
 
 
 @pytest.fixture

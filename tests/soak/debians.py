@@ -32,6 +32,7 @@ PROJECT = DODO.parent
 RELEASES = ("bookworm", "trixie")
 PACKAGES = "ca-certificates,python3,python3-venv,squashfs-tools-ng"
 PYTHON = "/project/.venv/bin/python"
+OF_THE_RECORD = ("bundle.json", "SHA256SUMS", "catalog.json")
 NOT_COPIED = (".git", ".venv", ".doit*", ".*_cache", "__pycache__", "bundles", "cache")
 USER = "setpriv --reuid=1000 --regid=1000 --clear-groups --bounding-set=-all --inh-caps=-all --no-new-privs"
 # What runs a command in another root: in mounts of its own, which end with it.
@@ -117,7 +118,7 @@ def made(before: list[str], python: str, folder: Path, seen_as: str) -> Digests:
     return {
         str(path.relative_to(bundles)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in bundles.rglob("*")
-        if path.is_file() and ".parts" not in path.parts and path.name not in ("bundle.json", "catalog.json")
+        if path.is_file() and not {".parts", ".history"} & {*path.parts} and path.name not in OF_THE_RECORD
     }
 
 
