@@ -9,7 +9,6 @@ from c2wtasks.bundlefile.model import BundleFile
 from c2wtasks.disk import safely
 from c2wtasks.errors import some_of
 from c2wtasks.output import listing
-from c2wtasks.output.leftovers import Leftover, leftovers
 from c2wtasks.output.places import Places
 from c2wtasks.output.record import Record
 from c2wtasks.rootfs.rights import LeftOut, builder
@@ -37,6 +36,8 @@ def note_on_leftovers(file: BundleFile, *, closely: bool) -> str:
     try:
         if not closely and not _other_names(file):
             return ""
+        from c2wtasks.output.leftovers import Leftover, leftovers  # not needed where there is nothing to do
+
         places = [Places.of(file.output, bundle) for bundle in file.bundles]
         gone = [one.bundle for one in leftovers(file.output, places) if isinstance(one, Leftover)]
     except OSError:
