@@ -12,6 +12,7 @@ _NO_COMMANDS = (["--version"], ["--help"])  # what doit answers by itself
 
 
 def main() -> None:
+    """Runs the command of the command line, and exits with its status."""
     early.catch()
     if sys.argv[1:3] == ["completion", "--words"]:  # each TAB
         from c2wtasks.commands import words

@@ -43,10 +43,12 @@ class Lines:
 
     @classmethod
     def decoded(cls, text: bytes) -> Lines:
+        """The lines that `encoded` gave as this text."""
         notes, _, counted = text.decode().partition("\0")
         return cls(notes, counted)
 
     def encoded(self) -> bytes:
+        """One text of both, for the seal."""
         return f"{self.notes}\0{self.counted}".encode()
 
     def say(self) -> None:

@@ -7,7 +7,10 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
+from types import FunctionType
 
 import pytest
 
@@ -46,6 +49,33 @@ def lengths() -> Iterator[tuple[str, int, int]]:
 def test_modules_classes_and_functions_are_small() -> None:
     long = {name: lines for name, lines, most in lengths() if lines > most}
     assert long == {}, f"lines, where {MODULE}, {CLASS} and {FUNCTION} are the most"
+
+
+def public(body: list[ast.stmt], prefix: str = "") -> Iterator[tuple[str, ast.ClassDef | ast.FunctionDef]]:
+    """(its name in the module, it) of each public class, function and method."""
+    for node in body:
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and not node.name.startswith("_"):
+            yield prefix + node.name, node
+            if isinstance(node, ast.ClassDef):
+                yield from public(node.body, f"{prefix}{node.name}.")
+
+
+def is_documented_in_a_base_class(module: str, name: str) -> bool:
+    owner, _, method = name.rpartition(".")
+    if not owner:
+        return False
+    inherited = (vars(base).get(method) for base in attrgetter(owner)(import_module(module)).__mro__[1:])
+    return any(isinstance(one, (FunctionType, property)) and one.__doc__ for one in inherited)
+
+
+def test_what_is_public_has_a_docstring() -> None:
+    missing = []
+    for path in sorted((PROJECT / "c2wtasks").rglob("*.py")):
+        module = ".".join(path.relative_to(PROJECT).with_suffix("").parts)
+        for name, node in public(ast.parse(path.read_text()).body):
+            if not ast.get_docstring(node) and not is_documented_in_a_base_class(module, name):
+                missing.append(f"{module}: {name}")
+    assert missing == []
 
 
 def test_types_of_texts_are_looked_into_when_modules_are_loaded() -> None:

@@ -138,6 +138,7 @@ class Auditor:
 
     @property
     def fetched(self) -> Fetched:
+        """What was fetched into the cache, to be looked at."""
         return Fetched(self.graph.documents, f"{self.graph.file.cache}/{layout.BLOBS}", self._blob_sizes)
 
     def _blob_sizes(self, digest: Digest) -> set[int]:

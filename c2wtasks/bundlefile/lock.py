@@ -69,6 +69,7 @@ class Misfit:
         return bool(self.missing or self.changed or self.gone)
 
     def lines(self) -> list[str]:
+        """A line for each of these bundles."""
         return [
             *(f"{bundle}: is not in the lock" for bundle in self.missing),
             *(f"{bundle}: has another source now than in the lock" for bundle in self.changed),

@@ -80,6 +80,7 @@ _COLLECTION_TAGS = {Sequence: ("!", _YAML_TAG + "seq"), Mapping: ("!", _YAML_TAG
 
 
 def position_of(node: Node) -> Position:
+    """Where a node begins."""
     return Position(node.file, node.line, node.column)
 
 
@@ -105,6 +106,7 @@ def parse(text: str, file: str, report: Problems) -> Node | None:
 
 
 def position_in(text: str, offset: int, file: str) -> Position:
+    """Line and column, both from 1, of the character number `offset` of `text`."""
     start = text.rfind("\n", 0, offset) + 1
     return Position(file, text.count("\n", 0, offset) + 1, offset - start + 1)
 

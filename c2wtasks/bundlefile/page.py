@@ -70,6 +70,10 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def main(arguments: list[str]) -> None:
+    """Renews the generated parts of the pages with these paths.
+
+    Raises OSError.
+    """
     for path in arguments:
         with open(path, encoding="utf-8") as stream:
             page = renewed(stream.read())

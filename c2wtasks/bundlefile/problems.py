@@ -48,11 +48,16 @@ class Placed(Protocol):
     """What has a place in a file: a node, or a Position."""
 
     @property
-    def file(self) -> str: ...
+    def file(self) -> str:
+        """The path of the file, for messages."""
+
     @property
-    def line(self) -> int: ...
+    def line(self) -> int:
+        """The line, from 1."""
+
     @property
-    def column(self) -> int: ...
+    def column(self) -> int:
+        """The column, from 1."""
 
 
 class Problems:

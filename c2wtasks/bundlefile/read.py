@@ -41,6 +41,7 @@ class ReadFile(NamedTuple):
 
     @property
     def images(self) -> tuple[ImageEntry, ...]:
+        """The entries of `images:`, none where the file has no such key."""
         return self.settings["images"].value if "images" in self.settings else ()
 
 
@@ -121,6 +122,7 @@ def content_of(path: str) -> bytes | str:
 
 
 def decoded(content: bytes, name: str, report: Problems) -> str | None:
+    """The text of a file; None where it is not UTF-8, which is reported."""
     content = content.removeprefix(b"\xef\xbb\xbf")
     try:
         return content.decode("utf-8")

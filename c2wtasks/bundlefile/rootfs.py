@@ -12,6 +12,7 @@ from c2wtasks.bundlefile.wording import did_you_mean, shown
 
 
 def form(report: Problems, node: Node, path: str) -> Form | None:
+    """Reads an element of `rootfs:`; None where it is wrong, which is reported."""
     if not isinstance(node, Mapping):
         kind = _kind(report, node, path)
         return None if kind is None else Form(kind)

@@ -57,10 +57,12 @@ class Setting:
 
     @property
     def parent(self) -> str:
+        """The key path of the mapping that it stands in, "" for the file itself."""
         return self.path.rpartition(".")[0]
 
     @property
     def key(self) -> str:
+        """The last part of its key path."""
         return self.path.rpartition(".")[2]
 
 

@@ -57,6 +57,8 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
+    """A file of the cache that is to go, and the reason in words."""
+
     item: Item
     why: str
 
@@ -70,6 +72,7 @@ class Needed:
     documents: frozenset[Digest] = frozenset()
 
     def needs(self, item: Item) -> bool:
+        """Whether an item of the cache is one of these."""
         match item.kind:
             case "receipt" | "blob":
                 return item.digest in self.digests

@@ -56,6 +56,7 @@ class Inputs(Check):
         self.text = msgspec.json.encode(given, order="sorted").decode()
 
     def configure_task(self, task: Any) -> None:
+        """Has the text saved when the task ran: doit calls this when it makes the task."""
         task.value_savers.append(lambda: {"inputs": self.text})
 
     def holds(self, values: Values) -> bool:

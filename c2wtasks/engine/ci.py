@@ -35,6 +35,7 @@ class OnCI(Report):
     _in_section = False
 
     def write(self, text: str) -> None:
+        """Writes `text`; on GitLab a section is begun before the first."""
         if os.environ.get(_GITLAB) and not self._ended.is_set() and not self._in_section:
             self._in_section = True
             mark = f"\x1b[0Ksection_start:{time.time():.0f}:{_SECTION}\r\x1b[0K"

@@ -95,6 +95,10 @@ class Command:
         return found
 
     def parse_execute(self, in_args: list[str]) -> Any:
+        """Parses the command line, executes the command, and gives its exit status.
+
+        A signal ends it with a line and 128 + its number.
+        """
         try:
             status = self._caught(in_args)
         except KeyboardInterrupt as stop:
@@ -137,6 +141,7 @@ class Command:
         return super().get_checker_cls(given)  # type: ignore[misc]
 
     def execute(self, params: Any, args: list[str]) -> Any:
+        """Executes the command, when the options of the run are where the dodo finds them."""
         self._params = params
         options = self.run_options(params)
         runoptions.use(options)

@@ -18,6 +18,7 @@ def catch() -> None:
 
 
 def stop(number: int, _frame: object) -> None:
+    """Ends the process with the status 128 + `number`. It is a handler of signals."""
     for other in ALL:
         _signal.signal(other, _signal.SIG_IGN)  # it is said once
     try:

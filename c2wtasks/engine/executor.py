@@ -54,16 +54,17 @@ class InProcess:
     lost = False
 
     def prepare(self, size: int) -> None:
-        pass
+        """Does nothing: there are no processes to start."""
 
     def run(self, label: str, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """What the function returns or raises."""
         return function(*args, **kwargs)
 
     def stop(self) -> None:
-        pass
+        """Does nothing: what runs here ends with this process."""
 
     def close(self) -> None:
-        pass
+        """Does nothing: there are no processes to end."""
 
 
 class Workers:
@@ -84,6 +85,7 @@ class Workers:
         self._idle: list[Worker] = []  # no queue: a thread that is stopped may keep its lock
 
     def prepare(self, size: int) -> None:
+        """Starts the workers, where steps with `size` bytes of blobs are worth it and no other thread runs."""
         if worthwhile(size) and not self._workers and threading.active_count() == 1:
             from c2wtasks.engine.worker import Worker
 
@@ -95,6 +97,10 @@ class Workers:
             self._idle += self._workers
 
     def run(self, label: str, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """What the function returns or raises, from an idle worker; from this process if there is none.
+
+        Raises UserError, which begins with `label`, where its worker was killed.
+        """
         try:
             worker = self._idle.pop()
         except IndexError:
@@ -110,10 +116,12 @@ class Workers:
         return result
 
     def stop(self) -> None:
+        """Kills all workers."""
         self.lost = bool(self._workers)
         for worker in self._workers:
             worker.kill()
 
     def close(self) -> None:
+        """Ends all workers, which are idle."""
         while self._workers:
             self._workers.pop().close()

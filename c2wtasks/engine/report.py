@@ -55,6 +55,7 @@ class Report(ConsoleReporter):  # type: ignore[misc]
         self.times, self.hooks, self.began = times, hooks, began
 
     def write(self, text: str) -> None:
+        """Writes `text` at once."""
         with self._lock:
             self._written = time.monotonic()
             self.outstream.write(text)

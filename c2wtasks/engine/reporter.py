@@ -30,6 +30,7 @@ class Console(ConsoleReporter):  # type: ignore[misc]
         self._written = 0.0
 
     def write(self, text: str) -> None:
+        """Takes `text`, which is written with the next ones unless some time has passed since the last."""
         with self._lock:
             self._pending.append(text)
         if time.monotonic() - self._written > _PAUSE:

@@ -44,6 +44,7 @@ class Screen(Report):
         notices.divert(self._to_us)
 
     def write(self, text: str) -> None:
+        """Takes `text`, which is written above the lines that move; at once where none move."""
         if self._alive is not None and self._alive.is_alive():
             self._pending.append(text)
         else:

@@ -43,11 +43,13 @@ class Graph(Resolved):
                 yield task
 
     def tree_tasks(self) -> Iterator[Task]:
+        """A task for the tree of each buildable bundle that has a rootfs."""
         copied = {key for key, copies in self.layers.items() if len({copy.place for copy in copies}) > 1}
         disputed = {key for key, copies in self.layers.items() if len({copy.diff_id for copy in copies}) > 1}
         return self._made(self.with_rootfs(), lambda build: [tree.task(build, copied, disputed)])
 
     def rootfs_tasks(self) -> Iterator[Task]:
+        """A task for each form of each buildable bundle; a failing one for each form that cannot be made."""
         yield from self._made(self.with_rootfs(), self._rootfs_tasks)
         for build, missing in self.lacking:
             yield from (failing.task(f"{build.bundle}:{form}", error) for form, error in missing.items())
@@ -59,12 +61,15 @@ class Graph(Resolved):
             yield folder.task(build, form, rights)
 
     def spec_tasks(self) -> Iterator[Task]:
+        """A task for image.json and spec.json of each buildable bundle that has a rootfs."""
         return self._made(self.with_rootfs(), lambda build: [spec.task(build)])
 
     def boot_tasks(self) -> Iterator[Task]:
+        """A task for initconfig.json of each buildable bundle."""
         return self._made(self.buildable, lambda build: [boot.task(build)])
 
     def bundle_tasks(self) -> Iterator[Task]:
+        """A task that publishes each buildable bundle; a failing one for each of the others."""
         output = self.file.output
         yield from self._made(self.buildable, lambda build: [bundle.task(build, output)])
         for one, error in self.broken:

@@ -51,9 +51,11 @@ class GraphHooks:
 
     @property
     def late(self) -> tuple[str, ...]:
+        """The bundles whose images are not known yet (see `Resolved.late`)."""
         return self.graph.late
 
     def arrive(self, *, wait: bool) -> bool:
+        """Takes in the images that have become known, and says whether there were any."""
         return self.graph.arrive(wait=wait)
 
     def proven(self) -> Iterator[str]:
@@ -205,6 +207,7 @@ class GraphHooks:
 
     @property
     def sealed_until(self) -> int:
+        """Until when (ns since 1970) a run that finds nothing to do need not note its use of the cache."""
         return self.graph.memo.seals_until()
 
     def _note_use(self, good: Set[str]) -> Iterator[str]:

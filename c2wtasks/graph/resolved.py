@@ -164,6 +164,7 @@ class Resolved:
 
     @property
     def documents(self) -> Documents:
+        """The documents in the cache. They are not written where the command only looks."""
         return Documents(f"{self.file.cache}/{layout.DOCUMENTS}", keeps=not self.options.looks)
 
     @property

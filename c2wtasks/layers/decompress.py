@@ -30,7 +30,10 @@ _MAX_SINGLE = 2 << 30  # a frame in a single segment is its own window; what lib
 
 
 class Readable(Protocol):
-    def read(self, size: int, /) -> bytes: ...
+    """A stream of bytes."""
+
+    def read(self, size: int, /) -> bytes:
+        """Some of the bytes, `size` at most; none at the end."""
 
 
 class CorruptStream(ValueError):

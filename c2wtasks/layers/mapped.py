@@ -29,6 +29,7 @@ class Unmapped:
         return os.pread(self._descriptor, max(0, stop - start), start)
 
     def close(self) -> None:
+        """Closes its own descriptor, not the one that it was made with."""
         os.close(self._descriptor)
 
 

@@ -50,6 +50,10 @@ def read_pax(data: bytes, entry: TarEntry, budget: Budget) -> dict[bytes, bytes]
 
 
 def decimal(text: bytes) -> int:
+    """The number that `text` is, with a sign or without.
+
+    Raises ValueError where it is none, or one of more than 64 bits.
+    """
     if not _DECIMAL.fullmatch(text):
         raise ValueError
     value = int(text)

@@ -41,6 +41,7 @@ class MappedTars:
         return self._mapped[path]
 
     def close(self) -> None:
+        """Unmaps all tars."""
         for mapped in self._mapped.values():
             if mapped is not None:
                 mapped.close()

@@ -50,6 +50,7 @@ class Budget:
 
 
 def beyond(what: str, limit: int, entry: TarEntry) -> ArchiveError:
+    """The error of an entry with which there are more than `limit` of `what`."""
     return ArchiveError(f"more {what} than are read ({limit}){where(entry)}")
 
 
@@ -65,8 +66,10 @@ def check_lengths(entry: TarEntry) -> None:
 
 
 def where(entry: TarEntry) -> str:
+    """Where an entry is, as the end of a message: its offset (bytes) in the tar, and its name."""
     return f" at offset {entry.header}{named(entry)}"
 
 
 def named(entry: TarEntry) -> str:
+    """The name of an entry, as the end of a message."""
     return f" (entry {entry.name.decode('utf-8', 'backslashreplace')!r})"

@@ -52,6 +52,7 @@ class Digest:
 
     @property
     def why_unknown(self) -> str:
+        """What to say of it where its algorithm is not known."""
         return f"digest algorithm {self.algorithm!r} is not supported (sha256 and sha512 are)"
 
     @classmethod

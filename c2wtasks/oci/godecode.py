@@ -59,24 +59,31 @@ class Object(tuple[tuple[str, Any], ...]):
         return read(_decoded_in_turn(counting), key) if counting else default
 
     def string(self, key: str) -> str:
+        """The string `key`, "" where it is absent or null. Raises ValueError."""
         return self.get(key, as_string, "")
 
     def strings(self, key: str) -> tuple[str, ...]:
+        """The strings in the array `key`, none where it is absent or null. Raises ValueError."""
         return self.array(key, as_string, "")
 
     def object(self, key: str) -> Object:
+        """The object `key`, an empty one where it is absent or null. Raises ValueError."""
         return self.get(key, as_object, Object())
 
     def objects(self, key: str) -> tuple[Object, ...]:
+        """The objects in the array `key`, none where it is absent or null. Raises ValueError."""
         return self.array(key, as_object, Object())
 
     def boolean(self, key: str) -> bool:
+        """The boolean `key`, false where it is absent or null. Raises ValueError."""
         return self.get(key, as_boolean, False)
 
     def array(self, key: str, read: Callable[[Any, str], T], null: T) -> tuple[T, ...]:
+        """The array `key`, its elements read by `read`, a null one as `null`. Raises ValueError."""
         return self.get(key, list_of(read, null), (), null_clears=True)
 
     def mapping(self, key: str, read: Callable[[Any, str], T], null: T) -> dict[str, T]:
+        """The map `key`, its values read by `read`, a null one as `null`. Raises ValueError."""
         return self.get(key, map_of(read, null), {}, null_clears=True)
 
 
@@ -161,24 +168,28 @@ def _wrong(value: Any, key: str, wanted: str) -> ValueError:
 
 
 def as_object(value: Any, key: str) -> Object:
+    """The value of `key`, which must be an object. Raises ValueError."""
     if not isinstance(value, Object):
         raise _wrong(value, key, "an object")
     return value
 
 
 def as_string(value: Any, key: str) -> str:
+    """The value of `key`, which must be a string. Raises ValueError."""
     if not isinstance(value, str):
         raise _wrong(value, key, "a string")
     return value if value.isascii() else _SURROGATE.sub("\ufffd", value)
 
 
 def as_integer(value: Any, key: str) -> int:
+    """The value of `key`, which must be a whole number of 64 bits with its sign. Raises ValueError."""
     if not isinstance(value, Number) or not _INTEGER.fullmatch(value.text) or not -(2**63) <= int(value.text) < 2**63:
         raise _wrong(value, key, "a whole number of 64 bits")
     return int(value.text)
 
 
 def as_boolean(value: Any, key: str) -> bool:
+    """The value of `key`, which must be a boolean. Raises ValueError."""
     if not isinstance(value, bool):
         raise _wrong(value, key, "a boolean")
     return value

@@ -160,6 +160,7 @@ class ImageConfig:
 
     @property
     def platform(self) -> Platform:
+        """The platform that the image is for."""
         return Platform.of(self.os, self.architecture, self.variant)
 
     @classmethod

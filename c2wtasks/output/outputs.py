@@ -26,6 +26,7 @@ class Output(msgspec.Struct, frozen=True):
 
 
 def of_bytes(content: bytes) -> Output:
+    """What is to be said of a file that holds `content`."""
     return Output(len(content), hashlib.sha256(content).hexdigest(), xxhash.xxh3_128_hexdigest(content))
 
 

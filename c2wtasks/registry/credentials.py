@@ -37,6 +37,7 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
+        """The text itself."""
         return self._text
 
     def __repr__(self) -> str:
@@ -54,6 +55,8 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Password:
+    """A user's name and password, for Basic authentication."""
+
     user: str
     password: Secret
 
@@ -65,6 +68,8 @@ class Password:
 
 @dataclass(frozen=True, slots=True)
 class IdentityToken:
+    """A token that a registry's token server takes instead of a password."""
+
     token: Secret
 
 

@@ -61,6 +61,7 @@ class Maker:
 
 @cache
 def is_here(tool: str) -> bool:
+    """Whether a program is in PATH."""
     return shutil.which(tool) is not None
 
 

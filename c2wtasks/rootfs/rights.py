@@ -113,6 +113,7 @@ class Builder(msgspec.Struct, frozen=True, rename="camel"):
 
     @property
     def complete(self) -> bool:
+        """Whether it has all the capabilities that a root takes, and is in no user namespace with ids of its own."""
         return len(self.capabilities) == len(_CAPABILITIES) and not self.ids
 
 

@@ -54,6 +54,10 @@ class Archive:
             os.close(descriptor)
 
     def place(self, name: str) -> BlobPlace | None:
+        """Where the member `name` lies, and what hard links lead to; None where there is none.
+
+        Raises SourceError: it is no regular file, or a link that leads nowhere.
+        """
         try:
             member = follow(self._members, name)
         except ValueError as error:

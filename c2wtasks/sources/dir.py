@@ -29,6 +29,10 @@ class SkopeoFolder:
         self._top: tuple[Digest, BlobPlace] | None = None
 
     def index(self) -> Index:
+        """An index of one descriptor: that of the manifest at the top.
+
+        Raises SourceError: it is not there, or cannot be read.
+        """
         place = self._files.place(_TOP)
         if place is None:
             raise SourceError(f"{self.path} has no {_TOP}")
@@ -40,6 +44,10 @@ class SkopeoFolder:
         return Index((Descriptor(parse_at(place, what, media_type_of, content), digest, len(content)),))
 
     def place(self, descriptor: Descriptor) -> BlobPlace | None:
+        """Where the blob or manifest of a descriptor lies; None where there is none.
+
+        Raises SourceError.
+        """
         if self._top is not None and descriptor.digest == self._top[0]:
             return self._top[1]
         suffix = ".manifest.json" if descriptor.media_type in (*MANIFESTS, *INDEXES) else ""

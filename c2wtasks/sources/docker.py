@@ -43,15 +43,21 @@ class Reader:
     fetches: bool = True
 
     def named(self, digest: Digest) -> str:
+        """The reference of a document, as messages have it."""
         return f"docker://{self.repository}@{digest}"
 
     @property
     def client(self) -> Client:
+        """The client of the repository's registry."""
         from c2wtasks.registry.client import client  # most runs fetch nothing, and are spared loading this
 
         return client(self.access)
 
     def read(self, descriptor: Descriptor, document: Document[T]) -> T:
+        """The document of a descriptor, read and parsed.
+
+        Raises SourceError: it is too large, not as long as the descriptor says, or cannot be read.
+        """
         name = f"{self.path}: {document.what} {descriptor.digest.short}"
         if descriptor.size > document.limit:
             raise SourceError(

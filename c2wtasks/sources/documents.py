@@ -20,6 +20,7 @@ class Documents:
     keeps: bool = True
 
     def path(self, digest: Digest) -> str:
+        """Where the document with this digest is, or would be."""
         return f"{self.root}/{digest.algorithm}/{digest.hex}"
 
     def get(self, digest: Digest, limit: int) -> bytes | None:
@@ -31,6 +32,7 @@ class Documents:
         return content if Digest.of(content, digest.algorithm) == digest else None
 
     def put(self, digest: Digest, content: bytes) -> None:
+        """Keeps a document; no error is raised where it cannot be written."""
         if not self.keeps:
             return
         try:

@@ -38,6 +38,10 @@ class Folder:
             raise SourceError(f"{path} is not a folder")
 
     def place(self, name: str) -> BlobPlace | None:
+        """Where the regular file `name` lies; None where there is none.
+
+        Raises SourceError: it is something else, cannot be reached, or lies outside.
+        """
         full = os.path.join(self.path, name)
         try:
             if self._root is not None:

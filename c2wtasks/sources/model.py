@@ -28,7 +28,8 @@ class Blob(Protocol):
     def read(self, size: int, /) -> bytes:
         """Some of the bytes, `size` at most; none at the end. Raises OSError, SourceError."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Closes what the bytes are read from."""
 
 
 class Place(ABC):
@@ -42,7 +43,8 @@ class Place(ABC):
 
     @property
     @abstractmethod
-    def where(self) -> str: ...
+    def where(self) -> str:
+        """The path or repository, for messages."""
 
     @property
     @abstractmethod
@@ -98,6 +100,7 @@ class BlobPlace(Place):
 
     @property
     def where(self) -> str:
+        """The path of the file."""
         return self.path
 
     @property
@@ -150,12 +153,14 @@ class FileBlob:
         return os.pread(self._descriptor, count, offset)
 
     def read(self, size: int, /) -> bytes:
+        """Some of the bytes, `size` at most; none at the end. Raises OSError, SourceError."""
         count = min(size, self._size - self._at)
         content = self._read_at(self._offset + self._at, count) if count else b""
         self._at += len(content)
         return content
 
     def close(self) -> None:
+        """Closes the descriptor of the file."""
         os.close(self._descriptor)
 
 

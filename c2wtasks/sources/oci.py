@@ -26,12 +26,20 @@ class Layout:
         self._files = files
 
     def index(self) -> Index:
+        """The index of the layout, an empty one where there is no index.json.
+
+        Raises SourceError: it cannot be read, or the layout is of another version than 1.
+        """
         version = self._parse("oci-layout", _version)
         if version and version.partition(".")[0] != "1":
             raise SourceError(f"{self.path}: oci-layout says version {version}; only 1.x is supported")
         return self._parse("index.json", Index.parse) or Index(())
 
     def place(self, descriptor: Descriptor) -> BlobPlace | None:
+        """Where the blob of a descriptor lies; None where there is none.
+
+        Raises SourceError.
+        """
         return self._files.place(f"blobs/{descriptor.digest.algorithm}/{descriptor.digest.hex}")
 
     def _parse(self, name: str, parser: Callable[[bytes], T]) -> T | None:

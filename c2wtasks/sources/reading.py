@@ -36,7 +36,8 @@ class Files(Protocol):
         """The folder or the archive, for messages."""
 
     @property
-    def is_folder(self) -> bool: ...
+    def is_folder(self) -> bool:
+        """Whether the files lie in a folder, not in an archive."""
 
     def place(self, name: str) -> BlobPlace | None:
         """Where the regular file `name` lies; None where there is none.

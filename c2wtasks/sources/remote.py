@@ -30,6 +30,7 @@ class RemotePlace(Place):
 
     @property
     def where(self) -> str:
+        """The repository."""
         return str(self.repository)
 
     @property

@@ -71,6 +71,7 @@ class Resuming:
                 safely.unlink(self._partial)
 
     def close(self) -> None:
+        """Closes blob and file. The file is removed if all was read, else kept for the next try."""
         if self._blob is not None:
             self._blob.close()
         if self._at == self._size:

@@ -25,6 +25,7 @@ class BootInputs(msgspec.Struct, frozen=True):
 
 
 def inputs(build: Build) -> BootInputs:
+    """What initconfig.json of a bundle is made of."""
     return BootInputs(build.image.parsed.architecture, build.bundle.boot, build.bundle.profile)
 
 
@@ -35,6 +36,7 @@ def make(site: Site, given: BootInputs) -> None:
 
 
 def task(build: Build) -> Task:
+    """The task that writes initconfig.json of a bundle."""
     given = inputs(build)
     return {
         "name": str(build.bundle),

@@ -83,6 +83,7 @@ class Build:
 
     @property
     def places(self) -> Places:
+        """Where its files lie."""
         return self.site.places
 
     @property

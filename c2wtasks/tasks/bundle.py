@@ -121,6 +121,7 @@ class Published(Check):
         self.forms = forms
 
     def configure_task(self, task: Any) -> None:
+        """Has the identities of the folder and its forms saved when the task ran: doit calls this."""
         task.value_savers.append(lambda: {"published": identity(self.folder), "forms": self._kept()})
 
     def paths(self) -> Iterable[str]:
@@ -152,6 +153,7 @@ class Published(Check):
 
 
 def task(build: Build, output: str) -> Task:
+    """The task that publishes a bundle below the folder `output`."""
     bundle, places = build.bundle, build.places
     of_forms = [places.form_facts_file(form.name) for form in bundle.file_forms]
     of_folder = [places.rootfs_facts_file] if bundle.folder_form else []

@@ -14,6 +14,7 @@ from c2wtasks.tasks.build import Build, Task
 
 
 def path_of(file: BundleFile) -> str:
+    """The path of the catalog's own file."""
     return f"{file.output}/{listing.CATALOG}"
 
 

@@ -137,6 +137,7 @@ class Rights(Check):
         return self.root.facts.left_out if self.root is not None else None
 
     def configure_task(self, task: Any) -> None:
+        """Has what the root lacks saved when the task ran: doit calls this when it makes the task."""
         task.value_savers.append(self._saved)
 
     def _saved(self) -> Values:

@@ -43,6 +43,7 @@ def missing_tools(bundle: Bundle) -> dict[str, SourceError]:
 
 
 def inputs(build: Build, form: Form) -> FormInputs:
+    """The options, by name, that can change the bytes of a form."""
     return {
         "output_version": OUTPUT_VERSION,
         "form": dict(form.options),
@@ -163,6 +164,7 @@ class Untouched(Check):
 
 
 def task(build: Build, form: Form) -> Task:
+    """The task that makes a form of a bundle, other than the folder."""
     places, name, given = build.places, form.name, inputs(build, form)
     return {
         "name": f"{build.bundle}:{name}",

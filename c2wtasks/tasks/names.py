@@ -16,6 +16,7 @@ def layer(key: str) -> str:
 
 
 def tree(bundle: Bundle) -> str:
+    """The task that makes the tree of a bundle."""
     return f"tree:{bundle}"
 
 
@@ -25,6 +26,7 @@ def rootfs(bundle: Bundle, form: str) -> str:
 
 
 def bundle(one: Bundle) -> str:
+    """The task that publishes a bundle."""
     return f"bundle:{one}"
 
 
@@ -35,4 +37,5 @@ def parts(one: Bundle) -> Iterator[str]:
 
 
 def family(task: str) -> str:
+    """The family of a task, from its name."""
     return task.partition(":")[0]

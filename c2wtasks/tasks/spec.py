@@ -37,6 +37,7 @@ class SpecInputs(msgspec.Struct, frozen=True):
 
 
 def inputs(build: Build) -> SpecInputs:
+    """What image.json and spec.json of a bundle are made of, beside the tree."""
     return SpecInputs(str(build.image.config_digest), build.bundle.process, build.bundle.profile)
 
 
@@ -84,6 +85,7 @@ def _user_file(site: Site, root: Recorded, user: str, path: bytes) -> bytes | No
 
 
 def task(build: Build) -> Task:
+    """The task that writes image.json and spec.json of a bundle."""
     places, given = build.places, inputs(build)
     return {
         "name": str(build.bundle),

@@ -36,6 +36,7 @@ class TreeInputs(msgspec.Struct, frozen=True):
 
 
 def inputs(build: Build) -> TreeInputs:
+    """What the tree of a bundle is made of."""
     layers = build.image.layers
     return TreeInputs(
         tuple(str(layer.diff_id) for layer in layers),

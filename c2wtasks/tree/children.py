@@ -47,6 +47,7 @@ class Children:
         return len(self._folders)
 
     def count(self, folder: int) -> int:
+        """How many names a directory has."""
         return self._ends[folder] - self._starts[folder]
 
     def at(self, folder: int, number: int) -> int:

@@ -16,6 +16,7 @@ class Folder(NamedTuple):
     names: dict[bytes, Child]
 
     def path_of(self, name: bytes) -> bytes:
+        """The path of what has this name here."""
         return self.path + b"/" + name if self.path else name
 
 

@@ -19,10 +19,12 @@ class Place(Protocol):
     """A file in a tree, whatever form that has."""
 
     @property
-    def kind(self) -> str: ...
+    def kind(self) -> str:
+        """The kind of the file, as `treefile.Node` has it."""
 
     @property
-    def target(self) -> bytes: ...
+    def target(self) -> bytes:
+        """What a symlink leads to, empty for other files."""
 
     def child(self: P, name: bytes, /) -> P | None:
         """What has a name in a directory."""

@@ -14,6 +14,10 @@ _DEVICES = {"3": model.CHARACTER, "4": model.BLOCK, "6": model.FIFO}
 
 
 def new_inode(entry: TarEntry, gid: int, layer: int) -> Inode:
+    """The inode that an entry of the layer number `layer` makes, with the group `gid`.
+
+    Raises OSError: a symlink's target is empty or too long, or the entry is of a type that is refused.
+    """
     match entry.kind:
         case "0":
             content = Content(layer, entry.offset, entry.sparse)

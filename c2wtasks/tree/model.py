@@ -120,6 +120,7 @@ def mark(layer: int) -> bytes:
 
 
 def pack_leaf(leaf: Leaf, marked: bytes) -> bytes:
+    """The fields of a file, packed, as a name of the layer that is `marked`."""
     return marked + _encode(leaf)[len(_HEAD) :]
 
 
@@ -142,6 +143,7 @@ def pack(inode: Inode, marked: bytes = b"\0\0", *, default_mtime_ns: int = 0) ->
 
 
 def unpack(leaf: bytes) -> Inode:
+    """The inode of a packed file."""
     found = _decode(_HEAD + fields(leaf))
     return Inode(
         found.kind,

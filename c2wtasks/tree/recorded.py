@@ -20,14 +20,17 @@ class Recorded:
 
     @cached_property
     def node(self) -> Node:
+        """The node of the file's first name."""
         return self._tree.nodes[self._index]
 
     @property
     def kind(self) -> str:
+        """The kind of the file."""
         return self.node.kind
 
     @property
     def target(self) -> bytes:
+        """What a symlink leads to, empty for other files."""
         return self.node.target
 
     def child(self, name: bytes, /) -> Recorded | None:

@@ -6,8 +6,10 @@ import os
 
 
 def refused(number: int) -> OSError:
+    """The OSError that Linux raises with this errno."""
     return OSError(number, os.strerror(number))
 
 
 def shown(name: bytes) -> str:
+    """A name, as messages have it."""
     return repr(name.decode("utf-8", "backslashreplace"))

@@ -135,6 +135,7 @@ class TreeFile:
     tar_sizes: Sequence[int] = field(default=(), compare=False)
 
     def diff_ids(self) -> list[Digest]:
+        """The diffIDs of the layers, the lowest first."""
         return [Digest.parse(layer) for layer in self.layers]
 
     @property

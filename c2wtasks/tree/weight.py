@@ -30,6 +30,7 @@ class Weight(NamedTuple):
     text: int
 
     def plus(self, other: Weight) -> Weight:
+        """The weight of both."""
         return Weight(self.names + other.names, self.text + other.text)
 
     @property

@@ -32,9 +32,11 @@ class Parts(NamedTuple):
 
     @property
     def size(self) -> int:
+        """The bytes of the directory: full blocks, and what the last one takes."""
         return (len(self.ends) - 1) * BLOCK + self.last
 
     def slice(self, number: int) -> slice:
+        """Which of the entries are in block `number`."""
         return slice(self.ends[number - 1] if number else 0, self.ends[number])
 
 

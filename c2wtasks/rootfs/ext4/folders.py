@@ -34,6 +34,8 @@ SIZES = [entry.size for entry in _ENTRIES]
 
 
 class Dirent(NamedTuple):
+    """An entry of a directory: number of the inode, type of the file, name."""
+
     inode: int
     type: int
     name: bytes
@@ -54,6 +56,7 @@ class HashTree(NamedTuple):
 
     @property
     def blocks(self) -> int:
+        """The blocks of the whole directory: root, nodes, leaves."""
         return 1 + self.nodes + len(self.ends)
 
 

@@ -48,14 +48,17 @@ class Geometry:
 
     @property
     def groups(self) -> int:
+        """How many block groups there are."""
         return -(-self.blocks // self.blocks_per_group)
 
     @property
     def inodes(self) -> int:
+        """How many inodes there are in all groups."""
         return self.groups * self.inodes_per_group
 
     @property
     def descriptor_blocks(self) -> int:
+        """The blocks that the descriptors of all groups take."""
         return -(-self.groups * DESCRIPTOR // BLOCK)
 
     @property
@@ -64,6 +67,7 @@ class Geometry:
         return self.inodes_per_group // INODES_PER_BLOCK
 
     def size(self, group: int) -> int:
+        """The blocks of a group."""
         return min(self.blocks_per_group, self.blocks - group * self.blocks_per_group)
 
     def block_bitmap(self, group: int) -> int:
@@ -72,6 +76,7 @@ class Geometry:
         return group * self.blocks_per_group + copy
 
     def inode_table(self, group: int) -> int:
+        """The first block of a group's inode table."""
         return self.block_bitmap(group) + _BITMAPS
 
     def data(self, group: int) -> int:
@@ -79,6 +84,7 @@ class Geometry:
         return self.inode_table(group) + self.table_blocks
 
     def overhead(self, group: int) -> int:
+        """The blocks of a group that its own records take, before `data`."""
         return self.data(group) - group * self.blocks_per_group
 
     @property

@@ -66,6 +66,8 @@ def time(ns: int) -> tuple[int, int]:
 
 
 def record(node: Node, links: int, body: InodeBody, inline: bytes = b"", xattr_block: int = 0) -> bytes:
+    """An inode as it stands in the inode table ("Index Nodes"). `inline` are the xattrs in the inode, `xattr_block`
+    is the block of those that have no place there, 0 if there is none."""
     seconds, extra = time(node.mtime_ns)
     sectors = (body.blocks + 1 if xattr_block else body.blocks) * _SECTORS
     uid, gid = node.uid, node.gid

@@ -78,6 +78,8 @@ _JOURNAL = Struct(">III IIIIIi 12x 16sI")  # header; sizes, first block and sequ
 
 @dataclass(frozen=True, slots=True)
 class Identity:
+    """What tells one file system from another: its UUID and the seed of its hashes, 16 bytes each."""
+
     uuid: bytes
     hash_seed: bytes
 
@@ -146,6 +148,7 @@ def superblock(
 
 
 def descriptors(geometry: Geometry, groups: list[Group]) -> bytes:
+    """The group descriptors, one after another ("Block Group Descriptors")."""
     return b"".join(
         _DESCRIPTOR.pack(
             geometry.block_bitmap(number),

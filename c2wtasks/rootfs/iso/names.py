@@ -56,6 +56,7 @@ class Identifiers:
         self._packed = bytearray()
 
     def append(self, name: bytes) -> None:
+        """Adds a name of at most 14 bytes."""
         self._packed += b"%c%b" % (len(name), name.ljust(_LONGEST, b"\0"))
 
     def __getitem__(self, number: int) -> bytes:

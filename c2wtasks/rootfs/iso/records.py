@@ -86,6 +86,7 @@ class Records:
         self.content = bytearray()
 
     def add(self, made: bytes) -> None:
+        """Adds a record, in a new block where it would cross the end of this one."""
         if len(self.content) % BLOCK + len(made) > BLOCK:
             fill(self.content)
         self.content += made

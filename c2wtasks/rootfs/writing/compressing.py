@@ -9,9 +9,13 @@ _GZIP_FORMAT = 31
 
 
 class Compressor(Protocol):
-    def compress(self, content: Any, /) -> bytes: ...
+    """Compresses bytes that come one after another."""
 
-    def flush(self) -> bytes: ...
+    def compress(self, content: Any, /) -> bytes:
+        """Takes `content`, and gives what is compressed so far, which may be nothing."""
+
+    def flush(self) -> bytes:
+        """The rest of what is compressed, and the end of the stream."""
 
 
 def compressor(compression: Compression, level: int | None = None) -> Compressor:

@@ -18,6 +18,10 @@ class Gathered:
         self.pending = bytearray()
 
     def put(self, offset: int, content: bytes) -> None:
+        """Takes `content`, which is to stand at `offset` (bytes).
+
+        Raises OSError.
+        """
         pending = self.pending
         gap = offset - self.start - len(pending)
         if 0 <= gap < self.block and len(pending) < _FULL:
@@ -29,6 +33,10 @@ class Gathered:
         pending += content
 
     def flush(self) -> None:
+        """Writes what was taken and is not written yet.
+
+        Raises OSError.
+        """
         copying.write(self.descriptor, self.pending, self.start)
         self.start += len(self.pending)
         self.pending.clear()

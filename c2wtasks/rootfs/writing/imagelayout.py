@@ -62,6 +62,7 @@ def write(
 
 
 def platform_fields(platform: Platform) -> Mapping[str, str]:
+    """A platform as a descriptor has it, without fields that are empty (image-spec, descriptor.md)."""
     fields = {"architecture": platform.architecture, "os": platform.os, "variant": platform.variant}
     return {name: value for name, value in fields.items() if value}
 
