@@ -108,7 +108,7 @@ class Report(ConsoleReporter):  # type: ignore[misc]
         if product:
             self.tally.products[product] = state
             self._made_by[product] = task.name
-        elif task.actions:
+        elif task._actions:  # `actions` makes objects of them, a tenth of a run that has nothing to do
             self.tally.tasks[task.name] = state
         return product
 
