@@ -14,7 +14,7 @@ from c2wtasks.bundlefile import nodes
 from c2wtasks.bundlefile.entries import entries
 from c2wtasks.bundlefile.load import load
 from c2wtasks.bundlefile.nodes import Mapping, Node, Scalar
-from c2wtasks.bundlefile.problems import BundleFileError, Report
+from c2wtasks.bundlefile.problems import BundleFileError, Problems
 from c2wtasks.bundlefile.schema import schema
 from c2wtasks.bundlefile.wording import meaning
 from tests.bundlefile import test_broken, test_expand
@@ -51,12 +51,12 @@ def value_of(node: Node) -> Any:
             case _:
                 return node.text
     if isinstance(node, Mapping):
-        return {key.text: value_of(value) for key, value in entries(Report(), node, "")}
+        return {key.text: value_of(value) for key, value in entries(Problems(), node, "")}
     return [value_of(item) for item in node.items]
 
 
 def is_taken(text: str) -> bool:
-    root = nodes.parse(text.removeprefix("\ufeff"), "bundle.yaml", Report())
+    root = nodes.parse(text.removeprefix("\ufeff"), "bundle.yaml", Problems())
     return root is not None and VALIDATOR.is_valid(value_of(root))
 
 
