@@ -349,7 +349,7 @@ def test_each_test_is_in_the_map_or_mirrors_a_module() -> None:
     assert sorted(name for name in there.keys() - named if not mirrored(there[name])) == []
 
 
-def tests_of_modules() -> dict[str, list[Path]]:
+def named_for_modules() -> dict[str, list[Path]]:
     """The second table: each module's path below `c2wtasks`, without its ending, with its test files."""
     (rows,) = re.findall(r"^\| modules \| tests \|\n\| --- \| --- \|\n((?:\|.*\n)+)", text_of(MAP), re.MULTILINE)
     there = {path.stem: path for path in TESTS.rglob("test_*.py")}
@@ -366,7 +366,7 @@ def test_each_module_has_its_tests_at_the_mirrored_path_or_in_the_table() -> Non
     modules = {str(path.relative_to(PACKAGE).with_suffix("")) for path in PACKAGE.rglob("*.py")}
     modules = {name for name in modules if not name.endswith(("__init__", "__main__"))}
     mirrors = {name for name in modules if (TESTS / name).with_name(f"test_{name.rpartition('/')[2]}.py").exists()}
-    assert sorted(modules - mirrors) == sorted(tests_of_modules())
+    assert sorted(modules - mirrors) == sorted(named_for_modules())
 
 
 def test_what_is_run_by_hand_is_in_the_map() -> None:

@@ -49,12 +49,13 @@ def publish(staged: Sequence[Places]) -> Outcome:
 def _publish_together(staged: Sequence[Places], outcome: Outcome) -> None:
     """Publishes bundles that are on one file system."""
     folder = os.path.dirname(staged[0].published)
+    stamped: dict[Places, dict[str, int]] = {}
     try:
         syncing.sync_file_system(folder)
         for places in staged:
             try:
                 new = f"{staging(places)}/{NEW}"
-                times.stamp(new, places.published)  # no sooner: what is copied meanwhile must look older
+                stamped[places] = times.stamp(new, places.published)  # no sooner: what is copied must look older
                 if _take_place(new, places.published):
                     outcome.in_place.append(places)
             except OutputError as error:
@@ -68,7 +69,7 @@ def _publish_together(staged: Sequence[Places], outcome: Outcome) -> None:
     for places in staged:
         try:
             files.remove_tree(places.part(NEW))
-            times.note_published(places)
+            times.note_published(places, stamped.get(places, {}))
             remove_with_empty(f"{places.beside}/{NEW}", os.path.dirname(places.published))
         except OutputError as error:
             outcome.failed[places] = error

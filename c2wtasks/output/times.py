@@ -29,8 +29,12 @@ def note(path: str, folder: str, names: Iterable[str]) -> None:
 
     Raises OSError, OutputError.
     """
-    times = {name: safely.lstat(f"{folder}/{name}").st_mtime_ns for name in sorted(names)}
-    files.write(path, msgspec.json.encode(times))  # anew, as its mode and owner count, too (`touched`)
+    _note(path, {name: safely.lstat(f"{folder}/{name}").st_mtime_ns for name in sorted(names)})
+
+
+def _note(path: str, times: Mapping[str, int]) -> None:
+    files.remove_tree(path)  # so that its mode and owner, which count, too (`touched`), are those of a new file
+    files.write(path, msgspec.json.encode(times))
 
 
 def noted(path: str) -> dict[str, int]:
@@ -73,34 +77,44 @@ def _look(found: os.stat_result) -> tuple[int, int, int, int]:
     return found.st_mode, found.st_uid, found.st_gid, found.st_size
 
 
-def stamp(new: str, published: str) -> None:
+def stamp(new: str, published: str) -> dict[str, int]:
     """Gives the files of the folder `new`, which takes the place of `published` now, the time that it is; but not
-    those which are published as they are.
+    those which are published as they are. Gives the mtimes of all.
 
-    A file is of a later second than the one that it replaces, since HTTP and many tools count whole seconds.
+    A file is at least a second later than the one that it replaces, since HTTP and many tools count whole seconds.
 
     Raises OSError.
     """
     now = time.time_ns()
+    found = {}
     for name in _own(new):
         fresh, old = safely.lstat(f"{new}/{name}"), _state(f"{published}/{name}")
         if old is None:
             safely.set_times(f"{new}/{name}", now)
         elif (old.st_size, old.st_mtime_ns) != (fresh.st_size, fresh.st_mtime_ns):
-            safely.set_times(f"{new}/{name}", max(now, (old.st_mtime_ns // _SECOND + 1) * _SECOND))
+            safely.set_times(f"{new}/{name}", max(now, old.st_mtime_ns + _SECOND))
+        found[name] = safely.lstat(f"{new}/{name}").st_mtime_ns
+    return found
 
 
-def note_published(places: Places) -> None:
-    """Notes the mtimes of all files of the bundle that was just published, and of those that are kept of its forms,
-    which are the same as a rule.
+def note_published(places: Places, stamped: Mapping[str, int]) -> None:
+    """Notes the mtimes of all files of the bundle that was just published, as they were `stamped`, and of those that
+    are kept of its forms, which are the same as a rule.
 
     Raises OSError, OutputError.
     """
-    names = _own(places.published)
     for path in _of_forms(places):
-        if (of_form := noted(path).keys()) <= names:
-            note(path, path.removesuffix(TIMES_SUFFIX), of_form)
-    note(places.times, places.published, names)
+        if (of_form := noted(path).keys()) <= stamped.keys():
+            folder = path.removesuffix(TIMES_SUFFIX)
+            _note(path, {name: _kept(f"{folder}/{name}", stamped[name]) for name in of_form})
+    _note(places.times, stamped)
+
+
+def _kept(path: str, stamped: int) -> int:
+    """The mtime of a file that is kept: of a link what its other name was stamped with, as FUSE may say for a second
+    what it was before; of a copy its own."""
+    found = safely.lstat(path)
+    return stamped if found.st_nlink > 1 else found.st_mtime_ns
 
 
 def _own(folder: str) -> set[str]:

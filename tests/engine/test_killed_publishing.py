@@ -255,5 +255,6 @@ def test_the_new_one_is_on_disk_before_the_old_one_goes(tmp_path: Path, monkeypa
         f"rename {parts}/.ready {published}",
         "sync_file_system web",
         f"remove_tree {parts}/.new",
+        f"remove_tree {parts}/times",
         "remove_tree web/.parts/linux-amd64/.new",
     ]
