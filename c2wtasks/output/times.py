@@ -88,13 +88,22 @@ def stamp(new: str, published: str) -> dict[str, int]:
     now = time.time_ns()
     found = {}
     for name in _own(new):
-        fresh, old = safely.lstat(f"{new}/{name}"), _state(f"{published}/{name}")
+        path = f"{new}/{name}"
+        fresh, old = safely.lstat(path), _state(f"{published}/{name}")
+        found[name] = fresh.st_mtime_ns
         if old is None:
-            safely.set_times(f"{new}/{name}", now)
+            found[name] = _set(path, fresh.st_mtime_ns, now)
         elif (old.st_size, old.st_mtime_ns) != (fresh.st_size, fresh.st_mtime_ns):
-            safely.set_times(f"{new}/{name}", max(now, old.st_mtime_ns + _SECOND))
-        found[name] = safely.lstat(f"{new}/{name}").st_mtime_ns
+            found[name] = _set(path, fresh.st_mtime_ns, max(now, old.st_mtime_ns + _SECOND))
     return found
+
+
+def _set(path: str, before: int, wanted: int) -> int:
+    """Sets an mtime, and gives the one that the file has then: a file system may round it. FUSE may say for a second
+    that it is what it was."""
+    safely.set_times(path, wanted)
+    now = safely.lstat(path).st_mtime_ns
+    return wanted if now == before else now
 
 
 def note_published(places: Places, stamped: Mapping[str, int]) -> None:
@@ -111,10 +120,10 @@ def note_published(places: Places, stamped: Mapping[str, int]) -> None:
 
 
 def _kept(path: str, stamped: int) -> int:
-    """The mtime of a file that is kept: of a link what its other name was stamped with, as FUSE may say for a second
-    what it was before; of a copy its own."""
-    found = safely.lstat(path)
-    return stamped if found.st_nlink > 1 else found.st_mtime_ns
+    """Gives a file that is kept the mtime that its published name was stamped with, and gives that. A link has it
+    already, but FUSE may say for a second what it was before, unless it is told by this name, too."""
+    safely.set_times(path, stamped)
+    return stamped
 
 
 def _own(folder: str) -> set[str]:
