@@ -208,7 +208,7 @@ def sealed(until_ns: int, lines: Lines, looked_at: LookedAt) -> bytes:
     for paths, look in zip(sorts, _LOOKS, strict=True):
         for path in paths:
             state = look(path)
-            if look in (_state, _target) and max(state[:2]) >= started_ns - _tick_ns(state[1]):
+            if look in (_state, _target) and state[1] >= started_ns - _tick_ns(state[1]):
                 raise ValueError(path)
             states.extend(state)
     if any(map(os.path.lexists, looked_at.absent)):

@@ -18,7 +18,7 @@ from c2wtasks.output import record
 from c2wtasks.output.places import FORM_PREFIX, RECORD, SUMS, TIMES_SUFFIX, Places
 from c2wtasks.rootfs.writing.copying import link_file
 
-_SECOND = 1_000_000_000
+_HELD = 2_000_000_000  # nanoseconds: multiples of it every file system holds as they are, FAT too
 _BESIDE = ".kept"
 
 _TIMES = msgspec.json.Decoder(dict[str, int])
@@ -79,31 +79,22 @@ def _look(found: os.stat_result) -> tuple[int, int, int, int]:
 
 def stamp(new: str, published: str) -> dict[str, int]:
     """Gives the files of the folder `new`, which takes the place of `published` now, the time that it is; but not
-    those which are published as they are. Gives the mtimes of all.
+    those which are published as they are. Gives the mtimes (nanoseconds) of all.
 
     A file is at least a second later than the one that it replaces, since HTTP and many tools count whole seconds.
 
     Raises OSError.
     """
-    now = time.time_ns()
+    now = time.time_ns() // _HELD * _HELD
     found = {}
     for name in _own(new):
         path = f"{new}/{name}"
         fresh, old = safely.lstat(path), _state(f"{published}/{name}")
         found[name] = fresh.st_mtime_ns
-        if old is None:
-            found[name] = _set(path, fresh.st_mtime_ns, now)
-        elif (old.st_size, old.st_mtime_ns) != (fresh.st_size, fresh.st_mtime_ns):
-            found[name] = _set(path, fresh.st_mtime_ns, max(now, old.st_mtime_ns + _SECOND))
+        if old is None or (old.st_size, old.st_mtime_ns) != (fresh.st_size, fresh.st_mtime_ns):
+            found[name] = now if old is None else max(now, old.st_mtime_ns // _HELD * _HELD + _HELD)
+            safely.set_times(path, found[name])
     return found
-
-
-def _set(path: str, before: int, wanted: int) -> int:
-    """Sets an mtime, and gives the one that the file has then: a file system may round it. FUSE may say for a second
-    that it is what it was."""
-    safely.set_times(path, wanted)
-    now = safely.lstat(path).st_mtime_ns
-    return wanted if now == before else now
 
 
 def note_published(places: Places, stamped: Mapping[str, int]) -> None:

@@ -273,6 +273,16 @@ def test_forms_that_are_files_where_modes_are_refused(tmp_path: Path) -> None:
             assert tar.extractfile("version").read() == b"2\n"
 
 
+def test_forms_that_are_files_where_seconds_are_whole(tmp_path: Path) -> None:
+    with mounts.whole_seconds(tmp_path / "disk", tmp_path / "m") as here:
+        entries = images(here, forms=FILES)
+        for number in (1, 2):
+            entries["web"]["source"] = f"oci:v{number}"
+            write_catalog(here, entries)
+            built(run_doit(here))
+            assert executed(here) == set()
+
+
 def test_a_cache_where_there_are_no_links(tmp_path: Path) -> None:
     with mounts.exfat(tmp_path / "disk", tmp_path / "m") as disk:
         write_catalog(tmp_path, images(tmp_path, forms=["dir", "ext4"]), cache=str(disk / "cache"))

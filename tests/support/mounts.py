@@ -73,6 +73,14 @@ def ignoring_case(disk: Path, at: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def whole_seconds(disk: Path, at: Path) -> Iterator[Path]:
+    """A disk in the file `disk` that keeps whole seconds only, and has all else: ext4 with small inodes."""
+    _disk(disk, "mkfs.ext4", "-q", "-I", "128")
+    with _loop_device(disk) as device, _mounted(at, "mount", device, str(at)):
+        yield at
+
+
+@contextmanager
 def mounted_over(folder: Path, at: Path, *options: str) -> Iterator[Path]:
     """`folder` seen at `at`, too (a bind mount); with `ro`, to be read only."""
     with _mounted(at, "mount", "--bind", "-o", ",".join(("bind", *options)), str(folder), str(at)):
