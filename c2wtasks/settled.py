@@ -100,7 +100,7 @@ def stands(words: list[str]) -> Lines | None:
         if parts[0] != facts() or time.time_ns() >= int(until) or any(map(os.path.lexists, _paths(absent))):
             return None
         now, at = array("q"), 0
-        for part, look in zip(parts[3:7], _LOOKS, strict=True):
+        for part, look in zip(parts[3:7], LOOKS, strict=True):
             for path in _paths(part):
                 now.extend(look(path))
                 if len(now) > _SOME:
@@ -146,7 +146,7 @@ def _paths(part: bytes) -> list[bytes]:
     return part.split(b"\0")[:-1]
 
 
-def _state(path: Path) -> tuple[int, ...]:
+def state_of(path: Path) -> tuple[int, ...]:
     """What changes whenever a file or folder does."""
     found = os.lstat(path)
     return (
@@ -160,9 +160,9 @@ def _state(path: Path) -> tuple[int, ...]:
     )
 
 
-def _target(path: Path) -> tuple[int, ...]:
+def target_of(path: Path) -> tuple[int, ...]:
     """The same of what a link leads to."""
-    return _state(os.path.realpath(path))
+    return state_of(os.path.realpath(path))
 
 
 def _access(path: Path) -> tuple[int, ...]:
@@ -177,7 +177,8 @@ def _listing(path: Path) -> tuple[int, ...]:
     return (crc32(b"\0".join(name for name in names if not name.startswith(b".doit."))),)
 
 
-_LOOKS = (_state, _target, _access, _listing)
+LOOKS = (state_of, target_of, _access, _listing)
+"""How the first four sorts of paths are looked at."""
 
 
 def facts() -> bytes:
@@ -194,31 +195,3 @@ def facts() -> bytes:
     with open("/proc/self/status", "rb", buffering=0) as stream:
         found.append([line for line in stream.read().split(b"\n") if line.startswith(b"Cap")])
     return repr(found).encode("utf-8", "surrogateescape")
-
-
-def sealed(until_ns: int, lines: Lines, looked_at: LookedAt) -> bytes:
-    """The content of a seal.
-
-    Raises OSError: something that was looked at is not there, or is there now and was not; ValueError: it may have
-    changed since this run began.
-    """
-    links = [path for path in looked_at.files if os.path.islink(path)]
-    sorts = [sorted(paths) for paths in (looked_at.files, links, looked_at.access, looked_at.listed)]
-    states = array("q")
-    for paths, look in zip(sorts, _LOOKS, strict=True):
-        for path in paths:
-            state = look(path)
-            if look in (_state, _target) and state[1] >= started_ns - _tick_ns(state[1]):
-                raise ValueError(path)
-            states.extend(state)
-    if any(map(os.path.lexists, looked_at.absent)):
-        raise FileExistsError
-    named = (b"".join(os.fsencode(path) + b"\0" for path in paths) for paths in (*sorts, sorted(looked_at.absent)))
-    parts = (facts(), str(until_ns).encode(), lines.encoded(), *named, states.tobytes())
-    rest = b"".join(parts)
-    return b" ".join(str(number).encode() for number in (*map(len, parts), crc32(rest))) + b"\n" + rest
-
-
-def _tick_ns(time_ns: int) -> int:
-    """As `disk.filestate.tick_ns`, which this must not import."""
-    return 20_000_000 if time_ns % 1_000_000_000 else 2_000_000_000

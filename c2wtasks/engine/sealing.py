@@ -7,14 +7,17 @@ import os
 import site
 import sys
 import sysconfig
+from array import array
 from collections.abc import Iterator
 from typing import Any
+from zlib import crc32
 
 from c2wtasks import settled
 from c2wtasks.disk import files
+from c2wtasks.disk.filestate import tick_ns
 from c2wtasks.engine.checks import Check
 from c2wtasks.errors import OutputError
-from c2wtasks.settled import Lines, LookedAt
+from c2wtasks.settled import LOOKS, Lines, LookedAt, facts, state_of, target_of
 
 _DODO = "dodo.py"
 _CONFIGURATION = ("doit.cfg", "pyproject.toml")
@@ -36,9 +39,32 @@ def seal(tasks: dict[str, Any], record: str, until_ns: int, lines: Lines, looked
         for path in (_DODO, record, *_CONFIGURATION, *_modules()):
             looked_at.file(path)
         looked_at.absent.add(f"{record}.lock")
-        files.write(settled.FILE, settled.sealed(until_ns, lines, looked_at))
+        files.write(settled.FILE, _sealed(until_ns, lines, looked_at))
     except (OSError, ValueError, OutputError, SyntaxError):
         return
+
+
+def _sealed(until_ns: int, lines: Lines, looked_at: LookedAt) -> bytes:
+    """The content of a seal.
+
+    Raises OSError: something that was looked at is not there, or is there now and was not; ValueError: it may have
+    changed since this run began.
+    """
+    links = [path for path in looked_at.files if os.path.islink(path)]
+    sorts = [sorted(paths) for paths in (looked_at.files, links, looked_at.access, looked_at.listed)]
+    states = array("q")
+    for paths, look in zip(sorts, LOOKS, strict=True):
+        for path in paths:
+            state = look(path)
+            if look in (state_of, target_of) and state[1] >= settled.started_ns - tick_ns(state[1]):
+                raise ValueError(path)
+            states.extend(state)
+    if any(map(os.path.lexists, looked_at.absent)):
+        raise FileExistsError
+    named = (b"".join(os.fsencode(path) + b"\0" for path in paths) for paths in (*sorts, sorted(looked_at.absent)))
+    parts = (facts(), str(until_ns).encode(), lines.encoded(), *named, states.tobytes())
+    rest = b"".join(parts)
+    return b" ".join(str(number).encode() for number in (*map(len, parts), crc32(rest))) + b"\n" + rest
 
 
 def _look_at(task: Any, looked_at: LookedAt) -> None:
