@@ -76,7 +76,7 @@ class GraphHooks:
 
     def publish(self, tasks: frozenset[str]) -> dict[str, UserError]:
         """Publishes what these `bundle:` tasks have made ready; gives the errors of those for which it cannot."""
-        builds = {names.bundle(build.bundle): build for build in self.graph.buildable}
+        builds = self.graph.by_task()
         staged = {task: builds[task] for task in sorted(tasks)}
         refused: dict[str, UserError] = {}
         if self.graph.strict:

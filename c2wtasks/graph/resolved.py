@@ -31,6 +31,7 @@ from c2wtasks.sources.memo import Memo
 from c2wtasks.sources.model import Image, Layer
 from c2wtasks.sources.resolve import Resolver
 from c2wtasks.tasks import form as forms
+from c2wtasks.tasks import names
 from c2wtasks.tasks.build import Build, Site
 from c2wtasks.tasks.folder import Rights
 
@@ -62,6 +63,7 @@ class Resolved:
     layers: dict[str, list[Layer]] = field(default_factory=dict)
     rights: dict[str, Rights] = field(default_factory=dict)
     _by_size: list[Build] = field(default_factory=list)
+    _by_task: dict[str, Build] = field(default_factory=dict)
     _mounts: Set[str] = frozenset()
     _resolver: LockedResolver = field(init=False)
     _asking: Asking = field(init=False)
@@ -131,6 +133,7 @@ class Resolved:
         for builds in (self.builds, self.buildable):
             builds.sort(key=lambda build: (build.bundle.name, build.bundle.platform))
         self._by_size.clear()
+        self._by_task.clear()
         if not self.options.looks:
             self.memo.save()
 
@@ -154,6 +157,7 @@ class Resolved:
         """Takes a build for which something went wrong that nobody expected as one that is broken."""
         self.buildable.remove(build)
         self._by_size.clear()
+        self._by_task.clear()
         self.broken.append((build.bundle, as_user_error(error)))
 
     def resolver(self, entries: Entries, memo: Memo | None = None) -> LockedResolver:
@@ -196,6 +200,12 @@ class Resolved:
             rooted = (build for build in self.buildable if build.has_rootfs)
             self._by_size.extend(sorted(rooted, key=lambda build: -build.blob_bytes))
         return self._by_size
+
+    def by_task(self) -> dict[str, Build]:
+        """The builds that are `buildable`, by the tasks that publish them."""
+        if not self._by_task:
+            self._by_task.update((names.bundle(build.bundle), build) for build in self.buildable)
+        return self._by_task
 
 
 def _read(path: str) -> tuple[BundleFile, LockFile]:
