@@ -19,6 +19,7 @@ from c2wtasks.disk.safely import open_quietly
 from c2wtasks.engine.build import build
 from c2wtasks.engine.exclusive import alone
 from c2wtasks.engine.interrupt import Stopped
+from c2wtasks.engine.outcome import reasons as reasons_of
 from c2wtasks.errors import OutputError
 from c2wtasks.layers import indexfile
 from c2wtasks.layers.tarlimits import ArchiveError
@@ -142,7 +143,7 @@ def mend_bundles(command: Any, auditor: Auditor, bundles: Iterable[Bundle]) -> d
         raise Stopped(outcome.status - 128)
     for key in again:
         if why := outcome.failed.get(f"bundle:{key}"):
-            reasons[key] = " / ".join(dict.fromkeys(text for _, text in sorted(why.items())))
+            reasons[key] = reasons_of(why)
     _fresh_memory(command)
     return reasons
 

@@ -10,6 +10,7 @@ from typing import Any
 from doit.reporter import ConsoleReporter
 
 from c2wtasks import progress
+from c2wtasks.engine import outcome
 from c2wtasks.engine.failure import Interrupted, reason
 from c2wtasks.engine.meta import meta_of
 from c2wtasks.engine.outcome import Failed
@@ -135,11 +136,7 @@ class Report(ConsoleReporter):  # type: ignore[misc]
 
     def reasons(self, failed: Failed) -> dict[str, str]:
         """Why products failed, by name; `failed` is by task."""
-        return {
-            product: " / ".join(dict.fromkeys(why for _, why in sorted(failed[task].items())))
-            for product, task in self._made_by.items()
-            if task in failed
-        }
+        return {product: outcome.reasons(failed[task]) for product, task in self._made_by.items() if task in failed}
 
     def _live(self) -> None:
         """Tells from time to time what is at work, until the run has ended."""
