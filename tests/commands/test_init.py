@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,22 +12,13 @@ import yaml
 from c2wtasks.bundlefile.load import load
 from tests.support.images import Layout
 from tests.support.registries import Storage
-from tests.support.running import Result, environment
+from tests.support.running import Result, run_python
 
 PASSWD = {"etc/passwd": "root:x:0:0::/:/bin/sh\n"}
 
 
 def c2wtasks(folder: Path, *args: str) -> Result:
-    done = subprocess.run(
-        [sys.executable, "-m", "c2wtasks", *args],
-        cwd=folder,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return Result(done.returncode, done.stdout, done.stderr)
+    return run_python(folder, "-m", "c2wtasks", *args)
 
 
 def statuses(folder: Path) -> dict[str, str]:

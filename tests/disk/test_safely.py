@@ -16,17 +16,15 @@ from pathlib import Path
 
 import pytest
 
-from c2wtasks.disk import clib, keeping, removing, safely
+from c2wtasks.disk import keeping, removing, safely
 from tests.rootfs.making import needs_root
+from tests.support import ways
 
 
-@pytest.fixture(params=["openat2", "by parts"])
+@pytest.fixture(params=ways.WAYS)
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways to open: with `openat2`, and where the kernel lacks it."""
-    if request.param == "by parts":
-        monkeypatch.setattr(clib, "openat2", lambda: None)
-    elif clib.openat2() is None:
-        pytest.skip("this kernel has no openat2")
+    ways.take(request.param, monkeypatch)
 
 
 @pytest.fixture

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from doit.doit_cmd import DoitMain
 
 from c2wtasks.commands.program import found
-from tests.support.running import Result, environment, run_doit
+from tests.support.running import Result, run_doit, run_python
 
 DODO = """
 import sys
@@ -46,16 +44,7 @@ sys.exit(DoitMain().run(sys.argv[1:]))
 
 
 def run_plain(folder: Path, *args: str) -> Result:
-    done = subprocess.run(
-        [sys.executable, "-c", PLAIN, *args],
-        cwd=folder,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return Result(done.returncode, done.stdout, done.stderr)
+    return run_python(folder, "-c", PLAIN, *args)
 
 
 def comparable(output: str, folder: str) -> list[str]:

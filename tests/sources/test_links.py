@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from c2wtasks.disk import clib
 from c2wtasks.errors import LayerError, SourceError
 from c2wtasks.layers.store import Store
 from tests.rootfs.making import needs_root
+from tests.support import ways
 from tests.support.images import DockerSave, Layout
 from tests.support.running import run_doit
 
@@ -26,12 +26,9 @@ STRANGER = 1000
 Resolve = Callable[..., Any]
 
 
-@pytest.fixture(params=["openat2", "by parts"], autouse=True)
+@pytest.fixture(params=ways.WAYS, autouse=True)
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.param == "by parts":
-        monkeypatch.setattr(clib, "openat2", lambda: None)
-    elif clib.openat2() is None:
-        pytest.skip("this kernel has no openat2")
+    ways.take(request.param, monkeypatch)
 
 
 @pytest.fixture

@@ -28,8 +28,13 @@ def environment(env: Mapping[str, str] | None = None) -> dict[str, str]:
 
 def run_doit(folder: Path | str, *args: str, env: Mapping[str, str] | None = None) -> Result:
     """`doit ARGS` in `folder`."""
+    return run_python(folder, "-m", "doit", *args, env=env)
+
+
+def run_python(folder: Path | str, *args: str, env: Mapping[str, str] | None = None) -> Result:
+    """`python ARGS` in `folder`."""
     done = subprocess.run(
-        [sys.executable, "-m", "doit", *args],
+        [sys.executable, *args],
         cwd=folder,
         env=environment(env),
         stdin=subprocess.DEVNULL,
