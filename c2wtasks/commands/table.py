@@ -44,16 +44,8 @@ def rows(command: Any, hooks: GraphHooks, words: Sequence[str]) -> list[Row]:
     command.sel_tasks = [f"bundle:{bundle}" for bundle in bundles]
     stale, _ = stale_tasks(command, hooks)
     not_current = {cause.of for cause in causes_of(stale, {})}
-    failed = listing.errors(safely_read(catalog.path_of(graph.file)))
+    failed = listing.errors(catalog.read(graph.file))
     return [_row(graph.file.output, bundle, str(bundle) in failed, str(bundle) in not_current) for bundle in bundles]
-
-
-def safely_read(path: str) -> bytes | None:
-    """The text of catalog.json; None where there is none."""
-    try:
-        return safely.read(path, listing.MAX_SIZE)
-    except OSError:
-        return None
 
 
 def _row(output: str, bundle: Bundle, failed: bool, stale: bool) -> Row:

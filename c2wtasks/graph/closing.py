@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence, Set
 
 from c2wtasks.bundlefile.model import BundleFile
-from c2wtasks.disk import safely
 from c2wtasks.errors import some_of
 from c2wtasks.output import listing
 from c2wtasks.output.places import Places
@@ -23,8 +22,8 @@ _TOLD_ALONE = 20  # notes of one sort on bundles; of more there is one line
 def totals(file: BundleFile) -> str:
     """`bundles/ 2.1 GB, 1.4 GB saved by sharing`, by what catalog.json lists; "" where it cannot be read."""
     try:
-        found = listing.sizes(safely.read(catalog.path_of(file), listing.MAX_SIZE))
-    except (OSError, ValueError):
+        found = listing.sizes(catalog.read(file) or b"")
+    except ValueError:
         return ""
     shared = f", {human(found.shared)} saved by sharing" if found.shared else ""
     return f"{file.output}/ {human(found.size)}{shared}"

@@ -57,7 +57,7 @@ def _others(file: BundleFile, ran: Ran, before: Mapping[str, str]) -> Iterator[B
     """The bundles that were not current."""
     for bundle in file.bundles:
         key, task = str(bundle), names.bundle(bundle)
-        if task not in ran.failed and task in ran.current and task not in ran.done:
+        if task not in ran.failed and _is_current(ran, bundle):
             continue
         places = Places.of(file.output, bundle)
         if task in ran.failed:

@@ -18,19 +18,22 @@ def path_of(file: BundleFile) -> str:
     return f"{file.output}/{listing.CATALOG}"
 
 
+def read(file: BundleFile) -> bytes | None:
+    """The text of catalog.json; None where there is none, or something else in its place."""
+    try:
+        return safely.read(path_of(file), listing.MAX_SIZE)
+    except OSError:
+        return None
+
+
 def make(file: BundleFile, failed: Mapping[str, str], good: Set[str]) -> None:
     """Brings catalog.json up to date. `failed` maps bundles that failed to the reason, `good` are those that are as
     they should be; of the others it goes on to say what it said.
 
     Raises OutputError.
     """
-    path = path_of(file)
-    try:
-        previous = safely.read(path, listing.MAX_SIZE)
-    except OSError:  # none, or something else in its place
-        previous = None
-    text = listing.update(file.output, file.bundles, failed, frozenset(good), previous)
-    files.write_if_changed(path, text, sync=True)
+    text = listing.update(file.output, file.bundles, failed, frozenset(good), read(file))
+    files.write_if_changed(path_of(file), text, sync=True)
 
 
 def task(file: BundleFile, builds: Iterable[Build], cannot: Iterable[Bundle]) -> Task:
