@@ -25,11 +25,16 @@ def commands(layout: str, original: str | None, rounds: str) -> dict[str, list[s
         "cold": ["cold.py", layout, *against],
         "cold-node": ["cold.py", layout, *against, "--tags", "node"],
         "change": ["change.py", layout],
+        "shared": ["shared.py", layout, "--rounds", rounds],
         "options": ["options.py"],
+        "small": ["small.py"],
         "null": ["null_build.py"],
         "scale": ["scale.py"],
+        "ordinary": ["ordinary.py"],
         "store": ["store.py", layout],
         "pull": ["pull.py"],
+        "remote": ["remote.py", layout],
+        "shards": ["shards.py", layout, "--rounds", rounds],
         "forms": ["forms.py", layout, "--rounds", rounds],
     }
 

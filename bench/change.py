@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-from measuring import machine, run
+from measuring import are_here, machine, run
 
 DODO = Path(__file__).parents[1] / "dodo.py"
 OURS = [sys.executable, "-m", "doit"]
@@ -55,6 +55,8 @@ def make_images(layout: Path, tag: str, work: Path) -> list[str]:
 def main() -> None:
     layout, tag = Path(sys.argv[1]).resolve(), sys.argv[2] if len(sys.argv) > 2 else "node"
     print(f"{machine()}; {tag}, medians of {ROUNDS}")
+    if not are_here("all", "umoci"):
+        return
     with tempfile.TemporaryDirectory(dir=".") as name:
         work = Path(name).resolve()
         tags = make_images(layout, tag, work)

@@ -1,8 +1,10 @@
-"""A first build with an empty cache, against umoci, igzip | tar and, where a path to it is given, the original.
+"""A first build with an empty cache, against umoci, buildah, igzip | tar and, where a path to it is given, the
+original.
 
     python bench/cold.py LAYOUT [--original CREATE_SPEC] [--tags base,python,nginx,node,gcc] [--rounds 3]
 
-LAYOUT is an image layout with those tags. Needs root, and Debian's packages isal and umoci.
+LAYOUT is an image layout with those tags. Needs root. Contenders that are not here are
+skipped (Debian's packages isal, umoci, buildah).
 """
 
 from __future__ import annotations
@@ -12,13 +14,14 @@ import json
 import os
 import shlex
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from measuring import Reading, machine, rounds, run, table
+from measuring import Reading, are_here, machine, rounds, run, table
 
 DODO = Path(__file__).parents[1] / "dodo.py"
 
@@ -56,6 +59,23 @@ def ours(layout: Path, tags: list[str]) -> Callable[[Path], Reading]:
     return contend
 
 
+def buildah(layout: Path, tags: list[str]) -> Callable[[Path], Reading]:
+    """Its own store, of layers that are unpacked one by one; a root is an overlay of them, mounted."""
+
+    def contend(folder: Path) -> Reading:
+        options = f"--root {folder}/store --runroot {folder}/running --storage-driver overlay"
+        make = "container=$(buildah {0} from oci:{1}:{2}) && buildah {0} mount $container"
+        try:
+            return run([["sh", "-c", make.format(options, layout, tag)] for tag in tags], folder)
+        finally:
+            for end in ("umount --all", "rm --all"):
+                subprocess.run(f"buildah {options} {end}", shell=True, check=False, capture_output=True)
+            for mounted in (folder / "store/overlay", folder / "running"):
+                subprocess.run(["umount", mounted], check=False, capture_output=True)
+
+    return contend
+
+
 def contenders(
     layout: Path, tags: list[str], original: str | None, scratch: Path
 ) -> dict[str, Callable[[Path], Reading]]:
@@ -73,10 +93,12 @@ def contenders(
         found["the original"] = lambda folder: run(commands, folder)
         if len(tags) > 1:
             found["the original, two at a time"] = lambda folder: run(commands, folder, at_once=2)
-    if shutil.which("umoci"):
+    if are_here("umoci", "umoci"):
         umoci = [["umoci", "raw", "unpack", "--image", f"{layout}:{tag}", tag] for tag in tags]
         found["umoci raw unpack"] = lambda folder: run(umoci, folder)
-    if shutil.which("igzip"):
+    if are_here("buildah", "buildah"):
+        found["buildah"] = buildah(layout, tags)
+    if are_here("igzip, GNU tar", "igzip", "tar"):
         pipes = []
         for tag in tags:
             each = " && ".join(f"igzip -dc {blob} | tar -xf - -C {tag}" for blob in layers(layout, tag)[1])

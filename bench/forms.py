@@ -2,9 +2,10 @@
 
     python bench/forms.py LAYOUT [TAG ...] [--rounds 3]        default: node
 
-LAYOUT is an image layout. Needs root, and Debian's packages xorriso or genisoimage, squashfs-tools, e2fsprogs,
-erofs-utils, cpio. Prints medians of wall time, the time of the tool alone, what ours takes of both, and our peak
-memory. `tar` and `context` are held against `cp` of a file of the same bytes.
+LAYOUT is an image layout. Needs root. Forms whose tools are not here are skipped (Debian's packages genisoimage,
+squashfs-tools and squashfs-tools-ng, e2fsprogs, erofs-utils, cpio). Prints medians of wall time, the time of the tool
+alone, what ours takes of both, and our peak memory. `tar` and `context` are held against `cp` of a file of the same
+bytes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-from measuring import child, machine
+from measuring import are_here, child, machine
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -24,9 +25,9 @@ from c2wtasks.bundlefile.boot import Boot
 from c2wtasks.bundlefile.model import Bundle, Form, Process
 from c2wtasks.bundlefile.position import Position
 from c2wtasks.layers.store import Store
+from c2wtasks.oci.access import Access
 from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import Reference
-from c2wtasks.registry.hosts import Access
 from c2wtasks.rootfs import dir as directory
 from c2wtasks.rootfs.forms import Making, maker_of
 from c2wtasks.sources.documents import Documents
@@ -45,6 +46,8 @@ TOOLS = {
     "squashfs": "mksquashfs {root} {out} -quiet -no-progress -comp gzip",
     "erofs": "mkfs.erofs --quiet {out} {root}",
 }
+# Other programs than the first word of those commands that the form takes.
+NEEDS = {"cpio": ("cpio",), "ext4": ("mke2fs",), "squashfs": ("tar2sqfs",)}
 
 
 def shell(command: str) -> None:
@@ -73,10 +76,15 @@ def prepared(layout: str, tag: str, work: Path) -> Making:
 
 def bench(layout: str, tag: str, rounds: int, work: Path) -> None:
     making = prepared(layout, tag, work)
+    found = {
+        kind: tool
+        for kind, tool in TOOLS.items()
+        if are_here(kind, *{tool.split()[0], *NEEDS.get(kind, ())} - {"cd", "truncate"})
+    }
     print(f"\n{tag}: {making.tree.entry_count} entries, {making.tree.size / 1e6:.0f} MB\n")
     print("| form | ours s | folder + tool s | tool s | ours of both | ours of the tool | peak MB |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
-    for kind, tool in TOOLS.items():
+    for kind, tool in found.items():
         ours, folders, tools, peaks = [], [], [], []
         for number in range(rounds):
             place = work / f"{kind}{number}"

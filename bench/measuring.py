@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -36,6 +37,14 @@ Commands = Sequence[Sequence[str]]
 
 def machine() -> str:
     return f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+
+
+def are_here(who: str, *programs: str) -> bool:
+    """Whether the programs that `who` needs are in PATH; tells it where they are not."""
+    missing = [program for program in programs if shutil.which(program) is None]
+    if missing:
+        print(f"skipped: {who}, for want of {', '.join(missing)}", flush=True)
+    return not missing
 
 
 def run(commands: Commands, folder: Path, *, at_once: int = 1) -> Reading:

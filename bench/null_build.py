@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import resource
-import shutil
 import statistics
 import subprocess
 import sys
@@ -19,7 +18,7 @@ import time
 from pathlib import Path
 
 from catalogs import generate
-from measuring import machine
+from measuring import are_here, machine
 
 PLAIN_DODO = """
 import json
@@ -100,9 +99,9 @@ def bench(bundles: int, work: Path) -> None:
     subprocess.run(doit, cwd=plain, stdout=subprocess.DEVNULL, check=True)
     unsealed = [sys.executable, "-m", "doit"]
     commands = {"ours": (ours, catalog), "ours, no seal": (unsealed, catalog), "plain doit, json": (doit, plain)}
-    if ninja := shutil.which("ninja"):
-        subprocess.run([ninja], cwd=plain, stdout=subprocess.DEVNULL, check=True)
-        commands["ninja"] = ([ninja], plain)
+    if are_here("ninja", "ninja"):
+        subprocess.run(["ninja"], cwd=plain, stdout=subprocess.DEVNULL, check=True)
+        commands["ninja"] = (["ninja"], plain)
     times: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(5):
         for name, (command, folder) in commands.items():

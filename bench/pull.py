@@ -23,14 +23,14 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from measuring import child
+from measuring import are_here, child
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from c2wtasks.layers.store import Store
+from c2wtasks.oci.access import Access
 from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import Reference
-from c2wtasks.registry.hosts import Access
 from c2wtasks.sources.documents import Documents
 from c2wtasks.sources.resolve import Resolver
 from tests.support.images import Layout, tar
@@ -53,7 +53,7 @@ def store(source: str, cache: Path) -> None:
     """Reads the image's layers into a store in `cache`."""
     reference = Reference.parse(source)
     resolver = Resolver(Access(), Documents(str(cache / "documents")))
-    image = resolver.resolve(reference, reference.place, Platform("linux", "amd64"))
+    image = resolver.resolve(reference, reference.path, Platform("linux", "amd64"))
     for layer in image.layers:
         Store(str(cache / "layers")).ensure([layer])
 
@@ -70,6 +70,8 @@ def main() -> None:
     parser.add_argument("--megabytes", type=int, default=500)
     parser.add_argument("--runs", type=int, default=3)
     arguments = parser.parse_args()
+    if not are_here("all", "docker-registry", "skopeo", "umoci"):
+        return
     with tempfile.TemporaryDirectory(dir=".") as name:
         folder = Path(name).resolve()
         storage = Storage(folder / "storage/images")

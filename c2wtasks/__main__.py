@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import sys
 
-from c2wtasks import settled
-from c2wtasks.engine import early
+from c2wtasks.engine import early, settled
 
 _NO_COMMANDS = (["--version"], ["--help"])  # what doit answers by itself
 
@@ -20,14 +19,20 @@ def main() -> None:
         words.show(sys.argv[3:])
         sys.exit(0)
     settled.begin(sys.argv[1:])
-    lines = settled.stands(sys.argv[1:])
-    if lines is not None:
-        lines.say()
-        settled.note()
+    answer = settled.stands(sys.argv[1:])
+    if answer is not None and answer.is_short:
+        answer.say()
+        if answer.command == "run":
+            settled.note(answer)
         sys.exit(0)
     from c2wtasks.engine import streams
 
     streams.secure()
+    if answer is not None:
+        from c2wtasks.commands import answering
+
+        if answering.say(answer):
+            sys.exit(bool(streams.settled(0)))
     from c2wtasks.commands.program import Program
 
     status = Program().run(sys.argv[1:])

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from c2wtasks.sizes import human
+from c2wtasks.telling.sizes import human
 from tests.support.running import environment
 
 PROJECT = Path(__file__).parents[1]

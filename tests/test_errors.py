@@ -7,6 +7,7 @@ import inspect
 import os
 import pickle
 import pkgutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 import c2wtasks
+from c2wtasks import errors
 from c2wtasks.bundlefile.position import Position
 from c2wtasks.bundlefile.problems import Problem
 from c2wtasks.errors import UserError, one_line
@@ -34,6 +36,27 @@ GIVEN: dict[str, Any] = {
     "diff_id": Digest.parse(f"sha256:{'0' * 64}"),
     "error": ValueError("odd"),
 }
+
+
+@pytest.mark.parametrize(
+    ("first", "typed", "program"),
+    [
+        ("/venv/bin/doit", "/venv/bin/python", "doit"),
+        ("doit", "python", "doit"),
+        ("/venv/bin/c2wtasks", "/venv/bin/python", "c2wtasks"),
+        ("/venv/lib/c2wtasks/__main__.py", "python3", "python3 -m c2wtasks"),
+        ("/venv/lib/c2wtasks/__main__.py", "/venv/bin/python", "python -m c2wtasks"),
+        ("/venv/lib/doit/__main__.py", "python", "doit"),
+        ("-c", "python", "doit"),
+        ("", "python", "doit"),
+    ],
+)
+def test_hints_name_the_program_that_was_typed(
+    first: str, typed: str, program: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", [first, "list"])
+    monkeypatch.setattr(sys, "orig_argv", [typed, "-m", "c2wtasks"])
+    assert errors.program() == program
 
 
 def error_classes() -> list[type[BaseException]]:

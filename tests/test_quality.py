@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from importlib import import_module
 from operator import attrgetter
@@ -33,6 +34,19 @@ MODULE, CLASS, FUNCTION = 350, 200, 60  # lines, at the most
 def test_linter(command: list[str]) -> None:
     done = subprocess.run([BIN / command[0], *command[1:]], cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_test_file_has_a_name_of_its_own() -> None:
+    """pytest cannot collect two of one name, where their folders are no packages."""
+    names = [path.name for path in (PROJECT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
+
+
+def test_there_are_few_rooms() -> None:
+    """What can be held in one head: 13 floors, 25 rooms."""
+    layers = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]["layers"]
+    assert len(layers) <= 13
+    assert sum(len(layer.split("|")) for layer in layers) <= 25
 
 
 def lengths() -> Iterator[tuple[str, int, int]]:
@@ -87,8 +101,8 @@ def test_types_of_texts_are_looked_into_when_modules_are_loaded() -> None:
 
 def test_the_readme_begins_with_its_two_commands() -> None:
     blocks = re.findall(r"^```[^\n]*\n(.*?)^```$", (PROJECT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 2
-    assert all(block.count("\n") == 1 for block in blocks)
+    assert all(block.count("\n") == 1 for block in blocks[:2])
+    assert blocks[0].endswith(".venv/bin/doit\n")
     assert blocks[1] == "bash tests/run\n"
 
 

@@ -48,11 +48,16 @@ def test_the_environment_says_it_where_no_command_does(
 @pytest.mark.parametrize(
     ("command", "params", "switches", "options"),
     [
-        (Run, {}, (), RunOptions(offline=True, locked=True, may_be_late=True)),
-        (Run, {}, ("--locked",), RunOptions(offline=True, locked=True, may_be_late=True)),
-        (Lock, {"check": False}, (), RunOptions(offline=True)),
-        (Lock, {"check": True}, (), RunOptions(offline=True, looks=True)),
-        (Verify, {"repair": False}, (), RunOptions(offline=True, locked=True, looks=True, afresh=True)),
+        (Run, {}, (), RunOptions(offline=True, locked=True, looks_up="meanwhile")),
+        (Run, {}, ("--locked",), RunOptions(offline=True, locked=True, looks_up="meanwhile")),
+        (Lock, {"check": False}, (), RunOptions(offline=True, looks_up="here")),
+        (Lock, {"check": True}, (), RunOptions(offline=True, looks=True, looks_up="here")),
+        (
+            Verify,
+            {"repair": False},
+            (),
+            RunOptions(offline=True, locked=True, looks=True, afresh=True, looks_up="briefly"),
+        ),
         (Verify, {"repair": True}, (), RunOptions(offline=True, locked=True, afresh=True)),
         (Gc, {"dry_run": True}, (), RunOptions(offline=True, locked=True, looks=True)),
     ],
@@ -75,5 +80,5 @@ def test_commands_add_their_own(
 def test_switches_of_run(switches: tuple[str, ...]) -> None:
     run = Run.__new__(Run)
     run._switches = switches
-    want = RunOptions(locked="--locked" in switches, offline="--offline" in switches, may_be_late=True)
+    want = RunOptions(locked="--locked" in switches, offline="--offline" in switches, looks_up="meanwhile")
     assert run.run_options({}) == want

@@ -1,9 +1,10 @@
 """The wheel is all that one needs: installed alone, it begins a catalog, builds it, sees a change and says why; and
-the workflow for GitHub that it writes does what it says."""
+the workflow for GitHub that it writes does what it says, as does the job for GitLab of the page on CI."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,10 +14,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.support.pages import blocks
 from tests.support.running import Result
 
 PROJECT = Path(__file__).parents[1]
-NEEDED = {"py.typed", "dodo.py", "templates/bundle.yaml", "templates/hello/index.json"}
+NEEDED = {"py.typed", "dodo.py", "templates/bundle.yaml", "templates/hello/index.json", "page/templates/catalog.html"}
 
 
 @pytest.fixture(scope="module")
@@ -88,34 +90,47 @@ def test_from_nothing_to_a_change(python: Path, tmp_path: Path) -> None:
     assert "boot.vmtouch" in why.stdout
     assert run(python, tmp_path, "python", "-m", "c2wtasks").exit == 0
     assert run(python, tmp_path, "c2wtasks", "why").exit == 0
-    assert "c2wtasks 0." in run(python, tmp_path, "c2wtasks", "--version").stdout
+    ours, doits = run(python, tmp_path, "c2wtasks", "--version").stdout.splitlines()
+    assert ours.startswith("c2wtasks 0.")
+    assert re.fullmatch(r"doit \d+\.\d+\.\d+, in /.*/doit", doits)
+
+
+def yaml_on_page(name: str) -> str:
+    """The content of the file `name`, as the how-to on CI has it."""
+    (found,) = [one.text for one in blocks((PROJECT / "docs/how-to/ci.md").read_text()) if one.file == name]
+    return found
+
+
+def run_all(python: Path, wheel: Path, folder: Path, commands: list[str]) -> None:
+    """One after another, as runners have bash run them."""
+    bash = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c"]
+    for command in commands:
+        variables = {"PIP_FIND_LINKS": str(wheel.parent), "CI_PIPELINE_SOURCE": "schedule"}
+        done = run(python, folder, *bash, command, **variables)
+        assert done.exit == 0, (command, done)
+    assert (folder / "bundles.tar").stat().st_size > 1000
 
 
 def test_the_workflow(python: Path, wheel: Path, tmp_path: Path) -> None:
-    """Its commands, one after another, as its runner has bash run them."""
     assert run(python, tmp_path, "c2wtasks", "init").exit == 0
-    workflow = yaml.safe_load((tmp_path / ".github/workflows/bundles.yml").read_text())
-    (job,) = workflow["jobs"].values()
+    text = (tmp_path / ".github/workflows/bundles.yml").read_text()
+    assert yaml_on_page(".github/workflows/bundles.yml") == text
+    (job,) = yaml.safe_load(text)["jobs"].values()
     commands = [step["run"] for step in job["steps"] if "run" in step]
-    assert len(commands) >= 4
-    for command in commands:
-        done = run(
-            python,
-            tmp_path,
-            "bash",
-            "--noprofile",
-            "--norc",
-            "-eo",
-            "pipefail",
-            "-c",
-            command,
-            PIP_FIND_LINKS=str(wheel.parent),
-        )
-        assert done.exit == 0, (command, done)
-    assert (tmp_path / "bundles.tar").stat().st_size > 1000
+    assert len(commands) >= 5
+    run_all(python, wheel, tmp_path, commands)
     assert {step["uses"].split("@")[0] for step in job["steps"] if "uses" in step} == {
         "actions/checkout",
         "actions/setup-python",
         "actions/cache",
         "actions/upload-artifact",
     }
+
+
+def test_the_job_for_gitlab(python: Path, wheel: Path, tmp_path: Path) -> None:
+    assert run(python, tmp_path, "c2wtasks", "init").exit == 0
+    (job,) = yaml.safe_load(yaml_on_page(".gitlab-ci.yml")).values()
+    run_all(python, wheel, tmp_path, job["script"])
+    made = {"bundles.tar", "bundles.xml", "cache"}
+    named = [*job["cache"]["paths"], *job["artifacts"]["paths"], *job["artifacts"]["reports"].values()]
+    assert set(named) == made <= {path.name for path in tmp_path.iterdir()}

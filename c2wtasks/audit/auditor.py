@@ -12,15 +12,19 @@ from typing import Any
 
 import msgspec
 
+from c2wtasks.audit import sharers
 from c2wtasks.audit import store as audit
 from c2wtasks.audit.bundle import Known, check_bundle
 from c2wtasks.audit.fetched import Fetched
 from c2wtasks.audit.finding import Finding, Findings, shown
+from c2wtasks.audit.node import Contents
+from c2wtasks.audit.sharers import Damaged
 from c2wtasks.audit.store import LayerAudit, TarState
 from c2wtasks.audit.threads import each
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.cache.upkeep import needs
 from c2wtasks.cachedir import layout
+from c2wtasks.disk import safely
 from c2wtasks.engine.targets import recorded_target
 from c2wtasks.errors import UserError
 from c2wtasks.graph.resolved import Resolved
@@ -32,11 +36,13 @@ from c2wtasks.output.record import Record
 from c2wtasks.process.unexpected import as_user_error
 from c2wtasks.sources.model import Layer
 from c2wtasks.tasks.build import Build
+from c2wtasks.telling import stages
 
 
 @dataclass(slots=True)
 class StoreAudit:
-    """`layers` by diffID, `receipts` by the blob's digest: those without a deviation, too."""
+    """What was found of the store: of its `layers` by diffID, of its `receipts` by the blob's digest; of those
+    without a deviation, too."""
 
     layers: dict[Digest, LayerAudit] = field(default_factory=dict)
     receipts: dict[Digest, tuple[Finding, ...]] = field(default_factory=dict)
@@ -82,6 +88,7 @@ class Auditor:
         self._making: dict[Digest, threading.Lock] = {}
         self._lock = threading.Lock()
         self._repairs = repairs
+        self._contents: Contents = {}
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
     def places(self, bundle: Bundle) -> Places:
@@ -111,7 +118,10 @@ class Auditor:
         Raises OutputError.
         """
         found = StoreAudit()
-        for layer in each(lambda diff_id: audit.check_layer(self.store, diff_id), diff_ids, self.workers):
+        diff_ids = list(diff_ids)
+        stages.begin("checking layers", len(diff_ids))
+        layers = each(lambda diff_id: audit.check_layer(self.store, diff_id), diff_ids, self.workers)
+        for layer in stages.counted(layers):
             found.layers[layer.diff_id] = layer
             self._tars[layer.diff_id] = layer.tar
         digests = list(digests)
@@ -142,7 +152,7 @@ class Auditor:
         return Fetched(self.graph.documents, f"{self.graph.file.cache}/{layout.BLOBS}", self._blob_sizes)
 
     def _blob_sizes(self, digest: Digest) -> set[int]:
-        """Those that the images of the catalog give a blob, or else its receipt."""
+        """The sizes (bytes) that the images of the catalog give a blob, or else its receipt."""
         sizes = {copy.place.size for copy in self.copies.get(digest, ())}
         receipt = None if sizes else self.store.receipt(digest)
         return sizes if receipt is None else {receipt.blob_size}
@@ -157,11 +167,22 @@ class Auditor:
             bundle, known = job
             places = self.places(bundle)
             try:
-                return bundle, check_bundle(bundle, places, known, self._tar)
+                return bundle, check_bundle(bundle, places, known, self._tar, self._contents)
             except Exception as error:
                 return bundle, Findings([Finding(places.published, "check", "done", str(as_user_error(error)))])
 
-        return each(check, jobs, self.workers)
+        stages.begin("checking bundles", len(jobs))
+        yield from stages.counted(each(check, jobs, self.workers))
+
+    def sharers(self, damaged: Damaged, bundles: Iterable[Bundle]) -> Iterator[tuple[Bundle, list[Finding]]]:
+        """Those of the bundles in whose roots these files are, too, with what is to be said of them."""
+        for bundle in bundles if damaged else ():
+            try:
+                findings = sharers.found_in(self.places(bundle), damaged)
+            except Exception as error:
+                findings = [Finding(self.places(bundle).published, "check", "done", str(as_user_error(error)))]
+            if findings:
+                yield bundle, findings
 
     def _known(self, bundle: Bundle) -> Known:
         path = self.places(bundle).record
@@ -185,7 +206,8 @@ class Auditor:
             sizes = [None] * len(image.layers)
         for number, layer in enumerate(image.layers):
             if self._tars.get(layer.diff_id) == "good" and build.has_rootfs:
-                sizes[number] = self.store.tar_size(layer.diff_id)
+                tar_size = safely.size(self.store.tar(layer.diff_id))
+                sizes[number] = tar_size if tar_size is not None else sizes[number]  # it may be evicted by now
         return msgspec.structs.replace(
             have,
             source=bundle.source.text,
@@ -215,7 +237,7 @@ class Auditor:
         return None
 
     def _store_for_evicted(self) -> Store:
-        """Raises OSError."""
+        """The store for tars that are made again. Raises OSError."""
         if self._repairs:
             return self.store
         with self._lock:

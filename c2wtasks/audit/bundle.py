@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from c2wtasks.audit.finding import Findings, missing, shown
+from c2wtasks.audit.node import Contents
 from c2wtasks.audit.reading import open_whole
 from c2wtasks.audit.root import inspect
 from c2wtasks.bundlefile.model import Bundle
@@ -27,7 +28,7 @@ from c2wtasks.output.places import COPIES, IMAGE, INITCONFIG, RECORD, SPEC, SUMS
 from c2wtasks.output.record import Record, RootfsFacts
 from c2wtasks.output.staged import folders_of
 from c2wtasks.output.times import noted
-from c2wtasks.rootfs.rights import SET_IDS, LeftOut, mode_and_owner, xattr_name
+from c2wtasks.process.rights import SET_IDS, LeftOut, mode_and_owner, xattr_name
 from c2wtasks.tree import model, treefile
 from c2wtasks.tree.treefile import TreeFile
 
@@ -57,14 +58,15 @@ class Known:
     mtime_ns: int = 0
 
 
-def check_bundle(bundle: Bundle, places: Places, known: Known, tars: TarOf) -> Findings:
-    """`tars` gives the path of a layer's tar, None where it is damaged or cannot be had.
+def check_bundle(bundle: Bundle, places: Places, known: Known, tars: TarOf, contents: Contents) -> Findings:
+    """What is found of a bundle's published folder. `tars` gives the path of a layer's tar, None where it is damaged
+    or cannot be had; `contents` is for all bundles of an audit.
 
     A bundle that is replaced meanwhile is looked at once more.
     """
     for _ in range(_TRIES):
         before = _inode(places.published)
-        found = _Audit(bundle, places, known, tars).run()
+        found = _Audit(bundle, places, known, tars, contents).run()
         if not found.findings or _inode(places.published) == before:
             break
     return found
@@ -78,11 +80,14 @@ def _inode(path: str) -> int | None:
 
 
 class _Audit:
-    def __init__(self, bundle: Bundle, places: Places, known: Known, tars: TarOf) -> None:
+    """One look at a published folder; what is found is in `result`."""
+
+    def __init__(self, bundle: Bundle, places: Places, known: Known, tars: TarOf, contents: Contents) -> None:
         self.bundle = bundle
         self.places = places
         self.known = known
         self.tars = tars
+        self.contents = contents
         self.result = Findings()
 
     def find(self, path: str, what: str, want: str, have: str) -> None:
@@ -123,7 +128,7 @@ class _Audit:
         return self.result
 
     def hashed(self, name: str, want: Output) -> Output | None:
-        """What a file is. Files of forms are read whole, if they are as long as is recorded."""
+        """Size and hashes of a file. Files of forms are read whole, if they are as long as is recorded."""
         if name not in _SMALL:
             return self.taken(name, outputs.of_stream, {want.size})
         text = self.content(name)
@@ -164,12 +169,15 @@ class _Audit:
             want = msgspec.to_builtins(self.known.record(have))
             for key, wanted, is_now in _different(want, msgspec.to_builtins(have)):
                 self.find(path, key, wanted, is_now)
+        if wrong := _misstated(have):
+            self.find(path, *wrong)
+            return None
         return have
 
     def metadata(
         self, path: str, found: os.stat_result, mode: int, owner: tuple[int, int], mtime_ns: int | None
     ) -> None:
-        """That of a folder or file that is no part of the root; `mtime_ns` as far as it is known."""
+        """Compares the metadata of a folder or file that is no part of the root; its mtime, where that is known."""
         if (have := stat.S_IMODE(found.st_mode)) != mode:
             self.find(path, "mode", f"{mode:04o}", f"{have:04o}")
         if (found.st_uid, found.st_gid) != owner:
@@ -180,8 +188,8 @@ class _Audit:
     def beside(
         self, name: str, is_kind: Callable[[int], bool], mode: int, folder: os.stat_result, mtime_ns: int | None
     ) -> None:
-        """The metadata of a file or folder beside the root. That it is not there, or of another kind, is said where
-        its content is looked at."""
+        """Compares the metadata of a file or folder beside the root. That it is not there, or of another kind, is
+        said where its content is looked at."""
         path = self.places.output(name)
         try:
             found = safely.lstat(path)
@@ -227,9 +235,11 @@ class _Audit:
             facts.left_out,
             builder=folder.st_uid,
             scratch=self.places.part(".sample"),
+            known=self.contents,
         )
         self.result.findings += inspected.findings
         self.result.unread += inspected.unread
+        self.result.linked |= inspected.linked
 
     def tree(self, facts: RootfsFacts) -> TreeFile | None:
         """The tree that the root was written from, if it is still at hand. (The last one made may be for a root that
@@ -255,15 +265,27 @@ class _Audit:
             return None
 
 
+def _misstated(have: Record) -> tuple[str, str, str] | None:
+    """What no bundle can have, and so cannot be compared: the key, what it should be, and what it is."""
+    try:
+        Digest.parse(have.config_digest)
+    except ValueError:
+        return "configDigest", "a digest", shown(have.config_digest)
+    for name in have.outputs:
+        if not name or name.startswith("/") or os.path.normpath(f"/{name}") != f"/{name}":
+            return "outputs", "paths in the bundle", shown(name)
+    return None
+
+
 def _fingerprinted(path: str) -> tuple[bytes, str]:
-    """Raises OSError."""
+    """The content of a file, and its fingerprint. Raises OSError."""
     with open_quietly(path) as stream:
         content = _whole(stream, treefile.MAX_SIZE)
     return content, fingerprint.of_bytes(content)
 
 
 def _whole(stream: FileIO, limit: int) -> bytes:
-    """Raises OSError where there are more than `limit` bytes."""
+    """All bytes of a file. Raises OSError where there are more than `limit`."""
     if os.fstat(stream.fileno()).st_size > limit:
         raise OSError(errno.EFBIG, f"longer than {limit} bytes")
     return stream.read(limit) or b""
@@ -286,7 +308,8 @@ def _extra(folder: str, wanted: set[str]) -> list[str]:
 
 
 def _facts(tree: TreeFile, have: RootfsFacts) -> RootfsFacts:
-    """What the record should say of the root, if that lacks what it says: no more of a kind than the tree has."""
+    """What the record should say of the root, if that lacks what the record says: no more of a kind than the tree
+    has."""
     nodes = [tree.nodes[node.link] if node.link >= 0 else node for node in tree.nodes]
     owners = Counter(f"{node.uid}:{node.gid}" for node in nodes)
     set_ids = Counter(mode_and_owner(node.mode, node.uid, node.gid) for node in nodes if node.mode & SET_IDS)

@@ -30,7 +30,8 @@ def _in_data(file: int, tar: int, at: int, length: int, offset: int) -> int | No
 
 
 def _in_hole(file: int, at: int, length: int) -> int | None:
-    """Zeros that are not stored need not be read."""
+    """The first byte of a hole of the tree's file that is no zero; None where there is none. Zeros that are not
+    stored need not be read."""
     end = at + length
     while at < end:
         try:

@@ -14,11 +14,13 @@ from c2wtasks.errors import os_reason
 from c2wtasks.oci.digest import Digest
 from c2wtasks.sources.documents import Documents
 from c2wtasks.sources.reading import MAX_INDEX_FILE
+from c2wtasks.telling import stages
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """`blobs` is their folder, `sizes` gives the sizes (bytes) that a blob may have, none if they are not known."""
+    """The documents and compressed blobs in a cache. `blobs` is the folder of the blobs, `sizes` gives the sizes
+    (bytes) that one may have, none if they are not known."""
 
     documents: Documents
     blobs: str
@@ -35,7 +37,8 @@ class Fetched:
                 wrong = Finding(shown(self.documents.path(digest)), "content", str(digest), "another content")
                 found[f"document {digest}"] = [wrong]
         blobs = digests_in(self.blobs)
-        for digest, have in zip(blobs, each(self._wrong, blobs, workers), strict=True):
+        stages.begin("checking what was fetched", len(blobs))
+        for digest, have in zip(blobs, stages.counted(each(self._wrong, blobs, workers)), strict=True):
             if have:
                 found[f"blob {digest}"] = [Finding(shown(self._blob(digest)), "content", str(digest), have)]
         return found

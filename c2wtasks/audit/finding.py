@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from c2wtasks.disk.safely import Identity
 from c2wtasks.errors import printable
 
 MISSING = "missing"
@@ -27,10 +28,11 @@ class Finding(msgspec.Struct, frozen=True):
 @dataclass(slots=True)
 class Findings:
     """What was found of a bundle or a root. `unread` are the paths of files and folders whose content could not be
-    looked at, each with the reason."""
+    looked at, each with the reason; `linked` are the files with findings that have more names, with these."""
 
     findings: list[Finding] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
+    linked: dict[Identity, list[Finding]] = field(default_factory=dict)
 
     def find(self, path: str, what: str, want: str, have: str) -> None:
         """Adds a finding."""
@@ -38,7 +40,7 @@ class Findings:
 
 
 def missing(path: str, what: str) -> Finding:
-    """That `what` is not there at `path`."""
+    """The finding that `what` is not there at `path`."""
     return Finding(shown(path), what, PRESENT, MISSING)
 
 

@@ -11,7 +11,7 @@ from c2wtasks.audit.finding import Findings, shown
 from c2wtasks.audit.sample import ACL, OURS, Sampler, Xattrs, xattrs_of
 from c2wtasks.disk.safely import open_quietly
 from c2wtasks.errors import os_reason
-from c2wtasks.rootfs.rights import SET_IDS, LeftOut, mode_and_owner, xattr_name
+from c2wtasks.process.rights import SET_IDS, LeftOut, mode_and_owner, xattr_name
 from c2wtasks.tree.model import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK
 from c2wtasks.tree.paths import node_path
 from c2wtasks.tree.treefile import Node, TreeFile
@@ -33,16 +33,27 @@ WORDS = {
     FIFO: "fifo",
 }
 DEVICES = (CHARACTER, BLOCK)
+NOT_COMPARED = -1
+MOST_KNOWN = 1 << 20
+
+Contents = dict[tuple[object, ...], int | None]
+"""The first byte at which a file differs from what it should be, or None; by what tells its state from all others,
+and where its content lies."""
 
 
 class NodeAudit:
     """Compares files of the root in `folder` with nodes of its tree, and gathers what it finds in `result`.
 
     `left_out` is what the root was recorded to lack, `builder` the uid that files have whose owner was left out.
+    `known` has what was found of the contents of files with several names, for the next roots that have them.
     """
 
-    def __init__(self, tree: TreeFile, folder: str, left_out: LeftOut, builder: int, scratch: str) -> None:
+    def __init__(
+        self, tree: TreeFile, folder: str, left_out: LeftOut, builder: int, scratch: str, known: Contents
+    ) -> None:
         self.nodes = tree.nodes
+        self._layers = tree.layers
+        self._known = known
         self.left_out = left_out
         self.result = Findings()
         self._folder = folder
@@ -79,6 +90,13 @@ class NodeAudit:
 
     def compare(self, index: int, node: Node, found: os.stat_result, here: int, name: bytes) -> bool:
         """Compares one file with its node; says whether they are of one kind, and that a folder."""
+        before = len(self.result.findings)
+        is_folder = self._compare(index, node, found, here, name)
+        if len(self.result.findings) > before and found.st_nlink > 1 and stat.S_ISREG(found.st_mode):
+            self.result.linked[found.st_dev, found.st_ino] = self.result.findings[before:]
+        return is_folder
+
+    def _compare(self, index: int, node: Node, found: os.stat_result, here: int, name: bytes) -> bool:
         kind = _KINDS.get(stat.S_IFMT(found.st_mode))
         if kind != node.kind:
             self.find(index, "kind", WORDS[node.kind], WORDS[kind] if kind else "socket")
@@ -96,7 +114,7 @@ class NodeAudit:
             if found.st_size != node.size:
                 self.find(index, "size", str(node.size), str(found.st_size))
             elif node.size:
-                self._content(index, node, here, name)
+                self._content(index, node, found, here, name)
         return kind == DIRECTORY
 
     def _metadata(self, index: int, node: Node, found: os.stat_result, path: bytes) -> None:
@@ -129,7 +147,7 @@ class NodeAudit:
             self.find(index, "owner", "{}:{}".format(*want), "{}:{}".format(*have))
 
     def _lost_set_ids(self, node: Node, mode: int) -> bool:
-        """Whether the mode is what the record tells of."""
+        """Whether the mode lacks no more than the set-id bits that the record says were left out."""
         lost = node.mode & ~mode
         known = mode_and_owner(node.mode, node.uid, node.gid) in self.left_out.set_ids
         return known and mode | lost == node.mode and not lost & ~SET_IDS
@@ -147,20 +165,26 @@ class NodeAudit:
         of_acls = {name: value for name, value in self._sampler.xattrs(node).items() if name.startswith(ACL)}
         return {name: value for name, value in want.items() if not name.startswith(ACL)} | of_acls
 
-    def _content(self, index: int, node: Node, here: int, name: bytes) -> None:
+    def _content(self, index: int, node: Node, found: os.stat_result, here: int, name: bytes) -> None:
         assert node.content is not None
-        tar = self._tars[node.content.layer]
+        layer, offset, sparse = node.content
+        tar = self._tars[layer]
         if tar is None:
             self.unread(index, "its layer's tar is not at hand")
             return
-        try:
-            with open_quietly(name, here) as stream:
-                at = first_difference(stream.fileno(), tar.fileno(), node)
-        except OSError as error:
-            self.unread(index, os_reason(error))
-            return
+        state = found.st_dev, found.st_ino, found.st_ctime_ns
+        key = (*state, self._layers[layer], offset, node.size, sparse)
+        if (at := self._known.get(key, NOT_COMPARED)) == NOT_COMPARED:
+            try:
+                with open_quietly(name, here) as stream:
+                    at = first_difference(stream.fileno(), tar.fileno(), node)
+            except OSError as error:
+                self.unread(index, os_reason(error))
+                return
+            if found.st_nlink > 1 and len(self._known) < MOST_KNOWN:
+                self._known[key] = at
         if at is not None:
-            self.find(index, "content", f"that of layer {node.content.layer + 1}", f"another from byte {at} on")
+            self.find(index, "content", f"that of layer {layer + 1}", f"another from byte {at} on")
 
 
 def _hex(value: bytes | None) -> str:

@@ -7,9 +7,9 @@ import os
 from collections.abc import Collection
 from io import FileIO
 
+from c2wtasks.disk.filestate import disk_bytes
 from c2wtasks.disk.safely import open_quietly
 
-_BLOCK = 512  # bytes, of `st_blocks`
 _MOST_HOLES = 64 << 30  # some 20 s; what data a file has, its disk has room for
 
 
@@ -25,7 +25,7 @@ def open_whole(path: str, sizes: Collection[int] = ()) -> FileIO:
         if sizes and found.st_size not in sizes:
             want = " or ".join(map(str, sorted(sizes)))
             raise OSError(errno.EFBIG, f"{found.st_size} bytes, where {want} are recorded", path)
-        if found.st_size - found.st_blocks * _BLOCK > _MOST_HOLES:
+        if found.st_size - disk_bytes(found) > _MOST_HOLES:
             raise OSError(errno.EFBIG, f"{found.st_size} bytes, most of them a hole", path)
     except OSError:
         stream.close()

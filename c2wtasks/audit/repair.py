@@ -11,7 +11,9 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from c2wtasks.audit import sharers
 from c2wtasks.audit.auditor import Auditor, StoreAudit
+from c2wtasks.audit.sharers import Damaged
 from c2wtasks.audit.threads import each
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.disk import files
@@ -20,12 +22,14 @@ from c2wtasks.engine.build import build
 from c2wtasks.engine.exclusive import alone
 from c2wtasks.engine.interrupt import Stopped
 from c2wtasks.engine.outcome import reasons as reasons_of
+from c2wtasks.engine.report import Report
 from c2wtasks.errors import OutputError
 from c2wtasks.layers import indexfile
 from c2wtasks.layers.tarlimits import ArchiveError
 from c2wtasks.oci.digest import Digest
 from c2wtasks.process.unexpected import as_user_error
 from c2wtasks.sources.model import Layer
+from c2wtasks.telling import stages
 
 _OPTIONS = {
     "always": False,
@@ -35,7 +39,7 @@ _OPTIONS = {
     "force_verbosity": False,
     "par_type": "thread",
     "pdb": False,
-    "reporter": "console",
+    "reporter": Report,
     "single": False,
     "verbosity": None,
 }
@@ -76,14 +80,15 @@ def mend_store(auditor: Auditor, found: StoreAudit) -> dict[str, str]:
                 reason = reason or str(as_user_error(error))
         return diff_id, reason
 
-    for diff_id, reason in each(ensure, again.items(), auditor.workers):
+    stages.begin("mending layers", len(again))
+    for diff_id, reason in stages.counted(each(ensure, again.items(), auditor.workers)):
         if reason is not None:
             reasons[str(diff_id)] = reason
     return reasons
 
 
 def _index_again(auditor: Auditor, diff_id: Digest) -> bool:
-    """Writes the index of a good tar; says whether the tar could be read."""
+    """Writes the index of a good tar; says whether the tar could be read. Raises OutputError."""
     path = auditor.store.index(diff_id)
     try:
         with open_quietly(auditor.store.tar(diff_id)) as tar:
@@ -110,21 +115,23 @@ def _by_blob(copies: Iterable[Layer]) -> Iterator[list[Layer]]:
     yield from blobs.values()
 
 
-def mend_bundles(command: Any, auditor: Auditor, bundles: Iterable[Bundle]) -> dict[str, str]:
+def mend_bundles(command: Any, auditor: Auditor, bundles: Iterable[Bundle], damaged: Damaged) -> dict[str, str]:
     """Makes bundles again from their images, by running their tasks as if for the first time. Gives the reason for
     each bundle (`name@platform`) that could not be made; what was published of it still stands.
 
-    Nothing that was made before is trusted: what the tasks keep between runs is removed.
+    Nothing that was made before is trusted: what the tasks keep between runs is removed. No root gets one of the
+    `damaged` files again.
+
+    Raises OutputError.
     """
     cannot = {str(bundle): str(error) for bundle, error in auditor.graph.broken}
     cannot |= {str(one.bundle): " / ".join(map(str, missing.values())) for one, missing in auditor.graph.lacking}
     keys = [str(bundle) for bundle in bundles]
     reasons = {key: cannot[key] for key in keys if key in cannot}  # what is left of these is all there is
     again = [key for key in keys if key not in cannot]
-    if not again:
-        return reasons
     _fresh_memory(command)
     with alone(command, command.graph_hooks):
+        sharers.forget(auditor.graph.file, damaged)
         for key in again:
             _forget(command, key)
             try:

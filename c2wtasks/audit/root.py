@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from c2wtasks.audit.finding import MISSING, PRESENT, Findings, shown
-from c2wtasks.audit.node import DEVICES, WORDS, NodeAudit
+from c2wtasks.audit.node import DEVICES, WORDS, Contents, NodeAudit
 from c2wtasks.disk import safely
 from c2wtasks.errors import os_reason
-from c2wtasks.rootfs.rights import LeftOut
+from c2wtasks.process.rights import LeftOut
 from c2wtasks.tree.model import DIRECTORY
 from c2wtasks.tree.treefile import ROOT, TreeFile
 
@@ -29,16 +29,18 @@ def inspect(
     *,
     builder: int,
     scratch: str,
+    known: Contents,
 ) -> Findings:
-    """Compares `folder` with the tree that was written there, but for what was `left_out`; save modes: one that is
-    wrong is found, whoever is at fault.
+    """Compares `folder` with the tree that was written there, but for what was `left_out`. A mode that is wrong is
+    found all the same, whoever is at fault.
 
     `tars` are the paths of the layers' tars, lowest first; None for one whose files cannot be compared. `builder` is
     the uid that files have whose owner was left out. `scratch` is a name on the same file system that nobody uses:
     where something differs, a sample is written there, since a file system may not keep all that it is told (whole
-    seconds only, another ACL, no hard links).
+    seconds only, another ACL, no hard links). `known` is for all roots of an audit: a file that several have is read
+    once.
     """
-    nodes = NodeAudit(tree, folder, left_out, builder, scratch)
+    nodes = NodeAudit(tree, folder, left_out, builder, scratch, known)
     try:
         for tar in tars:
             nodes.open_tar(tar)

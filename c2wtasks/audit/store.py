@@ -13,9 +13,9 @@ import msgspec
 from c2wtasks.audit.finding import Finding, missing, shown
 from c2wtasks.audit.reading import open_whole
 from c2wtasks.cachedir.layout import ALGORITHMS, RECEIPTS
-from c2wtasks.disk import fingerprint, safely
+from c2wtasks.disk import files, fingerprint, safely
 from c2wtasks.disk.safely import open_quietly
-from c2wtasks.errors import OutputError, os_reason
+from c2wtasks.errors import os_reason
 from c2wtasks.layers import indexfile
 from c2wtasks.layers.receipt import MAX_RECEIPT, decode_receipt
 from c2wtasks.layers.store import Store
@@ -42,7 +42,7 @@ def diff_ids(store: Store) -> list[Digest]:
     found = {
         Digest(algorithm, name.rpartition(".")[0])
         for algorithm in ALGORITHMS
-        for name in _names(f"{store.root}/{algorithm}")
+        for name in files.listed(f"{store.root}/{algorithm}")
         if name.endswith((".tar", ".idx")) and _is_digest(algorithm, name.rpartition(".")[0])
     }
     return sorted(found)
@@ -61,18 +61,9 @@ def digests_in(folder: str) -> list[Digest]:
     return sorted(
         Digest(algorithm, name)
         for algorithm in ALGORITHMS
-        for name in _names(f"{folder}/{algorithm}")
+        for name in files.listed(f"{folder}/{algorithm}")
         if _is_digest(algorithm, name)
     )
-
-
-def _names(folder: str) -> list[str]:
-    try:
-        return safely.names(folder)
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be read: {os_reason(error)}") from error
 
 
 def _is_digest(algorithm: str, text: str) -> bool:
@@ -84,7 +75,8 @@ def _is_digest(algorithm: str, text: str) -> bool:
 
 
 def check_layer(store: Store, diff_id: Digest) -> LayerAudit:
-    """Hashes the layer's tar; if it is good, makes its index again in memory, to compare."""
+    """What is found of a layer: its tar is hashed, and if it is good, its index is made again in memory, to
+    compare."""
     path, index = store.tar(diff_id), store.index(diff_id)
     try:
         with open_whole(path) as tar:
@@ -101,7 +93,7 @@ def check_layer(store: Store, diff_id: Digest) -> LayerAudit:
 
 
 def digest_of(stream: BinaryIO, like: Digest) -> Digest:
-    """The digest of what is left to be read, of the algorithm of another."""
+    """The digest of what is left to be read of a stream, with the algorithm that `like` has. Raises OSError."""
     hasher = like.hasher()
     while content := stream.read(_CHUNK):
         hasher.update(content)
@@ -109,7 +101,8 @@ def digest_of(stream: BinaryIO, like: Digest) -> Digest:
 
 
 def _check_index(path: str, tar: BinaryIO) -> Iterator[Finding]:
-    """A tar without an index is what a killed run leaves: the next one reads the blob again."""
+    """What is found of the index of a good tar. A tar without one is what a killed run leaves: the next one reads the
+    blob again."""
     pieces = indexfile.pieces_of(tar.fileno())
     try:
         try:
@@ -144,7 +137,7 @@ def _compared(stream: BinaryIO, pieces: Iterable[bytes]) -> tuple[bool, str]:
 
 
 def _check_seal(path: str) -> Iterator[Finding]:
-    """All that an index says of itself, where there is no tar to hold it against."""
+    """What is found of an index by itself, where there is no tar to hold it against."""
     if (damage := _damage(path)) is not None:
         yield Finding(shown(path), "content", "a whole index", damage)
 
@@ -195,7 +188,8 @@ def _check_receipt(
         yield Finding(name, "digest", str(digest), shown(receipt.digest))
     if safely.size(store.index(diff_id)) is None:
         yield missing(store.index(diff_id), f"index of the layer in receipt {digest.short}")
-    if tars.get(diff_id) == "good" and receipt.tar_size != (size := store.tar_size(diff_id)):
+    size = safely.size(store.tar(diff_id)) if tars.get(diff_id) == "good" else None  # it may be evicted by now
+    if size not in (None, receipt.tar_size):
         yield Finding(name, "tarSize", str(size), str(receipt.tar_size))
     sizes = {copy.place.size for copy in copies}
     if sizes and receipt.blob_size not in sizes:

@@ -11,7 +11,22 @@ from typing import Any, NamedTuple
 from c2wtasks.bundlefile.entries import entries
 from c2wtasks.bundlefile.nodes import Mapping, Node, Scalar, Sequence, position_of
 from c2wtasks.bundlefile.problems import Problems
-from c2wtasks.bundlefile.settings import BOOT, DEFAULTS, IMAGE, INCLUDED, MAIN, PROCESS, REGISTRY, Section, Setting
+from c2wtasks.bundlefile.remote import RemoteCache
+from c2wtasks.bundlefile.sections import (
+    BOOT,
+    DEFAULTS,
+    ENGINE,
+    FOR_IMAGES,
+    IMAGE,
+    INCLUDED,
+    MAIN,
+    PROCESS,
+    REGISTRY,
+    REMOTE,
+    Section,
+)
+from c2wtasks.bundlefile.setting import Setting
+from c2wtasks.bundlefile.settings import REMOTE_PATH
 from c2wtasks.bundlefile.values import source, variable
 from c2wtasks.bundlefile.wording import described, did_you_mean, is_null, shown
 from c2wtasks.oci.host import Host
@@ -21,7 +36,7 @@ MAX_NAME = 200  # a name is that of a folder, and gets additions on the way
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _NAME_RULE = "use letters, digits, '.', '_' and '-', the first a letter or digit"
-RESERVED = "catalog.json"  # stands beside the images' folders
+RESERVED = ("catalog.json", "catalog.html", "feed.atom", "feeds")  # they stand beside the images' folders
 _VARIABLE = re.compile("[^=\x00\ud800-\udfff]+")
 
 
@@ -85,8 +100,12 @@ def _value(report: Problems, node: Node, path: str, row: Setting) -> Any:
     match row.key:
         case "images":
             return _images(report, node)
+        case "engine":
+            return _settings(report, node, path, ENGINE)
         case "registries":
             return _registries(report, node)
+        case "remote_cache":
+            return _remote_cache(report, node)
         case "defaults":
             return _settings(report, node, path, DEFAULTS)
         case "process":
@@ -122,9 +141,9 @@ def _inside(name: str, section: Section) -> tuple[str, ...]:
 
 
 def _reject_double_default(report: Problems, settings: Settings) -> None:
-    """`platforms` and `profile` may stand at the top or in `defaults`: one file may not use both places."""
+    """What is for all images may stand at the top or in `defaults`: one file may not use both places."""
     inner: Settings = settings["defaults"].value if "defaults" in settings else {}
-    for key in ("platforms", "profile"):
+    for key in FOR_IMAGES:
         if key in settings and key in inner:
             first = position_of(settings[key].node)
             report.add(inner[key].node, f"defaults.{key}", f"'{key}' is also set at {first}", "keep one of them")
@@ -139,7 +158,7 @@ def _image(report: Problems, key: Scalar, node: Node) -> ImageEntry:
     name = key.text
     if not _NAME.fullmatch(name):
         report.add(key, "images", f"{shown(name)} is not a name for an image", _NAME_RULE)
-    elif name == RESERVED:
+    elif name in RESERVED:
         report.add(key, "images", f"'{name}' is the name of a file of the catalog", "choose another name")
     elif len(name) > MAX_NAME:
         report.add(key, "images", f"the name {shown(name)} is longer than {MAX_NAME} characters")
@@ -167,6 +186,18 @@ def _registries(report: Problems, node: Node) -> tuple[tuple[str, Host], ...]:
         else:
             found.setdefault(name, Host(**{option: given.value for option, given in settings.items()}))
     return tuple(sorted(found.items()))
+
+
+def _remote_cache(report: Problems, node: Node) -> RemoteCache | None:
+    given = _settings(report, node, REMOTE_PATH, REMOTE)
+    if not {"url", "trust"} <= given.keys():
+        return None
+    found = RemoteCache(**{name: one.value for name, one in given.items()})
+    if found.agree > len(found.trust):
+        few = f"{found.agree} keys are to agree, and 'trust' names {len(found.trust)}"
+        report.add(given["agree"].node, f"{REMOTE_PATH}.agree", few, "name more, or ask for fewer")
+        return None
+    return found
 
 
 def _variables(report: Problems, node: Node, path: str) -> dict[str, str | None]:

@@ -13,6 +13,7 @@ from c2wtasks.bundlefile.model import Bundle, Form, Process
 from c2wtasks.bundlefile.nodes import position_of
 from c2wtasks.bundlefile.problems import Problems
 from c2wtasks.bundlefile.profile import DEFAULT_PROFILE, PROFILES
+from c2wtasks.bundlefile.sections import FOR_IMAGES
 from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import Reference
 
@@ -21,9 +22,9 @@ _PROCESS = Process()
 
 
 def inherited(settings: Settings) -> Settings:
-    """What a file's settings give to its images: `defaults`, and the file's `platforms` and `profile`."""
+    """What a file's settings give to its images: `defaults`, and what stands at its top for them."""
     found: Settings = dict(settings["defaults"].value) if "defaults" in settings else {}
-    for key in ("platforms", "profile"):
+    for key in FOR_IMAGES:
         if key in settings:
             found.setdefault(key, settings[key])
     return found
@@ -60,7 +61,7 @@ def bundles_of(
     """The bundles of all images, sorted by name and platform.
 
     Each image comes with the defaults of its file, and that file's folder relative to the main file's.
-    Reported: a name that two files use, an external bundle of a profile without.
+    Reported: a name that two files use, an external bundle of a profile without, shared files that a VM writes to.
     """
     found: list[Bundle] = []
     first: dict[str, ImageEntry] = {}
@@ -83,18 +84,18 @@ def _bundles(image: ImageEntry, settings: Settings, folder: str, own: Platform, 
     reference: Reference | None = _value(settings, "source", None)
     if reference is None:
         return []
-    place = reference.place
-    path = os.path.normpath(os.path.join(folder, place)) if reference.type.is_path else place
+    path = os.path.normpath(os.path.join(folder, reference.path)) if reference.type.is_path else reference.path
     forms = _value(settings, "rootfs", (Form(DEFAULT_FORM),))
     if boot.external_bundle:  # the VM gets its root from elsewhere
         forms = tuple(form for form in forms if form.type.is_external)
+    share = _value(settings, "share", False)
+    if share and (written_to := [form for form in forms if form.type.is_written_to]):
+        _reject_sharing(image, settings, written_to[0], report)
     process = _process(_value(settings, "process", {}))
     same_owner = _value(settings, "same_owner", True)
-    position = position_of(image.key)
-    return [
-        Bundle(image.name, platform, reference, path, profile, forms, boot, preset, process, same_owner, position)
-        for platform in _value(settings, "platforms", (own,))
-    ]
+    sbom = _value(settings, "sbom", ())
+    of_image = path, profile, forms, boot, preset, process, same_owner, position_of(image.key), share, sbom
+    return [Bundle(image.name, platform, reference, *of_image) for platform in _value(settings, "platforms", (own,))]
 
 
 def _value(settings: Settings, key: str, default: Any) -> Any:
@@ -120,7 +121,8 @@ def _process(settings: Settings) -> Process:
 
 
 def _reject_external(image: ImageEntry, settings: Settings, profile: str, report: Problems) -> None:
-    """Told at the image's own setting; at its name, if the setting comes from elsewhere."""
+    """Reports an external bundle that the profile does not have: at the image's own setting; at its name, if the
+    setting comes from elsewhere."""
     node = settings["boot"].value["external_bundle"].node
     own = _value(image.settings, "boot", {})
     place = node if "external_bundle" in own else image.key
@@ -129,3 +131,12 @@ def _reject_external(image: ImageEntry, settings: Settings, profile: str, report
     report.add(
         place, path, f"profile {profile} cannot have an external bundle{where}", f"use profile {DEFAULT_PROFILE}"
     )
+
+
+def _reject_sharing(image: ImageEntry, settings: Settings, form: Form, report: Problems) -> None:
+    """Reports that a form is to share its files whose consumers write to them: at the image's own setting; at its
+    name, if the setting comes from elsewhere."""
+    node = settings["share"].node
+    place, where = (node, "") if "share" in image.settings else (image.key, f" (set at {position_of(node)})")
+    wrong = f"form {form.name}, which a VM writes to, cannot share its files{where}"
+    report.add(place, f"images.{image.name}.share", wrong, "write share: false for this image")

@@ -36,6 +36,7 @@ class FormType:
 
     `folder` is where the root lies in the bundle, of a form that is a folder of real files; `copies` is what such a
     form has of the bundle's other files: the name there -> the usual one. `is_external`: an external bundle has it.
+    `is_written_to`: by those who use it.
 
     Of a form that is a file or a few, `json_files` are those of the bundle's that are in it, too, and `settings` the
     fields of `Bundle` that it is made from and that neither these nor the tree tell. `tool` is a program that it
@@ -50,6 +51,7 @@ class FormType:
     folder: str = ""
     copies: Mapping[str, str] = field(default_factory=dict)
     is_external: bool = False
+    is_written_to: bool = False
     json_files: Callable[[Options], tuple[str, ...]] = lambda _options: ()
     settings: tuple[str, ...] = ()
     tool: str = ""
@@ -102,6 +104,7 @@ _ROWS = (
         folder="9p/rootfs",
         copies={"9p/config/config.json": SPEC, "9p/config/imageconfig.json": IMAGE},
         is_external=True,
+        is_written_to=True,
     ),
 )
 FORMS = {row.kind: row for row in _ROWS}

@@ -15,13 +15,14 @@ bytes. What the source does not name is `-`: the manifest's digest, and those of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 from c2wtasks.bundlefile.position import Position
 from c2wtasks.bundlefile.problems import Problems
 from c2wtasks.bundlefile.wording import shown
+from c2wtasks.errors import program
 from c2wtasks.oci.digest import Digest
 
 _HEAD = "# Which images bundle.yaml means. Written by `doit lock`; to be reviewed and committed."
@@ -29,13 +30,14 @@ _VERSION = "version 1"
 _NONE = "-"
 _MARKS = ("<<<<<<<", "|||||||", "=======", ">>>>>>>")
 _digest_of = lru_cache(1 << 16)(Digest.parse)  # images share layers
-_ANEW = "delete the file, and run: doit lock"
+_ANEW = f"delete the file, and run: {program()} lock"
 _ORDER = ("source", "manifest", "config", "layer")
 
 
 @dataclass(frozen=True, slots=True)
 class LockedLayer:
-    """`digest` is the blob's, `size` is its bytes."""
+    """A layer of an image in the lock. `digest` is its blob's, None where the source names none; `size` is the bytes
+    of the blob."""
 
     digest: Digest | None
     diff_id: Digest
@@ -68,6 +70,11 @@ class Misfit:
     def __bool__(self) -> bool:
         return bool(self.missing or self.changed or self.gone)
 
+    def only(self, bundles: Container[str]) -> Misfit:
+        """What of it is of these bundles."""
+        kept = ([one for one in part if one in bundles] for part in (self.missing, self.changed, self.gone))
+        return Misfit(*map(tuple, kept))
+
     def lines(self) -> list[str]:
         """A line for each of these bundles."""
         return [
@@ -78,7 +85,8 @@ class Misfit:
 
 
 def compare(entries: Entries, wanted: Mapping[str, str]) -> Misfit:
-    """`wanted` maps the bundles that should be locked to their sources, as written."""
+    """Where the `entries` of a lock do not fit. `wanted` maps the bundles that should be locked to their sources, as
+    written."""
     return Misfit(
         missing=tuple(sorted(wanted.keys() - entries.keys())),
         changed=tuple(sorted(key for key in wanted.keys() & entries.keys() if entries[key].source != wanted[key])),
@@ -117,7 +125,10 @@ def parse(text: str, file: str) -> dict[str, LockEntry]:
         if line.startswith(_MARKS):
             at = Position(file, number, 1)
             report.add(
-                at, "", "a merge was left unfinished here", "keep one side, or both images; then run: doit lock"
+                at,
+                "",
+                "a merge was left unfinished here",
+                f"keep one side, or both; then run: {program()} lock",
             )
             report.raise_if_any()
     for number, line in enumerate(lines, start=1):
@@ -217,5 +228,5 @@ class _Reader:
         self.entries[self._bundle] = entry
 
     def _wrong(self, number: int, wrong: str, hint: str | None = None) -> None:
-        remedy = "mend it, or delete this image's lines, and run: doit lock" if self._at else _ANEW
+        remedy = f"mend it, or delete this image's lines, and run: {program()} lock" if self._at else _ANEW
         self._report.add(Position(self._file, number, 1), "", wrong, hint or remedy)

@@ -23,7 +23,7 @@ class LockFile:
 
     @classmethod
     def read(cls, path: str) -> LockFile:
-        """A file that is not there says nothing. Raises BundleFileError, with all its mistakes."""
+        """The lock at `path`; one that is not there says nothing. Raises BundleFileError, with all its mistakes."""
         if not os.path.lexists(path):
             return cls(path, {})
         report = Problems()

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 from c2wtasks.bundlefile.boot import Boot
+from c2wtasks.bundlefile.engine import Engine
 from c2wtasks.bundlefile.forms import FORMS, FormType, Value
 from c2wtasks.bundlefile.position import Position
+from c2wtasks.bundlefile.remote import RemoteCache
 from c2wtasks.oci.host import Host
 from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import Reference
+
+_NO_ENGINE = Engine()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,7 @@ class Form:
         return FORMS[self.kind]
 
     def option(self, name: str) -> Value | None:
-        """None where it is not given, or has its default."""
+        """The value of an option; None where it is not given, or has its default."""
         return dict(self.options).get(name)
 
     @property
@@ -57,7 +62,8 @@ class Bundle:
     `path` is the source's file or folder, relative to the folder of the main bundle.yaml (or absolute); of a
     registry's image, its repository.
     `forms` are the forms of the root to write, in the order given, no two of a name and at most one of them a
-    folder; none where a bundle has no root.
+    folder; none where a bundle has no root. `share`: the files of the folder may be those of other roots, too.
+    `sbom` are formats of SBOMS, in the order of that table.
     """
 
     name: str
@@ -71,6 +77,8 @@ class Bundle:
     process: Process
     same_owner: bool
     position: Position
+    share: bool = False
+    sbom: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.name}@{self.platform}"
@@ -78,12 +86,19 @@ class Bundle:
     @property
     def folder_form(self) -> Form | None:
         """The form that is a folder of real files, if the bundle has one."""
-        return next((form for form in self.forms if form.type.folder), None)
+        return _parted(self.forms)[0]
 
     @property
     def file_forms(self) -> tuple[Form, ...]:
         """The other forms, each of which is a file or a few."""
-        return tuple(form for form in self.forms if not form.type.folder)
+        return _parted(self.forms)[1]
+
+
+@cache  # many bundles have the same
+def _parted(forms: tuple[Form, ...]) -> tuple[Form | None, tuple[Form, ...]]:
+    """The one that is a folder, and the others."""
+    folder = next((form for form in forms if form.type.folder), None)
+    return folder, tuple(form for form in forms if not form.type.folder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +111,7 @@ class BundleFile:
     each by a path that opens it from where the main one's path does; `includes` the patterns that matched them, each
     with the folder in which it is meant. `registries` are (host, what is said of it). `lock_all`: local sources are
     locked, too. `cache_shared`: all who can write in the cache are believed. `name` is what the catalog is called, ""
-    where it is not.
+    where it is not. `engine`: who else may build it. `remote_cache` is the one that it shares with other machines.
     """
 
     bundles: tuple[Bundle, ...]
@@ -114,3 +129,5 @@ class BundleFile:
     strict: bool
     cache_shared: bool
     name: str = ""
+    engine: Engine = _NO_ENGINE
+    remote_cache: RemoteCache | None = None

@@ -146,6 +146,8 @@ class _Anchored(NamedTuple):
 
 
 class _Composer:
+    """Builds the tree of one file's nodes."""
+
     def __init__(self, file: str, report: Problems) -> None:
         self._file = file
         self._report = report
@@ -194,7 +196,7 @@ class _Composer:
                     raise _Refused(self._at(event), "a second YAML document begins here; a file holds one")
 
     def _adorn(self, node: Scalar, event: Any) -> None:
-        """Tag and anchor of a scalar."""
+        """Takes note of a scalar's tag and anchor."""
         tag = event.tag
         if tag is not None:
             node.plain = tag in _PLAIN_TAGS
@@ -277,14 +279,19 @@ def _explained(error: yaml.MarkedYAMLError, text: str) -> tuple[str, str | None]
     if error.context in ("while scanning an alias", "while scanning an anchor") and begun is not None:
         return wrong, _in_quotes(text, begun)
     if mark is not None:
-        line = text.split("\n", mark.line + 1)[mark.line : mark.line + 1]
-        if line and line[0][mark.column : mark.column + 1] == "\t":
+        if _sign(text, mark) == "\t":
             return wrong, "indent with spaces, not tabs"
         if error.problem == "found character that cannot start any token":
             return wrong, _in_quotes(text, mark)
     return wrong, None
 
 
-def _in_quotes(text: str, mark: Any) -> str:
-    sign = text.split("\n", mark.line + 1)[mark.line][mark.column : mark.column + 1]
-    return f"put what begins with {sign} in quotes"
+def _in_quotes(text: str, mark: Any) -> str | None:
+    sign = _sign(text, mark)
+    return f"put what begins with {sign} in quotes" if sign else None
+
+
+def _sign(text: str, mark: Any) -> str:
+    """The character at a mark; "" where there is none, as lines end at U+0085, too, in YAML."""
+    lines = text.split("\n", mark.line + 1)
+    return lines[mark.line][mark.column : mark.column + 1] if mark.line < len(lines) else ""

@@ -9,7 +9,8 @@ import sys
 from collections.abc import Iterable
 
 from c2wtasks.bundlefile.boot import PRESETS
-from c2wtasks.bundlefile.settings import IMAGE_PATH, REGISTRY_PATH, SETTINGS, Setting
+from c2wtasks.bundlefile.setting import Setting
+from c2wtasks.bundlefile.settings import IMAGE_PATH, REGISTRY_PATH, REMOTE_PATH, SETTINGS
 from c2wtasks.errors import UserError
 
 BEGIN = "<!-- begin: {} -->\n"
@@ -17,7 +18,9 @@ END = "<!-- end: {} -->"
 
 _TABLES = {
     "file": "",
+    "engine": "engine",
     "registry": REGISTRY_PATH,
+    "remote": REMOTE_PATH,
     "image": IMAGE_PATH,
     "process": f"{IMAGE_PATH}.process",
     "boot": f"{IMAGE_PATH}.boot",

@@ -20,7 +20,7 @@ class Problem:
 
     @property
     def line(self) -> str:
-        """As one printable line: `bundle.yaml:12:5: images.web.platform: unknown key; did you mean 'platforms'?`"""
+        """The mistake as one printable line: `bundle.yaml:12:5: images.web.x: unknown key; did you mean 'y'?`"""
         return one_line(f"{self.position}: {self.text}" + (f"; {self.hint}" if self.hint else ""))
 
 
@@ -71,13 +71,13 @@ class Problems:
         self._problems: dict[tuple[str, int, int, str], Problem] = {}
 
     def add(self, place: Placed, path: str, wrong: str, hint: str | None = None) -> None:
-        """`path` is the key path (`images.web.platforms[0]`), empty where the whole file is meant."""
+        """Adds a mistake. `path` is the key path (`images.web.platforms[0]`), empty where the whole file is meant."""
         key = (place.file, place.line, place.column, wrong)
         if key not in self._problems:
             text = f"{path}: {wrong}" if path else wrong
             self._problems[key] = Problem(Position(place.file, place.line, place.column), text, hint)
 
     def raise_if_any(self) -> None:
-        """Raises BundleFileError."""
+        """Raises BundleFileError with all mistakes, if there are any."""
         if self._problems:
             raise BundleFileError(self._problems.values())

@@ -16,7 +16,7 @@ from c2wtasks.bundlefile.values import Pattern
 from c2wtasks.bundlefile.wording import shown
 from c2wtasks.errors import os_reason
 
-MAX_SIZE = 16 << 20
+MAX_SIZE = 16 << 20  # bytes
 NOT_THERE = "is not there"
 _WRITE_ONE = "run in the folder that has one, or write one, e.g. images: {hello: 'oci:DIR'}"
 
@@ -98,7 +98,7 @@ def _read(opened: str, wanted: _Pending, report: Problems) -> ReadFile | None:
 
 
 def content_of(path: str) -> bytes | str:
-    """The file's bytes, or what is wrong with it. Opens nothing that could make it wait."""
+    """The file's bytes, MAX_SIZE at most, or what is wrong with it. What could be waited for is not opened."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -11,9 +11,24 @@ import sys
 from typing import Any
 
 from c2wtasks.bundlefile.check import MAX_NAME, RESERVED
+from c2wtasks.bundlefile.engine import ADDRESS, PATTERN
 from c2wtasks.bundlefile.forms import FORMS, FormType
+from c2wtasks.bundlefile.remote import KEYS, REMOTES, SCOPE, SCOPE_PATTERN, URL
 from c2wtasks.bundlefile.rootfs import ROOTFS
-from c2wtasks.bundlefile.settings import BOOT, DEFAULTS, IMAGE, MAIN, PROCESS, REGISTRY, Section, Setting
+from c2wtasks.bundlefile.sbom import SBOM, SBOMS
+from c2wtasks.bundlefile.sections import (
+    BOOT,
+    DEFAULTS,
+    ENGINE,
+    FOR_IMAGES,
+    IMAGE,
+    MAIN,
+    PROCESS,
+    REGISTRY,
+    REMOTE,
+    Section,
+)
+from c2wtasks.bundlefile.setting import Setting
 from c2wtasks.bundlefile.values import (
     ABSOLUTE,
     ARCHITECTURE_ALIASES,
@@ -71,6 +86,7 @@ _MACHINE = _in_any_case((*ARCHITECTURES, *ARCHITECTURE_ALIASES))
 _PLATFORM = _whole(f"{_LINUX}/(?:{_MACHINE})(?:/[A-Za-z0-9_-]+)?")
 _SCHEMAS: dict[Kind, Schema] = {
     ABSOLUTE: _text("/"),
+    ADDRESS: _whole(PATTERN),
     ARGUMENTS: {
         **_list(_WORD),
         "prefixItems": [{"anyOf": [{"type": "string", "minLength": 1}, {"type": ["number", "boolean"]}]}],
@@ -78,10 +94,13 @@ _SCHEMAS: dict[Kind, Schema] = {
     BOOLEAN: {"type": "boolean"},
     COUNT: {"type": "integer", "minimum": 1, "maximum": 9999},
     FOLDER: _text(f"[^~{_CONTROLS}]"),
+    KEYS: _list(_text(f"[^~{_CONTROLS}]"), unique=True),
     MIRRORS: _list(_whole(f"{_HOST}(?:/[a-z0-9][a-z0-9._/-]*)?"), unique=True),
     NAME: _text(),
     PATTERNS: _list(_text(r"(?!.*\*\*)[^" + _CONTROLS + "]")),
     PLATFORMS: _list(_PLATFORM, unique=True),
+    SBOM: {"type": "array", "items": {"enum": list(SBOMS)}, "uniqueItems": True},
+    SCOPE: _whole(SCOPE_PATTERN),
     SIZE: {
         "anyOf": [
             {"type": "number", "minimum": 0},
@@ -89,6 +108,7 @@ _SCHEMAS: dict[Kind, Schema] = {
         ]
     },
     SOURCE: _source(),
+    URL: _text(f"(?:{'|'.join(REMOTES)})://"),
     USER: {"anyOf": [{"type": "integer", "minimum": 0}, _text()]},
     VARIABLES: {
         "type": "object",
@@ -101,7 +121,7 @@ _SCHEMAS: dict[Kind, Schema] = {
 def schema() -> Schema:
     """The schema of a main file; those that it includes may have less."""
     whole = _section(MAIN)
-    both = [{"required": [key], "properties": {"defaults": {"required": [key]}}} for key in ("platforms", "profile")]
+    both = [{"required": [key], "properties": {"defaults": {"required": [key]}}} for key in FOR_IMAGES]
     return {
         "$schema": _DIALECT,
         "title": "bundle.yaml",
@@ -129,7 +149,7 @@ def _value(row: Setting) -> Schema:
         return _list({"anyOf": [{"enum": list(FORMS)}, *map(_form, FORMS.values())]}, unique=True)
     if row.kind in _SCHEMAS or row.kind.words:
         return _of(row.kind)
-    sections = {"defaults": DEFAULTS, "process": PROCESS, "boot": BOOT}
+    sections = {"defaults": DEFAULTS, "engine": ENGINE, "process": PROCESS, "boot": BOOT, "remote_cache": REMOTE}
     if row.key in sections:
         return _section(sections[row.key])
     if row.key == "registries":
@@ -141,7 +161,7 @@ def _value(row: Setting) -> Schema:
         "propertyNames": {
             "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$",
             "maxLength": MAX_NAME,
-            "not": {"const": RESERVED},
+            "not": {"enum": list(RESERVED)},
         },
         "additionalProperties": {"anyOf": [_SCHEMAS[SOURCE], _section(IMAGE)]},
     }

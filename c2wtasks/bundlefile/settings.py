@@ -6,13 +6,16 @@ images as NAME; a row whose kind is SECTION has the rows below its path as its k
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Literal
+from dataclasses import fields
 
 from c2wtasks.bundlefile.boot import PRESETS, Boot
+from c2wtasks.bundlefile.engine import ADDRESS
 from c2wtasks.bundlefile.forms import DEFAULT_FORM
 from c2wtasks.bundlefile.profile import DEFAULT_PROFILE, PROFILES
+from c2wtasks.bundlefile.remote import KEYS, SCOPE, URL
 from c2wtasks.bundlefile.rootfs import ROOTFS
+from c2wtasks.bundlefile.sbom import SBOM, SBOM_HELP
+from c2wtasks.bundlefile.setting import Setting
 from c2wtasks.bundlefile.values import (
     ABSOLUTE,
     ARGUMENTS,
@@ -28,46 +31,18 @@ from c2wtasks.bundlefile.values import (
     SOURCE,
     USER,
     VARIABLES,
-    Kind,
     choice,
 )
+from c2wtasks.errors import program
 from c2wtasks.oci.transport import TRANSPORTS
 
 IMAGE_PATH = "images.NAME"
 REGISTRY_PATH = "registries.HOST"
-
-Only = Literal["", "main", "image"]
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One setting: its key path, its kind of value, and what the reference page says of it.
-
-    `only` is "main" for what just the main file may set, "image" for what `defaults` may not. `required` is
-    the remedy to offer where the setting is missing, empty if it may be.
-    """
-
-    path: str
-    kind: Kind
-    default: str
-    help: str
-    example: str
-    only: Only = ""
-    required: str = ""
-
-    @property
-    def parent(self) -> str:
-        """The key path of the mapping that it stands in, "" for the file itself."""
-        return self.path.rpartition(".")[0]
-
-    @property
-    def key(self) -> str:
-        """The last part of its key path."""
-        return self.path.rpartition(".")[2]
+REMOTE_PATH = "remote_cache"
 
 
 def _written(default: object) -> str:
-    """As bundle.yaml has it; an empty string is "none"."""
+    """A default as bundle.yaml has it; an empty string is "none"."""
     return str(default).lower() if isinstance(default, bool) else str(default) or "none"
 
 
@@ -88,10 +63,14 @@ SETTINGS = (
         "[linux/amd64, linux/arm64]",
     ),
     Setting(
+        "share", BOOLEAN, "false", "Whether [what roots have alike](forms.md#shared-files) is on disk once.", "true"
+    ),
+    Setting(
         "output",
         FOLDER,
         "bundles",
-        "The folder for the bundles and the catalog, relative to the main file's folder.",
+        "The folder for the bundles and the catalog, relative to the main file's folder. The environment variable "
+        "`C2WTASKS_OUTPUT`, when it is not empty, takes its place.",
         "bundles",
         only="main",
     ),
@@ -127,7 +106,7 @@ SETTINGS = (
         COUNT,
         "400",
         "How many runs are remembered ([`doit history`](records.md#the-history)): so many that changed or tried "
-        "something, and as many more that found all current.",
+        "something, with [what they changed](records.md#what-changed), and as many more that found all current.",
         "1000",
         only="main",
     ),
@@ -159,6 +138,29 @@ SETTINGS = (
         "as many processes; with 1, all is done in one, one task after another.",
         "4",
         only="main",
+    ),
+    Setting(
+        "engine",
+        SECTION,
+        "none",
+        "Who builds the catalog with `doit spread`. See [many machines](how-to/many-machines.md#dask).",
+        "{dask: 'tls://scheduler.example:8786'}",
+        only="main",
+    ),
+    Setting(
+        "engine.dask",
+        ADDRESS,
+        "none",
+        "The scheduler of a Dask cluster; beyond this machine by TLS.",
+        "tls://scheduler.example:8786",
+    ),
+    Setting(
+        "engine.shards",
+        COUNT,
+        "8",
+        "Into how many shards the catalog is split. Each stays with the machine that built it before, so another "
+        "number begins from nothing.",
+        "16",
     ),
     Setting(
         "registries",
@@ -193,6 +195,40 @@ SETTINGS = (
         "true",
         only="main",
     ),
+    Setting(
+        REMOTE_PATH,
+        SECTION,
+        "none",
+        "A cache that machines share, and never need: what one made, others take. See [scaling](scaling.md).",
+        "{url: 'oci://registry.example/team/cache', trust: [keys/ci.pub]}",
+        only="main",
+    ),
+    Setting(
+        f"{REMOTE_PATH}.url",
+        URL,
+        "must be given",
+        "Where it is: a repository of a registry (`oci://HOST/REPOSITORY`), a bucket (`s3://BUCKET/PREFIX`), a "
+        "folder of a web server (`https://...`, `http://...`), or a folder here (`file:///FOLDER`).",
+        "'oci://registry.example/team/cache'",
+        required="write e.g. url: 'oci://registry.example/team/cache'",
+    ),
+    Setting(
+        f"{REMOTE_PATH}.trust",
+        KEYS,
+        "must be given",
+        "The files of the public keys whose word counts, relative to the main file's folder (`doit key new` makes).",
+        "[keys/ci.pub]",
+        required=f"write e.g. trust: [keys/ci.pub]; {program()} key new keys/ci makes a pair",
+    ),
+    Setting(
+        f"{REMOTE_PATH}.write",
+        BOOLEAN,
+        "false",
+        "Whether what is made here is written to it, by who has a key that signs it: `C2WTASKS_SIGNING_KEY`.",
+        "true",
+    ),
+    Setting(f"{REMOTE_PATH}.agree", COUNT, "1", "How many of these keys must say the same.", "2"),
+    Setting(f"{REMOTE_PATH}.scope", SCOPE, "main", "Of which scope is what is read, and what is written.", "main"),
     Setting(
         "lock",
         choice("remote", "all"),
@@ -254,6 +290,8 @@ SETTINGS = (
         "`{form: iso, tree: vm}`. See [the forms](forms.md).",
         "[dir, ext4]",
     ),
+    Setting("images.NAME.share", BOOLEAN, "that of the file", "As at the top. The form `9p` cannot.", "true"),
+    Setting("images.NAME.sbom", SBOM, "none", SBOM_HELP, "[spdx, cyclonedx]"),
     Setting(
         "images.NAME.same_owner",
         BOOLEAN,
@@ -310,29 +348,3 @@ SETTINGS = (
     ),
     *(Setting(f"images.NAME.boot.{row.name}", default=_written(row.default), **row.metadata) for row in fields(Boot)),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """The keys that a mapping may have; what to say of some that it may not have; what to do about missing ones."""
-
-    settings: dict[str, Setting]
-    refused: dict[str, str]
-    required: dict[str, str]
-
-
-def _section(path: str, without: Only = "", reason: str = "") -> Section:
-    rows = [row for row in SETTINGS if row.parent == path]
-    kept = {row.key: row for row in rows if not without or row.only != without}
-    gone = {row.key: reason for row in rows if row.key not in kept}
-    required = {row.key: row.required for row in kept.values() if row.required}
-    return Section(kept, gone, required)
-
-
-MAIN = _section("")
-INCLUDED = _section("", "main", "only the main file may set this")
-REGISTRY = _section(REGISTRY_PATH)
-IMAGE = _section(IMAGE_PATH)
-DEFAULTS = _section(IMAGE_PATH, "image", "only a single image may set this")
-PROCESS = _section(f"{IMAGE_PATH}.process")
-BOOT = _section(f"{IMAGE_PATH}.boot")

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from c2wtasks import sizes
 from c2wtasks.bundlefile.nodes import Node, Scalar, Sequence
 from c2wtasks.bundlefile.problems import Problems
 from c2wtasks.bundlefile.wording import (
@@ -33,6 +32,7 @@ from c2wtasks.oci.imagename import is_host, is_path
 from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import Reference
 from c2wtasks.oci.transport import TRANSPORTS
+from c2wtasks.telling import sizes
 
 Parser = Callable[[Problems, Node, str], Any]
 
@@ -117,7 +117,7 @@ def count(report: Problems, node: Node, path: str) -> int | None:
 
 
 def size(report: Problems, node: Node, path: str) -> int | None:
-    """Bytes, as a number or with a unit."""
+    """A size in bytes, as a number or with a unit."""
     if isinstance(node, Scalar) and not (node.plain and _AMBIGUOUS.fullmatch(node.text)):
         try:
             return sizes.parse(node.text)
@@ -128,7 +128,7 @@ def size(report: Problems, node: Node, path: str) -> int | None:
 
 
 def choice(*allowed: str) -> Kind:
-    """One of a few words."""
+    """The kind of a value that is one of a few words."""
     expects = " or ".join(filter(None, (", ".join(allowed[:-1]), allowed[-1])))
 
     def parse(report: Problems, node: Node, path: str) -> str | None:
@@ -189,7 +189,7 @@ def user(report: Problems, node: Node, path: str) -> str | None:
 
 
 def source(report: Problems, node: Node, path: str) -> Reference | None:
-    """Where an image is: `TRANSPORT:PLACE`."""
+    """Where an image is: `TRANSPORT:PATH`, and what may follow it."""
     text = string(report, node, path, SOURCE.expects)
     if text is None:
         return None
@@ -204,7 +204,7 @@ def source(report: Problems, node: Node, path: str) -> Reference | None:
 
 @lru_cache(512)
 def _platform(text: str) -> Platform:
-    """Raises ValueError."""
+    """The platform that is written as `text`, on which Linux runs. Raises ValueError."""
     platform = Platform.parse(text)
     if platform.os != "linux":
         raise ValueError(f"{text!r}: the VM runs Linux, and so only linux/... can run in it")
@@ -226,7 +226,7 @@ def platform(report: Problems, node: Node, path: str) -> Platform | None:
 
 
 def _platform_hint(text: str) -> str | None:
-    """`aarch64` was `linux/aarch64`, `linux/amd46` was `linux/amd64`."""
+    """A hint on what was meant: `linux/aarch64` by `aarch64`, `linux/amd64` by `linux/amd46`."""
     parts = text.lower().split("/")
     names = (*ARCHITECTURES, *ARCHITECTURE_ALIASES)
     if parts[0] in names:
@@ -242,8 +242,8 @@ def _platform_hint(text: str) -> str | None:
 def list_of(
     item: Parser, expects: str, example: str, *, unique: bool = False, meant: Callable[[Scalar], list[str]] = words_of
 ) -> Kind:
-    """A list that is not empty. Items with mistakes are reported and left out. `meant` gives the items that somebody
-    meant who wrote a word instead."""
+    """The kind of a list that is not empty, of items that `item` parses. Items with mistakes are reported and left
+    out. `meant` gives the items that somebody meant who wrote a word instead."""
 
     def parse(report: Problems, node: Node, path: str) -> tuple[Any, ...] | None:
         if not isinstance(node, Sequence):

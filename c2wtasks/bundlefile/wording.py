@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterable
 
 from c2wtasks.bundlefile.nodes import Node, Scalar, Sequence
-from c2wtasks.near import nearest
+from c2wtasks.errors import nearest
 
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 NULL = frozenset(("", "~", "null", "Null", "NULL"))
@@ -27,7 +27,7 @@ def shown(text: str) -> str:
 
 
 def meaning(node: Scalar) -> str:
-    """null, boolean, number or string."""
+    """What a scalar means in YAML: "null", "boolean", "number" or "string"."""
     if not node.plain:
         return "string"
     if node.text in NULL:
@@ -72,6 +72,12 @@ def item_of(text: str) -> str:
     return '"' + CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", escaped) + '"'
 
 
+def value_of(text: str) -> str:
+    """`text` as a value that is a string, in quotes where it would be something else without."""
+    is_other = text in _BOOLEAN or _NUMBER.fullmatch(text)
+    return f"'{text}'" if is_other else item_of(text)
+
+
 def is_number(node: Node) -> bool:
     """Whether a node is a scalar that would be a string in quotes, and is not."""
     return isinstance(node, Scalar) and meaning(node) in ("number", "boolean")
@@ -83,7 +89,7 @@ def is_null(node: Node) -> bool:
 
 
 def words_of(node: Scalar) -> list[str]:
-    """The items of a list that a word was meant to be: `a, b` and `a b` are two."""
+    """The items of the list that a word was meant to be: `a, b` and `a b` are two items."""
     return re.split(r"[,\s]+", node.text.strip(", \t\n")) if meaning(node) == "string" else []
 
 

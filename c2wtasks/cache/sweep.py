@@ -296,5 +296,5 @@ def remove(sweep: Sweep, cache: str, now_ns: int) -> tuple[int, dict[str, OSErro
 
 
 def _subject(path: str) -> str:
-    """What is noted of a memo, or says when it was used, is noted under the memo's name."""
+    """The path of what a note on last use is of: for a memo and for its note, that of the memo."""
     return path.removesuffix(lastuse.SUFFIX)

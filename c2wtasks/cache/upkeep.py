@@ -16,8 +16,8 @@ from c2wtasks.layers.store import Store
 from c2wtasks.oci.digest import Digest
 from c2wtasks.output import record
 from c2wtasks.output.places import Places
-from c2wtasks.sizes import human
 from c2wtasks.sources.model import Image
+from c2wtasks.telling.sizes import human
 
 
 @dataclass(frozen=True, slots=True)

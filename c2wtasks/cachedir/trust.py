@@ -79,7 +79,7 @@ def _useless(own: str, why: str) -> OutputError:
 
 
 def _folders(cache: str) -> Iterator[os.stat_result]:
-    """Those of the cache that are there, the cache itself among them. Raises OSError."""
+    """The folders of the cache that are there, the cache itself among them. Raises OSError."""
     with safely.folder(cache) as here:
         yield os.fstat(here)
         for name in FOLDERS:
@@ -92,7 +92,7 @@ def _folders(cache: str) -> Iterator[os.stat_result]:
 
 
 def _is_ours(found: os.stat_result, owners: frozenset[int], home: os.stat_result) -> bool:
-    """Whether only those can write in a folder who are of `owners`, or can write in the catalog's (`home`), too."""
+    """Whether nobody can write in a folder but `owners` and those who can write in the catalog's (`home`), too."""
     in_home = 0 if home.st_mode & stat.S_ISVTX else home.st_mode
     by_group = found.st_mode & stat.S_IWGRP and not (in_home & stat.S_IWGRP and found.st_gid == home.st_gid)
     by_any = found.st_mode & stat.S_IWOTH

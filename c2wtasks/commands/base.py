@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 from doit.cmd_base import DoitCmdBase
-from doit.control import TaskControl
 from doit.exceptions import InvalidCommand
 
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.engine.command import Command, hooks_of
 from c2wtasks.engine.exclusive import told
-from c2wtasks.engine.select import resolve
+from c2wtasks.engine.select import resolve, selected
 from c2wtasks.engine.stale import Stale, find_stale, in_order
 from c2wtasks.engine.state import Backend
 from c2wtasks.engine.targets import adopt
-from c2wtasks.errors import one_line
+from c2wtasks.errors import one_line, program
 from c2wtasks.graph.hooks import GraphHooks
 from c2wtasks.graph.resolved import Resolved
+from c2wtasks.runoptions import RunOptions
 
 FINE, NOT_FINE = 0, 1
 NOT_ASKED = 4
@@ -29,10 +31,18 @@ NOT_ASKED = 4
 class OurCommand(Command, DoitCmdBase):  # type: ignore[misc]
     """A command on our graph. Results go to stdout, the rest to stderr."""
 
+    of_all_shards = False
+    """Whether it is for the whole catalog, also on a machine that builds one shard of it."""
+
     def only_looks(self, params: Any) -> bool:
         return True
 
+    def run_options(self, params: Any) -> RunOptions:
+        options = super().run_options(params)
+        return replace(options, shard="" if self.of_all_shards else options.shard)
+
     def execute(self, params: Any, args: list[str]) -> int:
+        self.signs_on(sys.stderr)
         try:
             return int(told(lambda: super(OurCommand, self).execute(params, args)))
         finally:
@@ -50,7 +60,7 @@ class OurCommand(Command, DoitCmdBase):  # type: ignore[misc]
         hooks = hooks_of(self)
         if not isinstance(hooks, GraphHooks):
             if any(task.name == self.name for task in self.task_list):
-                hint = f"its task '{self.name}' is run by: doit run {self.name}"
+                hint = f"its task '{self.name}' is run by: {program()} run {self.name}"
             else:
                 hint = "copy the one that comes with c2wtasks"
             raise InvalidCommand(f"this dodo.py is not one of ours; {hint}")
@@ -66,11 +76,13 @@ class OurCommand(Command, DoitCmdBase):  # type: ignore[misc]
 
     def show(self, lines: Iterable[str]) -> None:
         """Prints lines of the result."""
+        self.make_room()
         self.outstream.write("".join(f"{one_line(line)}\n" for line in lines))
         self.outstream.flush()
 
     def show_json(self, report: object) -> None:
         """Prints a result as one line of JSON."""
+        self.make_room()
         self.outstream.write(msgspec.json.encode(report).decode() + "\n")
 
     def no_words(self, hint: str = "") -> None:
@@ -104,11 +116,8 @@ def stale_tasks(command: Any, hooks: GraphHooks) -> tuple[list[Stale], int]:
 
     Raises InvalidCommand: a word names nothing.
     """
-    control = TaskControl(command.task_list)
-    selected = command.sel_tasks
-    if selected is not None:
-        selected = resolve(selected, control.tasks, control.targets, hooks.aliases)
-    control.process(selected)
+    control, selection = selected(command, hooks)
+    control.process(selection)
     adopt(command.dep_manager, control.tasks, hooks.proven())
     names = in_order(control)
     found = find_stale(command.dep_manager, control, names)

@@ -7,19 +7,20 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from c2wtasks.bundlefile.wording import item_of
+from c2wtasks.bundlefile.wording import item_of, value_of
 from c2wtasks.errors import SourceError
+from c2wtasks.oci.access import Access
+from c2wtasks.oci.choice import Choice
 from c2wtasks.oci.image import REF_NAME
 from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import Reference
-from c2wtasks.registry.hosts import Access
 from c2wtasks.sources.documents import Documents
 from c2wtasks.sources.fitting import NotFound
 from c2wtasks.sources.oci import Layout
 from c2wtasks.sources.opening import open_files
 from c2wtasks.sources.resolve import Resolver
 
-# That an image may be for, by what is asked first; the machine's own comes before them.
+# The platforms that an image may be for, in the order in which it is asked for; the machine's own comes before them.
 _PLATFORMS = [Platform("linux", one) for one in ("amd64", "arm64", "riscv64", "386", "ppc64le", "s390x")]
 _PLATFORMS.insert(3, Platform("linux", "arm", "v7"))
 _NO_NAME = re.compile(r"[^A-Za-z0-9._-]+")
@@ -28,30 +29,39 @@ _LONGEST = 60  # characters of a name that we make
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An image, by the source that bundle.yaml is to have, with the platforms that it is there for."""
+    """An image: its name and source in bundle.yaml, and the platforms that it is there for."""
 
     name: str
     source: str
     platforms: tuple[Platform, ...]
 
     def at(self, path: str) -> Found:
-        """The same one, where its layout lies elsewhere."""
+        """The image, where its layout lies at `path`."""
         return replace(self, source=f"oci:{path}")
 
 
 def in_layout(path: str, seen_from: str) -> list[Found]:
-    """The images of an image layout, by their tags. Sources name it as seen from the folder `seen_from`; as it is,
-    where that is empty.
+    """The images of the image layout `path`, by their tags. Their sources name the layout as seen from the folder
+    `seen_from`; as it is, where that is empty.
 
-    Raises SourceError: it is none, or none of its images can be used.
+    Raises SourceError: it is no layout, bundle.yaml cannot name one of its images, or one is for no platform.
     """
     entries = Layout(open_files("oci", path), "oci").index().manifests
     tags = list(dict.fromkeys(entry.annotations.get(REF_NAME, "") for entry in entries))
     place = path if not seen_from or os.path.isabs(path) else os.path.relpath(path, seen_from)
+    if seen_from and ":" in place:
+        wrong = "bundle.yaml names no layout with a colon in its path"
+        raise SourceError(f"{path}: {wrong}", hint="give it another name")
     found: list[Found] = []
     for tag in tags if len(tags) > 1 else [""]:
+        try:
+            Choice.parse(tag)
+        except ValueError as error:
+            wrong = f"an image that bundle.yaml cannot name by its tag: {error}"
+            hint = "give that image another tag, or write bundle.yaml by hand"
+            raise SourceError(f"{path}: {wrong}", hint=hint) from error
         after = f":{tag}" if tag else ""
-        platforms = _platforms(Reference.parse(f"oci:{path}{after}"), path, Access(offline=True))
+        platforms = _platforms(Reference(f"oci:{path}{after}", "oci", path, tag), path, Access(offline=True))
         name = _name(tag or os.path.basename(os.path.abspath(path)), found)
         found.append(Found(name, f"oci:{place}{after}", platforms))
     return found
@@ -67,12 +77,15 @@ def in_registry(image: str, offline: bool) -> list[Found]:
         reference = Reference.parse(text)
     except ValueError as error:
         raise SourceError(f"--from-image: {error}") from error
-    last = reference.place.rpartition("/")[2].partition("@")[0]
+    last = reference.path.rpartition("/")[2].partition("@")[0]
     return [Found(_name(last, ()), text, _platforms(reference, "", Access(offline=offline), enough=1))]
 
 
 def _platforms(reference: Reference, path: str, access: Access, enough: int = 99) -> tuple[Platform, ...]:
-    """Those that the image is there for, the machine's own first. Raises SourceError: it cannot be used for any."""
+    """The platforms that the image is there for, `enough` at most, the machine's own first.
+
+    Raises SourceError: it is there for none.
+    """
     resolver = Resolver(access, Documents("", keeps=False))
     found: list[Platform] = []
     missing: SourceError | None = None
@@ -93,16 +106,21 @@ def _platforms(reference: Reference, path: str, access: Access, enough: int = 99
     return tuple(found)
 
 
+def made_fit(text: str, otherwise: str) -> str:
+    """A name that bundle.yaml takes, of any text; `otherwise` where nothing of it can be in one. Pure."""
+    return _NO_NAME.sub("-", text)[:_LONGEST].strip("._-") or otherwise
+
+
 def _name(text: str, others: Iterable[Found]) -> str:
     """A name for an image, which none of the others has: of `library/web:1.0` it is `web-1.0`."""
-    plain = _NO_NAME.sub("-", text.rpartition("/")[2])[:_LONGEST].lstrip("._-") or "image"
+    plain = made_fit(text.rpartition("/")[2], "image")
     taken = {one.name for one in others}
     numbered = (f"{plain}-{number}" for number in range(2, len(taken) + 3))
     return next(name for name in (plain, *numbered) if name not in taken)
 
 
-def bundle_yaml(template: str, found: Sequence[Found]) -> str:
-    """The text of bundle.yaml. Pure."""
+def bundle_yaml(template: str, name: str, found: Sequence[Found]) -> str:
+    """The text of bundle.yaml for the images that were found, of the catalog `name`. Pure."""
     common = found[0].platforms
     lines = []
     for one in found:
@@ -110,7 +128,7 @@ def bundle_yaml(template: str, found: Sequence[Found]) -> str:
             lines.append(f"  {item_of(one.name)}: {item_of(one.source)}")
         else:
             lines.append(f"  {item_of(one.name)}:\n    source: {item_of(one.source)}\n    platforms: [{_list(one)}]")
-    text = template.replace("PLATFORMS", _list(found[0]))
+    text = template.replace("PLATFORMS", _list(found[0])).replace("NAME", value_of(name))
     return text.replace("IMAGES\n", "\n".join([*lines, "\n"]))
 
 

@@ -26,6 +26,7 @@ _c2wtasks() {
     found=(${(f)"$(c2wtasks completion --words "$PREFIX" 2>/dev/null)"})
     compadd -a found
 }
+(( $+functions[compdef] )) || { autoload -Uz compinit && compinit -i; }
 compdef _c2wtasks c2wtasks doit
 """
 _FISH = """\
@@ -54,8 +55,8 @@ class Completion(Command, DoitCommand):  # type: ignore[misc]
     doc_purpose = "write what makes a shell complete images and bundles"
     doc_usage = "bash | zsh | fish"
     doc_description = (
-        'For this shell: eval "$(doit completion bash)"; with zsh the same; with fish: '
-        "doit completion fish | source. Exit status 0. 3: wrong command line."
+        'For this shell: eval "$(c2wtasks completion bash)"; with zsh the same; with fish: '
+        "c2wtasks completion fish | source. Exit status 0. 3: wrong command line."
     )
     cmd_options = (_WORDS,)
 

@@ -13,7 +13,7 @@ from c2wtasks.bundlefile.forms import FORMS, FormType
 from c2wtasks.commands.base import FINE, NOT_FINE, OurCommand
 from c2wtasks.commands.options import JSON
 from c2wtasks.errors import OutputError, os_reason
-from c2wtasks.rootfs.rights import FILE_CAPABILITY, LeftOut, builder
+from c2wtasks.process.rights import FILE_CAPABILITY, LeftOut, builder
 from c2wtasks.rootfs.trying import try_at
 
 _HARM = (
@@ -21,9 +21,13 @@ _HARM = (
     "docs/security.md"
 )
 
+_SHARED = "share their files: whoever writes into one writes into all that have the file; see docs/forms.md"
+_NOT_SHARED = "cannot share their files, as the file system has no hard links"
+
 
 class Health(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One form. `tool` is what it needs, in Debian's `package`; `found` its first line on its version."""
+    """What is known of one form here. `tool` is the program that it needs, in Debian's `package`; `found` is the
+    first line that the tool says of its version."""
 
     form: str
     works: bool
@@ -42,23 +46,27 @@ class Doctor(OurCommand):
     doc_usage = ""
     doc_description = "Exit status 0: all forms that bundle.yaml asks for work. 1: not all. 3: wrong command line."
     cmd_options = (JSON,)
+    looks_up = "not"
 
     def _execute(self, as_json: bool) -> int:
         self.no_words()
         used = {form.kind for bundle in self.graph.file.bundles for form in bundle.forms}
         output = self.graph.file.output
-        note, harm = _of_folders(output), _harm(output)
+        (note, has_links), harm = _of_folders(output), _harm(output)
+        shares = any(bundle.share and bundle.folder_form for bundle in self.graph.file.bundles)
         forms = [
             *(Health(kind, True, kind in used, note=note) for kind, row in FORMS.items() if row.folder),
             *(_health(row, kind in used) for kind, row in FORMS.items() if not row.folder),
         ]
         works = all(one.works for one in forms if one.used)
         if as_json:
-            self.show_json({"works": works, "forms": forms, "mountLacks": harm})
+            self.show_json({"works": works, "forms": forms, "mountLacks": harm, "shares": shares and has_links})
         else:
             self.show(map(_line, forms))
             if harm and any(one.used and FORMS[one.form].folder for one in forms):
                 self.show([f"note: {output} is on a file system without {' and '.join(harm)}: {_HARM}"])
+            if shares:
+                self.show([f"note: roots in {output} {_SHARED if has_links else _NOT_SHARED}"])
         return FINE if works else NOT_FINE
 
 
@@ -74,14 +82,16 @@ def _harm(output: str) -> list[str]:
     return [name for name, flag in (("nosuid", os.ST_NOSUID), ("nodev", os.ST_NODEV)) if not flags & flag]
 
 
-def _of_folders(output: str) -> str:
-    """What the folder of a root cannot have here, found by trying."""
+def _of_folders(output: str) -> tuple[str, bool]:
+    """What the folder of a root cannot have here, found by trying; and whether it can have hard links, for all that
+    is known."""
     try:
-        lacks = list(_lacks(try_at(output)))
+        left_out = try_at(output)
     except (OSError, OutputError) as error:
         reason = os_reason(error) if isinstance(error, OSError) else error
-        return f"not tried in {output}: {reason}"
-    return f"but not with {', '.join(lacks)}" if lacks else ""
+        return f"not tried in {output}: {reason}", True
+    lacks = list(_lacks(left_out))
+    return f"but not with {', '.join(lacks)}" if lacks else "", not left_out.hard_links
 
 
 def _lacks(left_out: LeftOut) -> Iterator[str]:
@@ -97,6 +107,8 @@ def _lacks(left_out: LeftOut) -> Iterator[str]:
         yield "devices"
     if FILE_CAPABILITY in left_out.xattrs:
         yield "file capabilities"
+    if left_out.hard_links:
+        yield "hard links"
 
 
 def _health(row: FormType, used: bool) -> Health:
@@ -111,7 +123,7 @@ def _health(row: FormType, used: bool) -> Health:
 
 
 def _version(path: str) -> str:
-    """Raises OSError."""
+    """The first line that a program says of its version. Raises OSError."""
     done = subprocess.run([path, "--version"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
     lines = (done.stdout or done.stderr).decode(errors="replace").splitlines()
     return lines[0].strip() if lines else "of unknown version"

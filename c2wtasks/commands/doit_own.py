@@ -7,8 +7,10 @@ not up to date.
 from __future__ import annotations
 
 import functools
+import io
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from doit.action import PythonAction
@@ -16,11 +18,11 @@ from doit.cmd_clean import Clean as DoitClean
 from doit.cmd_forget import Forget as DoitForget
 from doit.cmd_info import Info as DoitInfo
 from doit.cmd_list import List as DoitList
-from doit.control import TaskControl
 from doit.exceptions import InvalidCommand
 
 from c2wtasks.commands.options import JSON, YES
 from c2wtasks.engine.command import Command
+from c2wtasks.runoptions import RunOptions
 
 _OF_TASKS = ("subtasks", "quiet", "status", "private", "list_deps", "template")
 """Options of `list` that are for tasks."""
@@ -31,14 +33,13 @@ def _resolved(command: Any, options: dict[str, Any]) -> dict[str, Any]:
     hooks = command.hooks()
     if hooks is None:
         return options
-    from c2wtasks.engine.select import resolve
+    from c2wtasks.engine.select import selected
     from c2wtasks.engine.targets import watch_targets
 
-    control = TaskControl(command.task_list)
+    control, names = selected(command, hooks)
     watch_targets(command.dep_manager, control.targets)
-    if command.sel_default_tasks:
+    if command.sel_default_tasks or names is None:
         return options
-    names = resolve(command.sel_tasks, control.tasks, control.targets, hooks.aliases)
     command.sel_tasks = [name if name in control.tasks else control.targets[name] for name in names]
     return options | ({"pos_args": command.sel_tasks} if "pos_args" in options else {})
 
@@ -64,6 +65,7 @@ class Clean(Command, DoitClean):  # type: ignore[misc]
     """Removes what tasks have made. Exit status 1: some of it could not be removed."""
 
     cmd_options = (*DoitClean.cmd_options, YES)
+    looks_up = "here"
     _failed: list[str]
     _cleaned: list[str]
     _yes = False
@@ -87,7 +89,7 @@ class Clean(Command, DoitClean):  # type: ignore[misc]
         if self.sel_default_tasks and not self._yes:
             self._ask()
         from c2wtasks.engine.exclusive import exclusively
-        from c2wtasks.notices import tell
+        from c2wtasks.telling.notices import tell
 
         def change() -> int:
             clean(**_resolved(self, options))
@@ -100,7 +102,7 @@ class Clean(Command, DoitClean):  # type: ignore[misc]
     def _ask(self) -> None:
         """Asks whether all bundles may go. Raises InvalidCommand: they may not, or there is nobody to be asked."""
         from c2wtasks.commands.table import published
-        from c2wtasks.sizes import human
+        from c2wtasks.telling.sizes import counted, human
 
         hooks = _of_catalog(self)
         if hooks is None:
@@ -108,7 +110,7 @@ class Clean(Command, DoitClean):  # type: ignore[misc]
         count, size = published(hooks.graph.file.output, hooks.graph.file.bundles)
         if not count:
             return
-        what = f"all {count} bundles in {hooks.graph.file.output} ({human(size)})"
+        what = f"all bundles in {hooks.graph.file.output} ({counted(count, 'bundle')}, {human(size)})"
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise InvalidCommand(f"without names, this removes {what}: give --yes, or names")
         print(f"This removes {what}. Remove them? [y/N] ", end="", file=sys.stderr, flush=True)
@@ -116,7 +118,7 @@ class Clean(Command, DoitClean):  # type: ignore[misc]
             raise InvalidCommand("nothing was removed")
 
     def clean_tasks(self, tasks: Iterable[Any], dryrun: bool, cleanforget: bool) -> None:
-        """As doit's, but for our dodos what cannot be removed is one line, and not forgotten."""
+        """Cleans tasks as doit does, but of our dodos what cannot be removed is one line, and not forgotten."""
         if self.hooks() is None:
             super().clean_tasks(tasks, dryrun, cleanforget)
             return
@@ -125,8 +127,14 @@ class Clean(Command, DoitClean):  # type: ignore[misc]
             for action in task.clean_actions:
                 if isinstance(action, PythonAction):
                     action.py_callable = self._noting(action.py_callable)
-            self._noting(task.clean)(self.outstream, dryrun)
-            if not dryrun and len(self._failed) == before:
+            family, _, bundle = task.name.partition(":")
+            ours = family == "bundle" and bundle != ""
+            self._noting(task.clean)(io.StringIO() if ours else self.outstream, dryrun)
+            if len(self._failed) > before:
+                continue
+            if ours:
+                self.outstream.write(f"{'would remove' if dryrun else 'removed'} {bundle}\n")
+            if not dryrun:
                 self._cleaned.append(task.name)
                 if cleanforget:
                     self.dep_manager.remove(task.name)
@@ -150,6 +158,8 @@ class Clean(Command, DoitClean):  # type: ignore[misc]
 class Forget(Command, DoitForget):  # type: ignore[misc]
     """Forgets that tasks have run."""
 
+    looks_up = "briefly"
+
     @functools.wraps(DoitForget._execute)
     def _execute(self, **options: Any) -> Any:
         if self.sel_tasks is None and not options["forget_disable_default"]:
@@ -159,6 +169,8 @@ class Forget(Command, DoitForget):  # type: ignore[misc]
 
 class Info(Command, DoitInfo):  # type: ignore[misc]
     """Shows a task, and whether it would run."""
+
+    looks_up = "briefly"
 
     def only_looks(self, params: Any) -> bool:
         return True
@@ -175,11 +187,16 @@ class List(Command, DoitList):  # type: ignore[misc]
     doc_purpose = "list bundles, or tasks"
     _json = False
 
+    def run_options(self, params: Any) -> RunOptions:
+        of_tasks = any(params[name] for name in _OF_TASKS) or any(":" in word for word in self._words)
+        return replace(super().run_options(params), looks_up="briefly" if of_tasks else "here")
+
     def only_looks(self, params: Any) -> bool:
         return True
 
     def execute(self, params: Any, args: list[str]) -> Any:
         self._json = params["as_json"]
+        self.signs_on(sys.stderr)
         return super().execute(params, args)
 
     @functools.wraps(DoitList._execute)
@@ -193,14 +210,15 @@ class List(Command, DoitList):  # type: ignore[misc]
         return _told(self, lambda: self._bundles(hooks, options["pos_args"]))
 
     def _bundles(self, hooks: Any, words: list[str]) -> int:
-        from c2wtasks.commands import table
+        from c2wtasks.commands import rows, table
 
         found = table.rows(self, hooks, words)
         self.dep_manager.backend.discard()
+        self.make_room()
         if self._json:
-            self.outstream.write(table.as_json(found) + "\n")
+            self.outstream.write(rows.as_json(found) + "\n")
         else:
-            self.outstream.write("".join(f"{line}\n" for line in table.lines(found)))
+            self.outstream.write("".join(f"{line}\n" for line in rows.lines(found)))
         return 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec.structs import replace
 
@@ -13,7 +13,8 @@ from c2wtasks.commands.options import JSON
 from c2wtasks.engine.tally import duration
 from c2wtasks.output import history
 from c2wtasks.output.history import NullRun, Run
-from c2wtasks.output.past import event, local
+from c2wtasks.output.past import Event, events, local
+from c2wtasks.telling.sizes import human
 
 
 class History(OurCommand):
@@ -27,20 +28,27 @@ class History(OurCommand):
         "Exit status 0: done. 3: wrong command line."
     )
     cmd_options = (JSON,)
+    looks_up = "not"
 
     def _execute(self, as_json: bool) -> int:
         graph = self.graph
         bundles = [] if self.sel_default_tasks else chosen(self.graph_hooks, self.sel_tasks)
-        found = history.runs(graph.file.output)
+        found = list(history.runs(graph.file.output))
+        known = _known(found, bundles)
         if as_json:
-            self.show_json({"runs": [_of(run, bundles) for run in found if not bundles or _tells(run, bundles)]})
+            self.show_json({"runs": [_of(run, bundles) for run in found if not bundles or id(run) in known]})
         else:
-            self.show(_of_bundles(found, bundles) if bundles else _of_runs(found))
+            self.show(_of_bundles(found, known) if bundles else _of_runs(found))
         return FINE
 
 
-def _tells(run: Run | NullRun, bundles: Iterable[Bundle]) -> bool:
-    return any(event(run, str(bundle), bundle.name) for bundle in bundles)
+def _known(found: list[Run | NullRun], bundles: Iterable[Bundle]) -> dict[int, list[tuple[str, Event]]]:
+    """What each run, by its `id`, did with these bundles, where it did anything."""
+    known: dict[int, list[tuple[str, Event]]] = {}
+    for bundle in bundles:
+        for run, one in events(found, str(bundle), bundle.name):
+            known.setdefault(id(run), []).append((str(bundle), one))
+    return known
 
 
 def _of(run: Run | NullRun, bundles: list[Bundle]) -> Run | NullRun:
@@ -56,7 +64,7 @@ def _of(run: Run | NullRun, bundles: list[Bundle]) -> Run | NullRun:
 
 
 def _of_runs(found: Iterable[Run | NullRun]) -> Iterator[str]:
-    """`2026-11-28 02:13  12.4 s  3 built, 996 current, 1 failed`"""
+    """A line for each run: `2026-11-28 02:13  12.4 s  3 built, 996 current, 1 failed`."""
     quiet = _Quiet()
     for run in found:
         if isinstance(run, NullRun):
@@ -66,25 +74,27 @@ def _of_runs(found: Iterable[Run | NullRun]) -> Iterator[str]:
         counts = Counter(one.state for one in run.bundles)
         said = [f"{counts[state]} {state}" for state in ("built", "failed", "left out") if counts[state]]
         said += [f"{len(run.current)} current"] if run.current else []
+        saved = sum(one.saved for one in run.bundles)
+        said += [f"{human(saved)} of disk saved by sharing"] if saved else []
         what = ", ".join(said) or f"exit status {run.status}"
         asked = f"  ({' '.join(run.asked)})" if run.asked else ""
         yield f"{_when(run.began)}  {duration(run.seconds):>10}  {what}{asked}"
     yield from quiet.lines("nothing to do")
 
 
-def _of_bundles(found: Iterable[Run | NullRun], bundles: list[Bundle]) -> Iterator[str]:
-    """`2026-11-25 02:13  failed  web@linux/amd64  ...`"""
+def _of_bundles(found: Iterable[Run | NullRun], known: Mapping[int, list[tuple[str, Event]]]) -> Iterator[str]:
+    """A line for each change of one of the bundles: `2026-11-25 02:13  failed  web@linux/amd64  ...`."""
     quiet = _Quiet()
     for run in found:
-        events = [(str(bundle), one) for bundle in bundles if (one := event(run, str(bundle), bundle.name))]
-        if not events:
+        told = known.get(id(run), [])
+        if not told:
             continue
-        if all(one.state == "current" for _, one in events):
+        if all(one.state == "current" for _, one in told):
             quiet.add(run.began)
             continue
         yield from quiet.lines("current")
         details = {one.bundle: one for one in run.bundles} if isinstance(run, Run) else {}
-        for key, one in events:
+        for key, one in told:
             more = one.error
             if one.state == "built":
                 more = f"{duration(details[key].seconds)}, {_change(details[key].before, details[key].after)}"

@@ -11,11 +11,11 @@ from doit.cmd_base import Command as DoitCommand
 from doit.exceptions import InvalidCommand
 
 from c2wtasks.bundlefile import schema
-from c2wtasks.commands.beginning import Found, bundle_yaml, in_layout, in_registry
+from c2wtasks.commands.beginning import bundle_yaml, in_layout, in_registry, made_fit
 from c2wtasks.disk import files
 from c2wtasks.engine.command import Command
 from c2wtasks.engine.exclusive import told
-from c2wtasks.errors import one_line
+from c2wtasks.errors import one_line, program
 
 _DODO = '''"""The graph of this catalog: bundle.yaml beside this file -> bundles/."""
 from c2wtasks.dodo import *
@@ -64,14 +64,19 @@ class Init(Command, DoitCommand):  # type: ignore[misc]
         return int(told(lambda: self._write(folder, params["from_layout"], params["from_image"])))
 
     def _write(self, folder: str, layout: str, image: str) -> int:
-        """Raises UserError."""
+        """Writes the files that are not there; bundle.yaml is the last, as it says that all is there.
+
+        Raises UserError.
+        """
         if image:
             found = in_registry(image, self.run_options({}).offline)
         else:
             found = in_layout(layout or f"{_TEMPLATES}/hello", folder if layout else "")
         if not image and not layout:
             found = [one.at(_EXAMPLE) for one in found]
-        for name, content in (*_constant(with_example=not image and not layout), *_told(found)):
+        name = made_fit(os.path.basename(os.path.abspath(folder)), "catalog")
+        text = bundle_yaml(_template("bundle.yaml").decode(), name, found).encode()
+        for name, content in (*_constant(with_example=not image and not layout), ("bundle.yaml", text)):
             path = os.path.normpath(f"{folder}/{name}")
             if os.path.lexists(path):
                 print(f"left as it is: {one_line(path)}")
@@ -79,7 +84,7 @@ class Init(Command, DoitCommand):  # type: ignore[misc]
                 files.write(path, content)
                 if not name.startswith(_EXAMPLE):
                     print(f"wrote {one_line(path)}")
-        print(f"next: {'' if folder == '.' else f'cd {one_line(folder)} && '}{self.bin_name}")
+        print(f"next: {'' if folder == '.' else f'cd {one_line(folder)} && '}{program()}")
         return 0
 
 
@@ -93,11 +98,6 @@ def _constant(*, with_example: bool) -> Iterator[tuple[str, bytes]]:
     yield schema.NAME_OF_FILE, schema.text().encode()
     requirement = f'"c2wtasks=={metadata.version("c2wtasks")}"'
     yield _WORKFLOW, _template("bundles.yml").replace(b"REQUIREMENT", requirement.encode())
-
-
-def _told(found: list[Found]) -> Iterator[tuple[str, bytes]]:
-    """bundle.yaml: the last, as it says that all is there."""
-    yield "bundle.yaml", bundle_yaml(_template("bundle.yaml").decode(), found).encode()
 
 
 def _template(name: str) -> bytes:

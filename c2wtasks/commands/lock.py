@@ -15,9 +15,10 @@ from c2wtasks.engine.exclusive import alone
 from c2wtasks.errors import UserError
 from c2wtasks.graph.hooks import GraphHooks
 from c2wtasks.graph.resolved import Resolved
-from c2wtasks.notices import tell
 from c2wtasks.runoptions import RunOptions
-from c2wtasks.sources.locked import entry_of
+from c2wtasks.sources.locked import NotAsked, entry_of
+from c2wtasks.telling import stages
+from c2wtasks.telling.notices import tell
 
 _UPDATE = {
     "name": "update",
@@ -47,6 +48,8 @@ class Lock(OurCommand):
         "and --check found nothing with the others."
     )
     cmd_options = (_UPDATE, _CHECK)
+    of_all_shards = True
+    looks_up = "here"  # it asks by itself, once it is known what for
 
     def only_looks(self, params: Any) -> bool:
         return bool(params["check"])
@@ -69,20 +72,22 @@ class Lock(OurCommand):
             return self._write(graph, bundles)
 
     def _write(self, graph: Resolved, again: Sequence[Bundle]) -> int:
-        """Makes the lock fit, with those bundles looked up again."""
+        """Makes the lock fit, with the bundles `again` looked up anew. Raises UserError."""
         misfit = graph.misfit()
-        changes = graph.unlocked() | dict.fromkeys(misfit.gone)
+        unfit = {*misfit.missing, *misfit.changed}
+        named = set(again)
+        unknown = [bundle for bundle in graph.unasked if str(bundle) in unfit and bundle not in named]
+        looked_up, failed = _look_up(graph, [*again, *unknown])
+        broken = {str(bundle): error for bundle, error in graph.broken if not isinstance(error, NotAsked)}
+        failed |= {key: broken[key] for key in unfit if key in broken}
+        changes = graph.unlocked() | dict.fromkeys(misfit.gone) | {new.bundle: new for new in looked_up}
         lines = [f"{bundle}: added" for bundle in misfit.missing if bundle in changes]
         lines += [f"{bundle}: changed, as its source has" for bundle in misfit.changed if bundle in changes]
         lines += [f"{bundle}: dropped" for bundle in misfit.gone]
-        looked_up, failed = _look_up(graph, again)
         for new in looked_up:
             old = graph.lock.entries.get(new.bundle)
-            changes[new.bundle] = new
             if old is not None and old.source == new.source and (moved := moves(old, new)):
                 lines.append(f"{new.bundle}: {moved}")
-        broken = {str(bundle): error for bundle, error in graph.broken}
-        failed |= {key: broken[key] for key in (*misfit.missing, *misfit.changed) if key in broken}
         if changes:
             graph.lock.change(changes)
         if not failed and not lines:
@@ -115,9 +120,10 @@ def _lockable(hooks: GraphHooks, words: Sequence[str]) -> tuple[Bundle, ...]:
 
 
 def _look_up(graph: Resolved, bundles: Sequence[Bundle]) -> tuple[list[LockEntry], dict[str, UserError]]:
-    """What bundles stand for now, whatever the lock says; and why that cannot be found out."""
+    """What the images of bundles are now, whatever the lock says; and of which that cannot be found out, and why."""
     found: list[LockEntry] = []
     failed: dict[str, UserError] = {}
+    stages.begin("looking images up", len(bundles))
     for bundle, image in graph.resolver({}).all(bundles):
         if isinstance(image, UserError):
             failed[str(bundle)] = image

@@ -36,6 +36,8 @@ class Help(Command, DoitHelp):  # type: ignore[misc]
 class Ignore(Command, DoitIgnore):  # type: ignore[misc]
     """doit's ignore."""
 
+    looks_up = "briefly"
+
 
 class ResetDep(Command, DoitResetDep):  # type: ignore[misc]
     """doit's reset-dep."""

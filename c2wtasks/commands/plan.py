@@ -8,18 +8,20 @@ from c2wtasks.commands.base import FINE, OurCommand, layer_users, stale_tasks
 from c2wtasks.commands.options import JSON
 from c2wtasks.engine.stale import Stale
 from c2wtasks.graph.resolved import Resolved
-from c2wtasks.sizes import human
-from c2wtasks.tasks import room
+from c2wtasks.tasks import names, room
+from c2wtasks.telling.sizes import human
 
 
 class Step(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One task of a plan. `bytes` and `bundles` are of layers: the blob's size, and who shares it."""
+    """One task of a plan. `bytes` and `bundles` are of layers: the blob's size, and who shares it. `fails` is why the
+    bundle cannot be made, for all that is known."""
 
     task: str
     title: str
     certain: bool
     bytes: int | None = None
     bundles: tuple[str, ...] = ()
+    fails: str = ""
 
 
 class Plan(OurCommand):
@@ -30,12 +32,14 @@ class Plan(OurCommand):
     doc_usage = "[BUNDLE|IMAGE|TASK ...]"
     doc_description = "Tasks in the order of a run; those marked ? run only if what they need comes out different."
     cmd_options = (JSON,)
+    looks_up = "briefly"
 
     def _execute(self, as_json: bool) -> int:
         graph = self.graph
         stale, _ = stale_tasks(self, self.graph_hooks)
         users = layer_users(graph)
-        steps = [_step(graph, task, users) for task in stale]
+        broken = {names.bundle(bundle): str(error) for bundle, error in graph.broken}
+        steps = [_step(graph, task, users, broken) for task in stale]
         to_read = sum(step.bytes or 0 for step in steps)
         to_write = sum(room.to_write(room.jobs(graph.with_rootfs(), {step.task for step in steps}), graph.store))
         if as_json:
@@ -53,16 +57,18 @@ class Plan(OurCommand):
         return FINE
 
 
-def _step(graph: Resolved, task: Stale, users: dict[str, list[str]]) -> Step:
+def _step(graph: Resolved, task: Stale, users: dict[str, list[str]], broken: dict[str, str]) -> Step:
     family, _, key = task.task.partition(":")
     if family != "layer":
-        return Step(task.task, task.title, bool(task.reasons))
+        return Step(task.task, task.title, bool(task.reasons), fails=broken.get(task.task, ""))
     size = graph.layers[key][0].place.size
     return Step(task.task, task.title, bool(task.reasons), size, tuple(users.get(key, ())))
 
 
 def _line(step: Step) -> str:
     mark = " " if step.certain else "?"
+    if step.fails:
+        return f"{mark} {step.title} fails: {step.fails}"
     if step.bytes is None:
         return f"{mark} {step.title}"
     shared = f", shared by {len(step.bundles)} bundles" if len(step.bundles) > 1 else ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import sys
 from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
@@ -16,6 +15,7 @@ from doit.exceptions import InvalidDodoFile
 from doit.plugin import PluginEntry
 
 from c2wtasks.commands import words
+from c2wtasks.errors import program
 
 NAME = "c2wtasks"
 _PACKAGE = __name__.rpartition(".")[0]
@@ -32,10 +32,6 @@ def found() -> Iterator[tuple[str, str]]:
 class Loader(DodoTaskLoader):  # type: ignore[misc]
     """Loads dodo.py; where there is none beside a bundle.yaml, the one that comes with this package."""
 
-    def __init__(self, program: str) -> None:
-        super().__init__()
-        self._program = program
-
     def setup(self, opt_values: Any) -> None:
         folder = opt_values["cwdPath"] or "."
         has_dodo = os.path.lexists(_DODO) or os.path.lexists(f"{folder}/{_DODO}")
@@ -45,8 +41,8 @@ class Loader(DodoTaskLoader):  # type: ignore[misc]
             doit.loader.initial_workdir = os.getcwd()
             os.chdir(folder)
             self.namespace = dict(inspect.getmembers(import_module("c2wtasks.dodo")))
-        elif self._program == NAME:
-            raise InvalidDodoFile(f"no {_BUNDLE_FILE} here; to begin one, run: {NAME} init")
+        elif program() != "doit":
+            raise InvalidDodoFile(f"no {_BUNDLE_FILE} here; to begin one, run: {program()} init")
         else:
             super().setup(opt_values)
 
@@ -55,9 +51,17 @@ class Program(DoitMain):  # type: ignore[misc]
     """doit's main program, which loads only the command that is named."""
 
     def __init__(self) -> None:
-        name = os.path.basename(sys.argv[0])
-        self.BIN_NAME = NAME if name == "__main__.py" else name
-        super().__init__(Loader(self.BIN_NAME))
+        self.BIN_NAME = program()
+        super().__init__(Loader())
+
+    def run(self, all_args: list[str]) -> Any:
+        """Runs the command line, and gives the exit status. `-h` and `--help` after a command are for its help."""
+        match all_args:
+            case ["-h"]:
+                all_args = ["--help"]
+            case [name, "-h" | "--help"] if not name.startswith("-"):
+                all_args = ["help", name]
+        return super().run(all_args)
 
     def get_cmds(self) -> Any:
         """doit's commands, those that are entry points, and ours."""
@@ -68,8 +72,8 @@ class Program(DoitMain):  # type: ignore[misc]
 
     @staticmethod
     def print_version() -> None:
-        """Prints doit's version, as doit does, and ours."""
+        """Prints our version, and below it that of doit and where it lies."""
         from importlib.metadata import version
 
-        DoitMain.print_version()
         print(NAME, version(NAME))
+        print(f"doit {version('doit')}, in {os.path.dirname(doit.loader.__file__)}")

@@ -10,10 +10,13 @@ from c2wtasks.commands.base import FINE, NOT_FINE, OurCommand
 from c2wtasks.commands.options import DRY_RUN, JSON
 from c2wtasks.engine.exclusive import alone
 from c2wtasks.errors import OutputError
-from c2wtasks.notices import tell
+from c2wtasks.graph import pooled, showing
 from c2wtasks.output.leftovers import Foreign, Leftover, leftovers
 from c2wtasks.output.places import Places
 from c2wtasks.output.remove import remove, remove_private
+from c2wtasks.telling import stages
+from c2wtasks.telling.notices import tell
+from c2wtasks.telling.sizes import counted, human
 
 
 class RemovedBundle(msgspec.Struct, frozen=True):
@@ -31,11 +34,13 @@ class LeftAlone(msgspec.Struct, frozen=True):
 
 
 class PruneReport(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """What --json prints. With `dry_run`, `removed` is what would be."""
+    """What --json prints. With `dry_run`, `removed` is what would be. `freed` are the bytes of disk that files took
+    which roots had shared, and none has any more; of a bundle's own nothing is counted."""
 
     dry_run: bool
     removed: list[RemovedBundle]
     left_alone: list[LeftAlone]
+    freed: int = 0
 
 
 class Prune(OurCommand):
@@ -49,6 +54,8 @@ class Prune(OurCommand):
         "is named and left alone. Exit status 0: done. 1: something could not be removed. 3: wrong command line."
     )
     cmd_options = (DRY_RUN, JSON)
+    of_all_shards = True
+    looks_up = "not"
 
     def only_looks(self, params: Any) -> bool:
         return bool(params["dry_run"])
@@ -61,10 +68,13 @@ class Prune(OurCommand):
         if dry_run:
             found = list(leftovers(output, wanted))
             failed: set[str] = set()
+            freed, notes = 0, list[str]()
         else:
             with alone(self, self.graph_hooks):
                 found = list(leftovers(output, wanted))
                 failed = _remove([one for one in found if isinstance(one, Leftover)], output)
+                freed, notes = pooled.tidy(graph.file, graph.builds)
+                notes += showing.show(graph)
         report = PruneReport(
             dry_run=dry_run,
             removed=[
@@ -73,8 +83,10 @@ class Prune(OurCommand):
                 if isinstance(one, Leftover) and one.bundle not in failed
             ],
             left_alone=[LeftAlone(one.path, one.why) for one in found if isinstance(one, Foreign)],
+            freed=freed,
         )
         self._report(report, as_json)
+        tell(*notes)
         return NOT_FINE if failed else FINE
 
     def _report(self, report: PruneReport, as_json: bool) -> None:
@@ -83,15 +95,16 @@ class Prune(OurCommand):
             return
         verb = "would remove" if report.dry_run else "removed"
         self.show(f"{verb} {line.bundle}: {', '.join(line.paths)}" for line in report.removed)
-        count = len(report.removed)
-        self.show([f"{verb} {count or 'no'} bundle{'' if count == 1 else 's'}"])
+        freed = f"; freed {human(report.freed)} of files that roots shared" if report.freed else ""
+        self.show([f"{verb} {counted(len(report.removed), 'bundle')}{freed}"])
         tell(*(f"left alone: {line.path}: {line.why}" for line in report.left_alone))
 
 
 def _remove(found: list[Leftover], output: str) -> set[str]:
-    """Removes them; says and gives which could not be removed."""
+    """Removes bundles; says and gives which could not be removed."""
     failed = set()
-    for leftover in found:
+    stages.begin("removing bundles", len(found))
+    for leftover in stages.counted(found):
         try:
             if leftover.places.published in leftover.paths:
                 remove(leftover.places, output, leftover.published)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,11 +17,15 @@ from c2wtasks.audit.repair import mend_bundles, mend_store
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.commands.base import FINE, NOT_FINE, OurCommand, chosen
 from c2wtasks.commands.options import JSON
+from c2wtasks.disk.safely import Identity
 from c2wtasks.graph.resolved import Resolved
-from c2wtasks.notices import tell
-from c2wtasks.runoptions import RunOptions
+from c2wtasks.output.places import ROOTFS
+from c2wtasks.runoptions import LooksUp, RunOptions
 from c2wtasks.sources.locked import NotAsLocked
+from c2wtasks.telling.notices import tell
+from c2wtasks.telling.sizes import counted
 
+_TOLD_ALONE = 3  # files that could not be compared, for one reason
 _REPAIR = {
     "name": "repair",
     "long": "repair",
@@ -100,9 +105,11 @@ class Verify(OurCommand):
         return not params["repair"]
 
     def run_options(self, params: Any) -> RunOptions:
-        return replace(super().run_options(params), afresh=True)
+        looks_up: LooksUp = "patiently" if params["repair"] else "briefly"
+        return replace(super().run_options(params), afresh=True, looks_up=looks_up)
 
     def _execute(self, repair: bool, workers: int, as_json: bool) -> int:
+        self.began = time.monotonic()
         graph = self.graph
         if workers < 0:
             raise InvalidCommand(f"-n {workers}: the number cannot be negative")
@@ -123,11 +130,11 @@ class Verify(OurCommand):
             found.reasons |= mend_store(auditor, store)
             self._left(found, _by_subject(auditor.check_store(store.bad_layers, store.bad_receipts)))
         self._broken(found, graph, bundles)
-        bad = self._bundles(found, auditor, bundles)
+        bad, damaged = self._bundles(found, auditor, bundles)
         if repair:
             bad += [bundle for bundle in auditor.misremembered(bundles) if bundle not in bad]
         if repair and bad:
-            found.reasons |= mend_bundles(self, auditor, bad)
+            found.reasons |= mend_bundles(self, auditor, bad, damaged)
             self._left(found, {str(bundle): result.findings for bundle, result in auditor.check_bundles(bad)})
         return self._report(found, repair)
 
@@ -144,14 +151,25 @@ class Verify(OurCommand):
             elif bundle in chosen:
                 found.unread.append(f"{bundle}: {error}")
 
-    def _bundles(self, found: _Found, auditor: Auditor, bundles: Iterable[Bundle]) -> list[Bundle]:
-        bad = []
+    def _bundles(
+        self, found: _Found, auditor: Auditor, bundles: Iterable[Bundle]
+    ) -> tuple[list[Bundle], dict[Identity, list[Finding]]]:
+        """Tells of the bundles that are not as they should be, and gives them, with the damaged files that have more
+        names. Bundles that were not asked for are among them where their roots have such a file, too."""
+        bad: list[Bundle] = []
+        damaged: dict[Identity, list[Finding]] = {}
         for bundle, result in auditor.check_bundles(bundles):
             self._add(found, {str(bundle): result.findings})
             found.unread += result.unread
+            damaged |= result.linked
             if result.findings:
                 bad.append(bundle)
-        return bad
+        asked = set(bundles)
+        others = (bundle for bundle in auditor.graph.file.bundles if bundle not in asked)
+        for bundle, findings in auditor.sharers(damaged, others):
+            self._add(found, {str(bundle): findings})
+            bad.append(bundle)
+        return bad, damaged
 
     def _add(self, found: _Found, deviations: dict[str, list[Finding]]) -> None:
         for of, findings in deviations.items():
@@ -194,9 +212,20 @@ class Verify(OurCommand):
         if self._quiet:
             self.show_json(report)
         else:
-            tell(*(f"not compared: {line}" for line in found.unread))
+            tell(*(f"not compared: {line}" for line in _briefly(found.unread)))
             self.show(_summary(report, found.deviations, repair))
         return FINE if fine else NOT_FINE
+
+
+def _briefly(unread: Iterable[str]) -> Iterator[str]:
+    """Of many files of a root that have one reason, the first and how many more. Pure."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for line in unread:
+        path, _, reason = line.partition(": ")
+        alike.setdefault((path.partition(f"/{ROOTFS}/")[0], reason), []).append(path)
+    for (_, reason), paths in alike.items():
+        told = paths if len(paths) <= _TOLD_ALONE else [f"{paths[0]} and {len(paths) - 1} more"]
+        yield from (f"{path}: {reason}" for path in told)
 
 
 def _by_subject(store: StoreAudit) -> dict[str, list[Finding]]:
@@ -210,9 +239,8 @@ def _summary(report: VerifyReport, of: Iterable[str], repair: bool) -> list[str]
         stuck = {line.of for line in report.not_mended}
         lines += [f"mended: {name}" for name in of if name not in stuck]
         lines += [f"not mended: {line.of}: {line.reason}" for line in report.not_mended]
-    count = len(report.deviations)
     lines.append(
-        f"{report.layers} layers, {report.receipts} receipts and {report.bundles} bundles checked: "
-        f"{count or 'no'} deviation{'' if count == 1 else 's'}"
+        f"{counted(report.layers, 'layer')}, {counted(report.receipts, 'receipt')} and "
+        f"{counted(report.bundles, 'bundle')} checked: {counted(len(report.deviations), 'deviation')}"
     )
     return lines

@@ -6,7 +6,20 @@ import os
 from collections.abc import Sequence
 
 _FOLDER = os.path.dirname(__file__)
-NO_COMMANDS = ("__init__", "base", "beginning", "doit_own", "options", "plain", "program", "table", "words")
+NO_COMMANDS = (
+    "__init__",
+    "answering",
+    "base",
+    "beginning",
+    "doit_own",
+    "options",
+    "plain",
+    "program",
+    "reporting",
+    "rows",
+    "table",
+    "words",
+)
 """The modules beside this one that are no commands."""
 _DOITS = ("clean", "forget", "help", "info", "list", "run")
 
@@ -18,13 +31,14 @@ def commands() -> list[str]:
 
 
 def show(begun: Sequence[str]) -> None:
-    """Prints the words that begin so, one a line."""
+    """Prints the words that begin as the last of `begun` does, one a line."""
     word = begun[-1] if begun else ""
     print("".join(f"{one}\n" for one in matches(word, sorted([*commands(), *_DOITS]), _bundles())), end="")
 
 
 def matches(word: str, names: Sequence[str], bundles: Sequence[str]) -> list[str]:
-    """Commands and images; bundles only once the image is there, or is the only one. Pure."""
+    """The commands and images that begin as `word` does; bundles only once their image is there, or is the only one.
+    Pure."""
     images = [name for name in dict.fromkeys(one.partition("@")[0] for one in bundles) if name.startswith(word)]
     found = [*(name for name in names if name.startswith(word)), *images]
     if "@" in word or len(found) == len(images) == 1:
@@ -33,7 +47,7 @@ def matches(word: str, names: Sequence[str], bundles: Sequence[str]) -> list[str
 
 
 def _bundles() -> list[str]:
-    """Those of bundle.yaml, by their names; none where it has mistakes."""
+    """The names of the bundles of bundle.yaml; none where it has mistakes."""
     from c2wtasks.bundlefile.load import load
     from c2wtasks.errors import UserError
 

@@ -1,6 +1,6 @@
 """Files and folders that others may write to: reached through no link of theirs, written whole, locked,
 synced, removed.
 
-May import `errors`, `near`, `progress`, `runoptions`, `settled`, `sizes`.
+May import `errors`, `runoptions`.
 Tests: tests/disk.
 """

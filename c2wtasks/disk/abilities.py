@@ -8,6 +8,12 @@ import re
 from c2wtasks.disk.files import temporary
 
 _OCTAL = re.compile(rb"\\([0-7]{3})")
+_AS_MOUNTS_SAY = {ord(character): f"\\{ord(character):03o}" for character in " \t\n\\"}
+
+
+def as_mounts_say(path: str) -> str:
+    """A path as mountinfo has it: a space, a tab, a newline and a backslash are octal there, "\\040"."""
+    return path.translate(_AS_MOUNTS_SAY)
 
 
 def ignores_case(folder: str) -> bool:
@@ -36,9 +42,7 @@ def mounts_below(folder: str) -> frozenset[str]:
             text = stream.read()
     except OSError:
         return frozenset()
-    # A space, a tab, a newline and a backslash in a path are octal: "\\040".
-    escaped = "".join(f"\\{ord(c):03o}" if c in " \t\n\\" else c for c in os.path.realpath(folder))
-    above = f" {escaped}/".encode("utf-8", "surrogateescape")
+    above = f" {as_mounts_say(os.path.realpath(folder))}/".encode("utf-8", "surrogateescape")
     if above not in text:  # as a rule
         return frozenset()
     found = (line.split(b" ")[4] for line in text.splitlines() if above in line)

@@ -21,8 +21,8 @@ class LeadsOut(OSError):
 def open_below(top: str, name: str, *, leave: bool) -> tuple[int, bool]:
     """A descriptor of the regular file `name` below the folder `top`, and whether links lead out of that.
 
-    Links are followed as long as they stay in the folder. Those that lead out are followed where that is told by
-    `leave`, and if nobody but root and ourselves can have put them there.
+    Links are followed as long as they stay in the folder. Those that lead out are followed if `leave` allows it, and
+    nobody but root and ourselves can have put them there.
 
     Raises OSError: LeadsOut, NotRegular for what is no file.
     """
@@ -74,7 +74,7 @@ class _Inside:
         self.trusted = True  # all links so far
 
     def open(self, name: str, flags: int) -> tuple[int, bool]:
-        """Raises OSError."""
+        """A descriptor of `name`, and whether the way to it leads out. Raises OSError."""
         full = f"{self.top}/{name}"
         parts = parts_of(name)
         if name.startswith("/"):

@@ -33,9 +33,14 @@ def openat2() -> Any:
     if syscall is None:
         return None
 
+    @cache  # a few ways, in which all is opened
+    def told(flags: int, mode: int, resolve: int) -> Any:
+        return ctypes.byref(How(flags, mode if flags & os.O_CREAT else 0, resolve))
+
+    size = ctypes.sizeof(How)
+
     def call(at: int, path: bytes, flags: int, mode: int, resolve: int = NO_LINKS) -> int:
-        how = How(flags, mode if flags & os.O_CREAT else 0, resolve)
-        descriptor: int = syscall(_OPENAT2, at, path, ctypes.byref(how), ctypes.sizeof(how))
+        descriptor: int = syscall(_OPENAT2, at, path, told(flags, mode, resolve), size)
         return descriptor if descriptor >= 0 else -ctypes.get_errno()
 
     probe = call(CURRENT_FOLDER, b".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, 0)

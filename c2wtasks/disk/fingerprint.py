@@ -6,12 +6,14 @@ import errno
 import os
 import stat
 from collections.abc import Iterable
+from io import FileIO
 from typing import Protocol
 
 import xxhash
 from msgspec import json
 
 _BLOCK = 1 << 20
+_SMALL = 1 << 16
 
 
 class _Readable(Protocol):
@@ -45,10 +47,19 @@ def of_file(path: str) -> str:
     Raises OSError.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-    with open(descriptor, "rb", buffering=0) as stream:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", path)
-        return of_stream(stream)
+        if found.st_size < _SMALL:  # most are: one call tells all
+            content = os.read(descriptor, found.st_size + 1)
+            if len(content) == found.st_size:
+                return of_bytes(content)
+            os.lseek(descriptor, 0, os.SEEK_SET)
+        with FileIO(descriptor, "rb", closefd=False) as stream:
+            return _of_stream(stream, min(_BLOCK, found.st_size + 1))
+    finally:
+        os.close(descriptor)
 
 
 def of_stream(stream: _Readable) -> str:
@@ -56,8 +67,12 @@ def of_stream(stream: _Readable) -> str:
 
     Raises OSError.
     """
+    return _of_stream(stream, _BLOCK)
+
+
+def _of_stream(stream: _Readable, block: int) -> str:
     hasher = xxhash.xxh3_128()
-    buffer = memoryview(bytearray(_BLOCK))
+    buffer = memoryview(bytearray(block))
     while count := stream.readinto(buffer):
         hasher.update(buffer[:count])
     return hasher.hexdigest()

@@ -132,7 +132,7 @@ def _take(path: str, announce: Callable[[str], None] | None, *, wait: bool) -> i
 
 
 def _wait(descriptor: int, path: str) -> None:
-    """Raises OSError, OutputError: for too long."""
+    """Waits for a lock that somebody holds. Raises OSError; OutputError: they hold it for too long."""
     pause = 0.005
     until = time.monotonic() + _HOURS * 3600
     while not _try(descriptor):
@@ -170,7 +170,7 @@ def _make(path: str) -> int:
 
 
 def _open_made(path: str) -> int:
-    """Raises OSError, also where what lies there is no lock."""
+    """A descriptor of the lock's file, which is there. Raises OSError, also where what lies there is no lock."""
     descriptor = safely.open_file(path, os.O_RDWR)
     found = os.fstat(descriptor)
     if found.st_nlink > 1 or found.st_size > _MAX_HOLDERS:
@@ -188,7 +188,7 @@ def _try(descriptor: int) -> bool:
 
 
 def _flock(descriptor: int, operation: int) -> None:
-    """Raises OSError, _NoLocksError."""
+    """Locks a file, or unlocks it (flock(2)). Raises OSError, _NoLocksError."""
     try:
         fcntl.flock(descriptor, operation)
     except OSError as error:

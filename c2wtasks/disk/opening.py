@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 from functools import cache
 
 from c2wtasks.disk import clib
@@ -16,17 +17,19 @@ from c2wtasks.disk.clib import CURRENT_FOLDER
 
 FOLDER = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_DIRECTORY
 MAX_LINKS = 40  # as in Linux
-_FEW = 2  # slashes: such parts are opened as fast one by one, and a run with nothing to do need not load `ctypes`
+_FEW = 2  # slashes: such parts are opened one by one, so that a run with nothing to do need not load `ctypes`
 _LINK = "a symbolic link lies there, which is not followed"
 
 
 def open_way(way: str, flags: int, mode: int, at: int, path: str) -> int:
-    """A descriptor of what `way` leads to, as seen from the folder `at`; errors tell it as `path`. As seen from the
+    """A descriptor of what `way` leads to, as seen from the folder `at`; errors name it as `path`. Where `at` is the
     current folder, links are followed that only root or ourselves can have made; else none is.
 
     Raises OSError, of ELOOP for a link that is not followed.
     """
-    few = way.count("/") <= _FEW
+    if "/" not in way:
+        return _open_part(way or ".", flags, mode, at, path)
+    few = way.count("/") <= _FEW and "ctypes" not in sys.modules
     call = None if few else clib.openat2()
     if call is None:
         return _open_by_parts(way, flags, mode, at, path)
@@ -39,8 +42,20 @@ def open_way(way: str, flags: int, mode: int, at: int, path: str) -> int:
     return int(descriptor)
 
 
+def _open_part(name: str, flags: int, mode: int, at: int, path: str) -> int:
+    try:
+        return os.open(name, flags | os.O_NOFOLLOW, mode, dir_fd=None if at == CURRENT_FOLDER else at)
+    except OSError as error:
+        raise explained(error, path) from error
+
+
+def explained(error: OSError, path: str) -> OSError:
+    """The error of opening `path` by way of a descriptor."""
+    return OSError(error.errno, _LINK if error.errno == errno.ELOOP else error.strerror, path)
+
+
 def _open_by_parts(way: str, flags: int, mode: int, at: int, path: str) -> int:
-    """Opens `way`, as seen from the folder `at`; no link on it is followed but where that is the current folder."""
+    """Opens `way`, part by part, as `open_way` does. Raises OSError."""
     parts = parts_of(way)
     start = "/" if way.startswith("/") else "."
     here = os.open(start, FOLDER | os.O_PATH, dir_fd=None if at == CURRENT_FOLDER else at)
@@ -64,7 +79,7 @@ def _open_by_parts(way: str, flags: int, mode: int, at: int, path: str) -> int:
             here = inner
         return os.open(parts[0], flags, mode, dir_fd=here)
     except OSError as error:
-        raise OSError(error.errno, _LINK if error.errno == errno.ELOOP else error.strerror, path) from error
+        raise explained(error, path) from error
     finally:
         os.close(here)
 

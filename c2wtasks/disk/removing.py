@@ -23,12 +23,16 @@ def remove_tree(path: str) -> None:
     """
     try:
         with entry(path) as (here, name):
-            _remove(here, name)
+            remove_in(here, name)
     except (FileNotFoundError, NotADirectoryError):
         pass
 
 
-def _remove(here: int, name: str) -> None:
+def remove_in(here: int, name: str) -> None:
+    """Removes what is called `name` in the open folder `here`, as `remove_tree` does.
+
+    Raises OSError.
+    """
     try:
         os.unlink(name, dir_fd=here)
     except FileNotFoundError:

@@ -17,9 +17,11 @@ from contextlib import contextmanager
 from io import FileIO
 
 from c2wtasks.disk import clib
-from c2wtasks.disk.keeping import check_owner, open_path
+from c2wtasks.disk.holding import descriptor_of, open_path
+from c2wtasks.disk.keeping import check_owner
 from c2wtasks.disk.opening import FOLDER, MAX_LINKS, trusted_link
 
+CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 FILE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _SMALL = 1 << 16
 _RENAME_EXCHANGE = 2
@@ -53,29 +55,30 @@ def open_file(path: str, flags: int = os.O_RDONLY, mode: int = 0o644) -> int:
     Raises OSError: ELOOP for a link in the path, NotRegular for what is no file, PermissionError for a file of
     another user where `keep_to` forbids that.
     """
+    return _opened(path, flags, mode)[0]
+
+
+def _opened(path: str, flags: int = os.O_RDONLY, mode: int = 0) -> tuple[int, os.stat_result]:
     descriptor = open_path(path, flags | FILE, mode)
     found = os.fstat(descriptor)
-    if not stat.S_ISREG(found.st_mode):
-        os.close(descriptor)
-        raise NotRegular(found.st_mode, path)
     try:
+        if not stat.S_ISREG(found.st_mode):
+            raise NotRegular(found.st_mode, path)
         check_owner(found, path)
-    except PermissionError:
+    except OSError:
         os.close(descriptor)
         raise
-    return descriptor
+    return descriptor, found
 
 
 def size(path: str) -> int | None:
     """The bytes of the regular file `path`; None where it is none, or cannot be opened."""
     try:
-        descriptor = open_file(path)
+        descriptor, found = _opened(path)
     except OSError:
         return None
-    try:
-        return os.fstat(descriptor).st_size
-    finally:
-        os.close(descriptor)
+    os.close(descriptor)
+    return found.st_size
 
 
 def open_quietly(path: str | bytes, folder: int | None = None) -> FileIO:
@@ -104,14 +107,15 @@ def read(path: str, limit: int, counts: Callable[[os.stat_result], bool] | None 
 
     Raises OSError, of EFBIG where it is longer than `limit` bytes, PermissionError where `counts` says no of it.
     """
-    descriptor = open_file(path)
+    descriptor, found = _opened(path)
     try:
-        pieces = []
-        found = os.fstat(descriptor)
+        pieces: list[bytes] = []
         if counts is not None and not counts(found):
             raise PermissionError(errno.EACCES, "others can have written it", path)
         left = 0 if found.st_size > limit else limit + 1
         while left and (piece := os.read(descriptor, min(left, max(_SMALL, found.st_size + 1)))):
+            if len(piece) == found.st_size and not pieces:  # all that there was when it was opened
+                return piece
             pieces.append(piece)
             left -= len(piece)
         if not left:
@@ -121,17 +125,43 @@ def read(path: str, limit: int, counts: Callable[[os.stat_result], bool] | None 
         os.close(descriptor)
 
 
-@contextmanager
-def folder(path: str) -> Iterator[int]:
-    """A descriptor of the folder `path` (O_PATH), for calls that take `dir_fd`.
+class _Folder:
+    """A folder that is open in a `with` block: opened for it, unless this thread holds it (`holding`)."""
 
-    Raises OSError.
-    """
-    descriptor = open_path(f"{path or '.'}/.", FOLDER | os.O_PATH)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
+    __slots__ = ("_opened", "_path")
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> int:
+        found = descriptor_of(self._path)
+        self._opened = open_path(f"{self._path}/.", FOLDER | os.O_PATH) if found is None else -1
+        return self._opened if found is None else found
+
+    def __exit__(self, *_error: object) -> None:
+        if self._opened >= 0:
+            os.close(self._opened)
+
+
+class _Entry:
+    """A `_Folder` with a name in it."""
+
+    __slots__ = ("_folder", "_name")
+
+    def __init__(self, path: str) -> None:
+        above, _, self._name = path.rpartition("/")
+        self._folder = _Folder(above or ("/" if path.startswith("/") else "."))
+
+    def __enter__(self) -> tuple[int, str]:
+        return self._folder.__enter__(), self._name
+
+    def __exit__(self, *_error: object) -> None:
+        self._folder.__exit__()
+
+
+def folder(path: str) -> _Folder:
+    """A descriptor (O_PATH) of a folder, for calls that take `dir_fd`: for a `with` block. Raises OSError."""
+    return _Folder(path or ".")
 
 
 @contextmanager
@@ -147,15 +177,12 @@ def open_folder(path: str) -> Iterator[int]:
         os.close(descriptor)
 
 
-@contextmanager
-def entry(path: str) -> Iterator[tuple[int, str]]:
-    """The folder of `path`, as a descriptor, and the last part of it, which may be anything.
+def entry(path: str) -> _Entry:
+    """The folder of `path`, as a descriptor, and the last part of it, which may be anything: for a `with` block.
 
     Raises OSError.
     """
-    above, _, name = path.rpartition("/")
-    with folder(above or ("/" if path.startswith("/") else ".")) as descriptor:
-        yield descriptor, name
+    return _Entry(path)
 
 
 def scan(path: str) -> list[tuple[str, os.stat_result]]:
@@ -174,7 +201,7 @@ def scan(path: str) -> list[tuple[str, os.stat_result]]:
 
 
 def names(path: str) -> list[str]:
-    """What lies in the folder `path`.
+    """The names of what lies in the folder `path`.
 
     Raises OSError.
     """
@@ -183,10 +210,13 @@ def names(path: str) -> list[str]:
 
 
 def lstat(path: str) -> os.stat_result:
-    """What lies at `path` itself, be it a link.
+    """What stat(2) says of what lies at `path` itself, be it a link.
 
     Raises OSError.
     """
+    above, _, name = path.rpartition("/")
+    if (held := descriptor_of(above)) is not None:  # as a rule, where many are looked at
+        return os.stat(name, dir_fd=held, follow_symlinks=False)
     with entry(path) as (here, name):
         return os.stat(name, dir_fd=here, follow_symlinks=False)
 
@@ -222,7 +252,7 @@ def rename(old: str, new: str) -> None:
 
 
 def link(old: str, new: str) -> None:
-    """A second name for the file `old`.
+    """Gives the file `old` a second name, `new`.
 
     Raises OSError.
     """
@@ -249,17 +279,17 @@ def exchange(one: str, other: str) -> bool:
     raise OSError(number, os.strerror(number), other)
 
 
-def create(path: str) -> int:
-    """A descriptor of the file `path`, to read and write, which is made, 0600: nothing may lie there.
+def create(path: str, mode: int = 0o644) -> int:
+    """A descriptor of the file `path`, to read and write, which is made: nothing may lie there. The umask counts.
 
     Raises OSError.
     """
     with entry(path) as (here, name):
-        return os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=here)
+        return os.open(name, CREATE, mode, dir_fd=here)
 
 
 def make_folder(path: str) -> None:
-    """Makes one folder, of which no more is sure than that it can be worked in.
+    """Makes one folder. Its mode is 0755, less what the umask takes.
 
     Raises OSError.
     """
@@ -283,7 +313,7 @@ def set_times(path: str, mtime_ns: int) -> None:
 
 
 def exists(path: str) -> bool:
-    """Whether anything lies there, be it a link."""
+    """Whether anything lies at `path`, be it a link."""
     try:
         lstat(path)
     except OSError:
@@ -292,7 +322,7 @@ def exists(path: str) -> bool:
 
 
 def is_folder(path: str) -> bool:
-    """Whether that is a folder, and no link to one."""
+    """Whether a folder lies at `path`, and no link to one."""
     try:
         return stat.S_ISDIR(lstat(path).st_mode)
     except OSError:
@@ -300,7 +330,7 @@ def is_folder(path: str) -> bool:
 
 
 def followed(path: str) -> str:
-    """Where `path` leads, for who opens files by their names: `path` itself, or the target where its last part is a
+    """Where `path` leads, for what opens files by their names: `path` itself, or the target where its last part is a
     link, which only root or ourselves can have put there. Nothing needs to be there.
 
     Raises OSError, of ELOOP for another's link.

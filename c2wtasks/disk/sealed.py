@@ -24,7 +24,7 @@ def seal(magic: bytes, value: object) -> bytes:
 def unseal(magic: bytes, content: bytes, decoder: msgspec.msgpack.Decoder[T]) -> T:
     """The value that `seal` put into `content`.
 
-    Raises ValueError: another kind or version, damaged, or none that `seal` has made.
+    Raises ValueError: the file is of another kind or version, damaged, or none that `seal` has made.
     """
     if content[: len(magic)] != magic:
         raise ValueError("it is of another version")

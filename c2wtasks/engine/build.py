@@ -16,9 +16,8 @@ from doit.control import TaskControl
 from doit.exceptions import InvalidCommand, InvalidDodoFile, InvalidTask
 from doit.task import Stream
 
-from c2wtasks import progress, settled
 from c2wtasks.engine import executor as executors
-from c2wtasks.engine import interrupt, streams
+from c2wtasks.engine import interrupt, settled, streams
 from c2wtasks.engine.config import Hooks
 from c2wtasks.engine.deciding import Deciding
 from c2wtasks.engine.exclusive import alone, told
@@ -29,11 +28,13 @@ from c2wtasks.engine.outcome import DONE, FAILED, Outcome, Ran
 from c2wtasks.engine.report import Report
 from c2wtasks.engine.reporter import Console
 from c2wtasks.engine.runner import Runner, ThreadRunner
-from c2wtasks.engine.select import resolve
+from c2wtasks.engine.select import selected
+from c2wtasks.engine.sign import sign
 from c2wtasks.engine.targets import adopt
 from c2wtasks.errors import OutputError, one_line, os_reason, some_of
-from c2wtasks.notices import tell
 from c2wtasks.process.unexpected import as_user_error
+from c2wtasks.telling import progress, stages
+from c2wtasks.telling.notices import tell
 
 _UNKNOWN = 1 << 62  # bytes
 
@@ -50,7 +51,8 @@ def build(command: Any, hooks: Hooks, options: dict[str, Any], *, last: bool = T
 
 
 def _build(command: Any, hooks: Hooks, options: dict[str, Any], last: bool) -> Outcome:
-    began, clock = time.time(), time.monotonic()
+    clock = getattr(command, "began", 0.0) or time.monotonic()
+    began = time.time() - (time.monotonic() - clock)
     control = _control(command, hooks, options)
     PythonAction.pm_pdb = options["pdb"]
     junit: str = getattr(command, "junit", "")
@@ -67,18 +69,27 @@ def _build(command: Any, hooks: Hooks, options: dict[str, Any], last: bool) -> O
                     runner.reporter.work.bytes.update(work)
 
             runner = _runner(
-                command, stream, options, executor=executor, before_heavy=before_heavy, publish=hooks.publish
+                command,
+                stream,
+                options,
+                executor=executor,
+                before_work=hooks.before_work,
+                before_heavy=before_heavy,
+                publish=hooks.publish,
             )
             if hooks.late:
+                hooks.before_work()
                 progress.begin()
                 executor.prepare(_UNKNOWN)  # there may be threads by the time that it is known
                 runner.run_all(Growing(control, partial(so_far.more, runner)))
             else:
                 runner.run_all(control.task_dispatcher())
+        stages.begin("finishing")
+        sign.begin()
         with interrupt.shielded():
             stream.flush()
             said: list[str] = []
-            finished = _tell(lambda: hooks.end_of_run(runner.failed, runner.current), said)
+            finished = _tell(lambda: _unsaid(runner, hooks.end_of_run(runner.failed, runner.current)), said)
             ended_well = finished and runner.final_result == 0 and runner.stopped is None
             status = runner.stopped.exit_code if runner.stopped else DONE if ended_well else FAILED
             _tell(lambda: hooks.remember(_ran(command, so_far.control, runner, status, began, clock)))
@@ -120,6 +131,7 @@ def _concluded(runner: Runner, totals: str, junit: str) -> bool:
     """Writes the last lines, and the file `junit`, if any; tells whether that could be written."""
     report: Report = runner.reporter
     reasons = report.reasons(runner.failed)
+    report.tally.cut_short = runner.stopped is not None
     report.conclude(totals, reasons)
     if not junit:
         return True
@@ -138,7 +150,7 @@ def _seal(command: Any, hooks: Hooks, runner: Runner, control: TaskControl, said
     """Leaves a seal for the next run, if this one has looked at all and found it current. `said` are the lines that
     it ended with."""
     report = runner.reporter
-    if not settled.started_ns or runner.executed or not isinstance(report, Report):
+    if not settled.leaves or runner.executed or not isinstance(report, Report):
         return
     if "GITHUB_STEP_SUMMARY" in os.environ:  # a seal writes none
         return
@@ -147,8 +159,9 @@ def _seal(command: Any, hooks: Hooks, runner: Runner, control: TaskControl, said
         from c2wtasks.engine import sealing  # not needed by a run that was told by a seal, nor by one that builds
 
         tasks = {name: control.tasks[name] for name in runner.current}
-        lines = settled.Lines("".join(f"{one_line(line)}\n" for line in said), report.tally.counts())
-        sealing.seal(tasks, command.dep_manager.backend.name, hooks.sealed_until, lines, looked_at)
+        found = sealing.found(command, control.tasks, runner.current, report.tally.counts(), quiet=not said)
+        answers = settled.encoded("".join(f"{one_line(line)}\n" for line in said), looked_at.output, found)
+        sealing.seal(tasks, command.dep_manager.backend.name, hooks.sealed_until, answers, looked_at)
 
 
 @dataclass(slots=True)
@@ -176,11 +189,13 @@ class _SoFar:
         if not self.told:
             tell(f"waiting for {some_of(self.hooks.late)}")
             self.told = True
-        return self.hooks.arrive(wait=True)
+        with stages.meanwhile("looking images up", len(self.hooks.late)):
+            return self.hooks.arrive(wait=True)
 
 
 def _control(command: Any, hooks: Hooks, options: dict[str, Any]) -> TaskControl:
-    """What is selected; where something is late, of the tasks that there are, if that makes sense."""
+    """doit's control of what is selected; where something is late, of the tasks that there are, if they are
+    enough."""
     try:
         if not (hooks.late and options["single"]):
             return _selected(command, hooks, options)
@@ -193,18 +208,15 @@ def _control(command: Any, hooks: Hooks, options: dict[str, Any]) -> TaskControl
 
 
 def _reloaded(command: Any, hooks: Hooks, options: dict[str, Any]) -> TaskControl:
-    """What is selected of the tasks that there are by now."""
+    """doit's control of what is selected of the tasks that there are by now."""
     command.task_list = command.load_tasks()
     return _selected(command, hooks, options)
 
 
 def _selected(command: Any, hooks: Hooks, options: dict[str, Any]) -> TaskControl:
-    control = TaskControl(command.task_list, auto_delayed_regex=options["auto_delayed_regex"])
-    selected = command.sel_tasks
-    if selected is not None:
-        selected = resolve(selected, control.tasks, control.targets, hooks.aliases, command.commands)
-    control.process(selected)
-    if selected is None:
+    control, names = selected(command, hooks, command.commands, auto_delayed_regex=options["auto_delayed_regex"])
+    control.process(names)
+    if names is None:
         control.selected_tasks.sort(key=lambda name: -urgency(control.tasks[name]))
     if options["single"]:
         for name in control.selected_tasks:
@@ -239,6 +251,8 @@ def _runner(command: Any, stream: TextIO, options: dict[str, Any], **more: Any) 
         reporter = Console if reporter == "console" else command.reporters[reporter]
     if reporter is Report:
         reporter = _report_for(stream)
+    else:
+        sign.leave()  # what others write may be for programs
     arguments = (
         Deciding(command.dep_manager),
         reporter(stream, {"failure_verbosity": options["failure_verbosity"]}),
@@ -263,7 +277,7 @@ def _report_for(stream: TextIO) -> type[Report]:
         return Report
     from c2wtasks.engine import screen
 
-    return screen.Screen if screen.suits(stream, os.environ) else Report
+    return screen.Screen if streams.suits(stream, os.environ) else Report
 
 
 def _prepare(
@@ -275,12 +289,19 @@ def _prepare(
     # Of a user's own tasks nothing is asked out of turn: their checks may need what tasks before them make.
     names = [name for name in in_order(control) if is_heavy(control.tasks[name])]
     if not options["always"]:
-        names = surely_stale(command.dep_manager, control, names)
+        with stages.meanwhile("planning", len(names)):
+            names = surely_stale(command.dep_manager, control, stages.counted(names))
     command.dep_manager.backend.check_writable()
     progress.begin()
     _tell(lambda: hooks.warn_before(frozenset(names)))
     executor.prepare(sum(blob_bytes(control.tasks[name]) for name in names))
     return {name: work_bytes(control.tasks[name]) for name in names}
+
+
+def _unsaid(runner: Any, lines: Iterable[str]) -> Iterator[str]:
+    """Those of the lines that do not stand on the screen already."""
+    report = runner.reporter
+    return (line for line in lines if not (isinstance(report, Report) and report.still_shows(line)))
 
 
 def _tell(lines_of: Callable[[], Iterable[str]], said: list[str] | None = None) -> bool:
@@ -314,7 +335,7 @@ def _output(outfile: str | TextIO) -> Iterator[TextIO]:
 
 @contextmanager
 def _own_streams() -> Iterator[None]:
-    """sys.stdout and sys.stderr are afterwards what they were: doit's JSON reporter replaces them."""
+    """Puts sys.stdout and sys.stderr back after the block: doit's JSON reporter replaces them."""
     before = sys.stdout, sys.stderr
     try:
         yield

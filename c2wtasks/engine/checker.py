@@ -70,20 +70,31 @@ class Checker(FileChangedChecker):  # type: ignore[misc]
 
     def exists(self, file_path: str) -> bool:
         """Whether a target is there and as its task left it."""
+        return self.is_as_left(file_path, self._recorded(file_path))
+
+    def is_as_left(self, path: str, state: FileState | None) -> bool:
+        """Whether a target is there and in the `state` in which its task left it, if that is known."""
         try:
-            found = self._stat(file_path)
+            found = self._stat(path)
         except OSError:
             return False
-        state = self._recorded(file_path)
         if state is None:
             return True
         if state[0] == _LINK:
-            return _link(file_path) == state
+            return _link(path) == state
         if stat.S_ISDIR(found.st_mode):
             return state == [found.st_mtime_ns]
         if _identity(found) == state[:4]:
             return True
-        return stat.S_ISREG(found.st_mode) and not self.check_modified(file_path, found, state)
+        return stat.S_ISREG(found.st_mode) and not self.check_modified(path, found, state)
+
+    def is_unchanged(self, path: str, state: FileState | None) -> bool:
+        """Whether a dependency is there, a regular file, with the content that it had in `state`."""
+        try:
+            found = self.info(path)
+        except OSError:
+            return False
+        return state is not None and not self.check_modified(path, found, state)
 
     def info(self, file_path: str) -> os.stat_result:
         """The stat of a dependency, as it was when this run first looked.
@@ -160,8 +171,10 @@ class Checker(FileChangedChecker):  # type: ignore[misc]
     def _state(self, path: str, found: os.stat_result) -> FileState:
         identity = _identity(found)
         age = time.time_ns() - found.st_ctime_ns
-        known = self._known_fingerprint(path, found)
-        if known == _UNKNOWN:
+        seen = self._fingerprints.get(path)
+        if seen is not None and seen[0] == identity:
+            known = seen[1]
+        else:
             known = fingerprint.of_file(path)
             self._fingerprints[path] = (identity, known)
         if age < tick_ns(found.st_ctime_ns):

@@ -27,8 +27,8 @@ _OF_TASK_AND_VALUES = Signature(
 
 
 class Check:
-    """Decides by the values that were saved when the task ran, and explains: `explain` gives the plain reasons for
-    the very comparison that `holds` makes."""
+    """One way in which a task may be stale, told by the values that were saved when it ran: `explain` gives the plain
+    reasons for the very comparison that `holds` makes."""
 
     __signature__ = _OF_TASK_AND_VALUES
 
@@ -44,7 +44,7 @@ class Check:
         raise NotImplementedError
 
     def paths(self) -> Iterable[str]:
-        """What it looks at: where none of these has changed, it holds if it did before."""
+        """The paths that the check looks at: where none of these has changed, it holds if it did before."""
         return ()
 
 
@@ -63,7 +63,7 @@ class Inputs(Check):
         return bool(values.get("inputs") == self.text)
 
     def explain(self, values: Values) -> list[str]:
-        """`option boot.vmtouch: true -> false`, `layer 3 of 4 replaced: sha256:ab12... -> sha256:cd34...`."""
+        """The changes: `option boot.vmtouch: true -> false`, `layer 3 of 4 replaced: sha256:ab12 -> sha256:cd34`."""
         if "inputs" not in values:
             return ["never built"]
         old, new = (dict(_flat("", msgspec.json.decode(text))) for text in (values["inputs"], self.text))
@@ -109,7 +109,7 @@ def _is_there(path: str) -> bool:
 
 
 def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Nested options by dotted names."""
+    """The values of nested options, by their dotted names."""
     if isinstance(value, dict):
         for key, item in value.items():
             yield from _flat(f"{prefix}.{key}" if prefix else key, item)

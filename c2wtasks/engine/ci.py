@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 from c2wtasks.engine.report import Report
 from c2wtasks.engine.tally import State
 from c2wtasks.errors import os_reason
-from c2wtasks.notices import tell
+from c2wtasks.telling.notices import tell
 
 _SECTION = "c2wtasks"
 _MOST_ROWS = 1000  # of a summary: GitHub takes 1 MiB

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -19,7 +20,8 @@ from c2wtasks import runoptions
 from c2wtasks.engine import streams
 from c2wtasks.engine.interrupt import Stopped, signals
 from c2wtasks.engine.parsing import Parser
-from c2wtasks.runoptions import RunOptions
+from c2wtasks.runoptions import LooksUp, RunOptions
+from c2wtasks.telling import stages
 
 _CONFIG = "c2wtasks.engine.config"  # loaded by our kind of dodo only
 _COMMANDS = "c2wtasks.commands."
@@ -43,10 +45,10 @@ def _allow_names(loader: Any, commands: Mapping[str, Any]) -> None:
 
 
 class Command:
-    """To be put before one of doit's commands."""
+    """A base class for each command, which stands before that of doit's own command."""
 
     interrupted = "interrupted"
-    """What is said where a signal has ended it."""
+    """What is said where a signal has ended the command."""
 
     switches: Sequence[str] = ()
     """Options that are taken before the command line is parsed."""
@@ -54,10 +56,16 @@ class Command:
     any_order = True
     """Whether options may stand after names, too."""
 
+    looks_up: LooksUp = "patiently"
+    """How it needs to know the images of the bundles."""
+
     loader: Any = None
     commands: Sequence[str] = ()
     _parser: Parser | None = None
+    began = 0.0  # on the monotonic clock
+    _sign: Any = None
     _params: Any = None
+    _words: Sequence[str] = ()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         streams.secure()
@@ -75,7 +83,7 @@ class Command:
         return self._parser
 
     def parser(self, *, any_order: bool) -> Parser:
-        """A new one, with the defaults that the options have by themselves."""
+        """A new parser, with the defaults that the options have by themselves."""
         name = f"{self.bin_name} {self.name}"  # type: ignore[attr-defined]
         return Parser(self.get_options(), name, any_order=any_order, more=self.switches)  # type: ignore[attr-defined]
 
@@ -85,7 +93,31 @@ class Command:
 
     def run_options(self, params: Any) -> RunOptions:
         """How the graph is to be loaded for the command with these options."""
-        return replace(RunOptions.of(os.environ), looks=self.only_looks(params))
+        return replace(RunOptions.of(os.environ), looks=self.only_looks(params), looks_up=self.looks_up)
+
+    def names_in(self, words: Sequence[str]) -> Sequence[str]:
+        """Of the words after the command, those that are no options."""
+        return words
+
+    def load_tasks(self) -> Any:
+        """The dodo's tasks, made anew."""
+        return self.loader.load_tasks(cmd=self, pos_args=self._words)
+
+    def signs_on(self, stream: Any) -> None:
+        """Gives a sign of life on the stream, from the first stage on: only our kind of dodo has stages."""
+
+        def follow() -> None:
+            from c2wtasks.engine.sign import sign
+
+            self._sign = sign
+            sign.follow(stream, self.began, on_terminal=streams.suits(stream, os.environ))
+
+        stages.follow(follow)
+
+    def make_room(self) -> None:
+        """Called before something is written to stdout: takes the sign of life away from where that comes."""
+        if self._sign is not None:
+            self._sign.clear()
 
     def hooks(self) -> Any:
         """The Hooks of the dodo. Of one that is not ours all is as doit has it, once it is loaded."""
@@ -99,6 +131,7 @@ class Command:
 
         A signal ends it with a line and 128 + its number.
         """
+        self.began = time.monotonic()
         try:
             status = self._caught(in_args)
         except KeyboardInterrupt as stop:
@@ -121,6 +154,9 @@ class Command:
         except Exception:
             signals.check()  # Python makes other errors of it where a class is made
             raise
+        finally:
+            if self._sign is not None:
+                self._sign.leave()
         signals.ignore()  # it is done
         return status
 
@@ -142,8 +178,8 @@ class Command:
 
     def execute(self, params: Any, args: list[str]) -> Any:
         """Executes the command, when the options of the run are where the dodo finds them."""
-        self._params = params
-        options = self.run_options(params)
+        self._params, self._words = params, args
+        options = replace(self.run_options(params), words=tuple(self.names_in(args)))
         runoptions.use(options)
         if options.looks:
             sys.dont_write_bytecode = True  # beside the dodo

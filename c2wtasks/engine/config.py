@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
@@ -10,8 +9,9 @@ from c2wtasks.engine.checker import Checker
 from c2wtasks.engine.command import BACKEND
 from c2wtasks.engine.outcome import Failed, Ran
 from c2wtasks.engine.report import Report
+from c2wtasks.engine.settled import LookedAt
 from c2wtasks.errors import UserError
-from c2wtasks.settled import LookedAt
+from c2wtasks.process import collector
 
 KEY = "c2wtasks"
 
@@ -38,6 +38,15 @@ class Hooks(Protocol):
         """Whether something that was late has come: the dodo's creators then give its tasks, too. If it is to `wait`,
         something has."""
 
+    @property
+    def families(self) -> Sequence[str]:
+        """The names of the graph's tasks, up to the colon."""
+
+    def widen(self, *, needed: bool) -> bool:
+        """Finds out what was not for the sake of the words on the command line, so that it has but tasks that fail.
+        Says whether there was anything: the dodo's creators then give its tasks. If it is not known to be `needed`,
+        only where these words mean none of the graph's own tasks."""
+
     def proven(self) -> Iterable[str]:
         """The tasks that prove themselves current by what is on disk, where nothing is remembered of them."""
 
@@ -50,6 +59,10 @@ class Hooks(Protocol):
 
         Raises UserError.
         """
+
+    def before_work(self) -> None:
+        """Called before the first task is executed and while there is but one thread, or once more after that: loads
+        what the actions of tasks need, so that no thread has to, and processes that are forked have it."""
 
     def warn_before(self, tasks: frozenset[str]) -> Iterable[str]:
         """Called once, before the first heavy task is executed: not at all where there is none. `tasks` are those
@@ -80,7 +93,7 @@ class Hooks(Protocol):
 
     @property
     def sealed_until(self) -> int:
-        """Until when (ns since 1970) that is enough."""
+        """Until when (ns since 1970) it is enough to look at what `looked_at` gives."""
 
     def cleaned(self, tasks: frozenset[str]) -> None:
         """Called after the outputs of these tasks were removed: brings up to date what tells of them.
@@ -95,19 +108,17 @@ class Hooks(Protocol):
 
 
 class HasHooks(Protocol):
-    """A graph."""
+    """A graph that has hooks."""
 
     @property
     def hooks(self) -> Hooks:
-        """What the engine asks of it."""
+        """What the engine asks of the graph."""
 
 
 def configure(graph: Hooks | HasHooks) -> dict[str, Any]:
     """The DOIT_CONFIG of a dodo.py whose tasks are run by our engine."""
     hooks = cast(Hooks, getattr(graph, "hooks", graph))
-    # The tasks of a catalog live as long as the run. Left to itself, the collector of garbage walks them all time and
-    # again: a fifth of a run in which there is nothing to do.
-    gc.set_threshold(100_000, 50, 100)
+    collector.spare()
     return {
         KEY: hooks,
         "backend": BACKEND,

@@ -7,6 +7,7 @@ from typing import Any
 from doit.dependency import Dependency, DependencyStatus
 
 from c2wtasks.engine.checks import Check
+from c2wtasks.engine.targets import TARGET
 
 
 class Deciding(Dependency):  # type: ignore[misc]
@@ -34,11 +35,10 @@ class Deciding(Dependency):  # type: ignore[misc]
         for check, *_ in task.uptodate:
             if not (isinstance(check, Check) and check.holds(values)):
                 return False
-        try:
-            for path in task.file_dep:
-                state = record.get(path)
-                if state is None or checker.check_modified(path, checker.info(path), state):
-                    return False
-        except checker.CheckerError:
-            return False
-        return bool(task.file_dep or task.uptodate) and all(checker.exists(target) for target in task.targets)
+        for path in task.file_dep:
+            if not checker.is_unchanged(path, record.get(path)):
+                return False
+        for path in task.targets:
+            if not checker.is_as_left(path, record.get(TARGET + path)):
+                return False
+        return bool(task.file_dep or task.uptodate)

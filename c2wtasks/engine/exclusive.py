@@ -14,8 +14,9 @@ from c2wtasks.disk.locks import Held
 from c2wtasks.engine.config import Hooks
 from c2wtasks.engine.interrupt import signals
 from c2wtasks.engine.outcome import DONE, FAILED
-from c2wtasks.notices import tell
 from c2wtasks.process.unexpected import as_user_error
+from c2wtasks.telling import stages
+from c2wtasks.telling.notices import tell
 
 _STATE_ELSEWHERE = "--db-file FILE puts the record, and its lock beside it, elsewhere"
 
@@ -43,11 +44,13 @@ def alone(command: Any, hooks: Hooks) -> Iterator[Held]:
     """
 
     def announce(holder: str) -> None:
+        stages.begin(f"waiting for {holder}")
         tell(f"waiting for {holder}, which is at work here")
 
     with locks.locked(f"{command.dep_manager.backend.name}.lock", announce, elsewhere=_STATE_ELSEWHERE) as held:
         if held.died:
             held.unfinished = True  # and stays so where that fails
+            stages.begin("removing what the last run left unfinished")
             hooks.recover()
             held.recovered()
             held.unfinished = False

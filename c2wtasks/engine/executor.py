@@ -88,10 +88,12 @@ class Workers:
         """Starts the workers, where steps with `size` bytes of blobs are worth it and no other thread runs."""
         if worthwhile(size) and not self._workers and threading.active_count() == 1:
             from c2wtasks.engine.worker import Worker
+            from c2wtasks.process import seats
 
             try:
+                seats.set_out(self._count)
                 while len(self._workers) < self._count:
-                    self._workers.append(Worker())
+                    self._workers.append(Worker(len(self._workers)))
             except OSError:  # no more processes to be had: what they would have done is done here
                 pass
             self._idle += self._workers

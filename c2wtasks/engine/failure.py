@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 from doit.action import PythonAction
 from doit.exceptions import BaseFail, TaskFailed
 
-from c2wtasks import progress
 from c2wtasks.engine.executor import Executor
 from c2wtasks.engine.meta import is_heavy
 from c2wtasks.errors import UserError, one_line
 from c2wtasks.process.unexpected import as_user_error
+from c2wtasks.telling import progress
 
 
 class UserFailure(TaskFailed):  # type: ignore[misc]
@@ -51,10 +53,17 @@ def guard(task: Any, executor: Executor) -> None:
     heavy = is_heavy(task)
     for action in task.actions:
         if isinstance(action, PythonAction):
-            function = action.py_callable
+            own = function = action.py_callable
             if heavy:
                 function = _handed_over(function, executor, task)
-            action.py_callable = _guarded(function)
+            action.py_callable = guarded = _guarded(function)
+            if isinstance(own, FunctionType):  # doit asks for it each time, and many tasks have one function
+                guarded.__signature__ = _signature(own)  # type: ignore[attr-defined]
+
+
+@functools.lru_cache(maxsize=64)
+def _signature(function: FunctionType) -> inspect.Signature:
+    return inspect.signature(function)
 
 
 def _handed_over(function: Callable[..., Any], executor: Executor, task: Any) -> Callable[..., Any]:

@@ -62,19 +62,19 @@ class Signals:
             raise Stopped(self._asked)
 
     def ignore(self) -> None:
-        """From now on they do nothing: all that is left to do takes moments."""
+        """Makes the signals do nothing from now on: all that is left to do takes moments."""
         for number in self._before:
             signal.signal(number, signal.SIG_IGN)
 
     def restore(self) -> None:
-        """They do what they did before `catch`."""
+        """Makes the signals do again what they did before `catch`."""
         while self._before:
             number, handler = self._before.popitem()
             signal.signal(number, handler)
 
 
 signals = Signals()
-"""Those of this process."""
+"""The signals of this process."""
 
 
 @contextmanager

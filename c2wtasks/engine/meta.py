@@ -6,7 +6,7 @@ from typing import Any, TypedDict
 
 
 class Meta(TypedDict, total=False):
-    """All of it may be left out."""
+    """What a task may say of itself; all of it may be left out."""
 
     blob_bytes: int
     """How many bytes of blobs the task's actions have to do with. A task that says so is heavy: its actions may run
@@ -48,5 +48,5 @@ def work_bytes(task: Any) -> int:
 
 
 def urgency(task: Any) -> int:
-    """Of the tasks that are ready, the one with the largest urgency (bytes of blobs) goes first."""
+    """How urgent a doit task is, in bytes of blobs: of those that are ready, the most urgent goes first."""
     return meta_of(task).get("waiting_bytes") or blob_bytes(task)

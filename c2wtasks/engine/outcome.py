@@ -14,7 +14,8 @@ Failed = Mapping[str, Mapping[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`status` is the exit status: DONE, FAILED, or 128 and the number of the signal that ended the run."""
+    """How a run ended. `status` is the exit status: DONE, FAILED, or 128 and the number of the signal that ended
+    it."""
 
     status: int
     failed: Failed = field(default_factory=dict)

@@ -28,7 +28,7 @@ class Parser(CmdParse):  # type: ignore[misc]
         self._more = more
 
     def parse_only(self, in_args: Sequence[str], params: Any = None) -> tuple[Any, list[str]]:
-        """Raises CmdParseError."""
+        """The options and the words of a command line. Raises CmdParseError."""
         params = {} if params is None else params
         try:
             found, words = self._split(list(in_args), self.get_short(), self.get_long())
@@ -54,9 +54,9 @@ class Parser(CmdParse):  # type: ignore[misc]
 
     def _hint(self, option: str) -> str:
         """What to do about an option that is wrong; it comes without its dashes."""
-        from c2wtasks.near import nearest
+        from c2wtasks.errors import nearest  # not for the dodos of others
 
         known = [long.rstrip("=") for long in self.get_long()] + [word.lstrip("-") for word in self._more]
         meant = nearest(option, known) if len(option) > 1 and option not in known else None
-        program, _, command = self._name.partition(" ")
+        program, _, command = self._name.rpartition(" ")
         return f"did you mean --{meant}?" if meant else f"its options: {program} help {command}"

@@ -9,20 +9,21 @@ from typing import Any
 
 from doit.reporter import ConsoleReporter
 
-from c2wtasks import progress
 from c2wtasks.engine import outcome
 from c2wtasks.engine.failure import Interrupted, reason
 from c2wtasks.engine.meta import meta_of
 from c2wtasks.engine.outcome import Failed
 from c2wtasks.engine.reporter import has_output
+from c2wtasks.engine.sign import SILENCE, sign
 from c2wtasks.engine.tally import Tally, duration, how_far, line
 from c2wtasks.engine.times import Times
 from c2wtasks.engine.work import Work
 from c2wtasks.errors import some_of
-from c2wtasks.progress import Progress
-from c2wtasks.sizes import human
+from c2wtasks.telling import progress, stages
+from c2wtasks.telling.progress import Progress
+from c2wtasks.telling.sizes import human
 
-_SILENCE = 15.0  # seconds without a line, after which one says what is at work
+_PATIENCE = 5.0  # seconds for the thread that shows what is at work to end
 _NAMED = 8  # tasks at work that such a line names
 
 
@@ -44,6 +45,7 @@ class Report(ConsoleReporter):  # type: ignore[misc]
         self.wanted = 0  # products that were asked for
         self.seconds: dict[str, float] = {}  # by product that was built
         self.seconds_in_all = 0.0
+        self.told_failures: set[str] = set()  # what was failed, and why, as the lines at the end have it
         self._made_by: dict[str, str] = {}  # the task of each product
         self._tasks: dict[str, Any] = {}
         self._lock = threading.Lock()
@@ -58,6 +60,7 @@ class Report(ConsoleReporter):  # type: ignore[misc]
     def write(self, text: str) -> None:
         """Writes `text` at once."""
         with self._lock:
+            sign.clear()
             self._written = time.monotonic()
             self.outstream.write(text)
             self.outstream.flush()
@@ -69,8 +72,14 @@ class Report(ConsoleReporter):  # type: ignore[misc]
         names = {part for name in selected_tasks for part in (name, *tasks[name].task_dep)}
         self.wanted = sum(bool(meta_of(tasks[name]).get("product")) for name in names)
 
+    def work_begins(self) -> None:
+        """Called in the main thread before the first task is at work: what was shown so far is shown no more."""
+        sign.end()
+
     def execute_task(self, task: Any) -> None:
         """No other thread is begun before the first task is at work: workers are forked while there is one."""
+        if not task._actions:  # a group
+            return
         with self._lock:
             if self._alive is None:
                 self._alive = threading.Thread(target=self._live, daemon=True)
@@ -86,13 +95,15 @@ class Report(ConsoleReporter):  # type: ignore[misc]
         if not task.actions:
             return
         product = self._count(task, "built")
+        if product == "":  # a part
+            return
         took = self.times.seconds(task, self._tasks)
         seconds = duration(took)
         if product:
             self.seconds[product] = took
             size = self.hooks.size_of(product)
             self.write(line("built", product, seconds, "" if size is None else human(size)) + "\n")
-        elif product is None and not task.name.startswith("_"):
+        elif not task.name.startswith("_"):
             self.write(line("done", task.title(), seconds) + "\n")
 
     def add_failure(self, task: Any, fail: Any) -> None:
@@ -103,6 +114,11 @@ class Report(ConsoleReporter):  # type: ignore[misc]
         if fail.report:
             self.failures.append({"task": task, "exception": fail})
             self.write(line("failed", product or task.title(), reason(fail)) + "\n")
+            self.told_failures.add(f"{product or task.title()}: {reason(fail)}")
+
+    def still_shows(self, text: str) -> bool:
+        """Whether who reads stderr has just read in this report what `text` says. Pure."""
+        return False
 
     def _count(self, task: Any, state: Any) -> str | None:
         product = meta_of(task).get("product")
@@ -116,7 +132,7 @@ class Report(ConsoleReporter):  # type: ignore[misc]
     def complete_run(self) -> None:
         self._ended.set()
         if self._alive is not None and self._alive.ident is not None:
-            self._alive.join()
+            self._alive.join(_PATIENCE)
         self.failures = [failure for failure in self.failures if has_output(failure["task"])]
         super().complete_run()
 
@@ -140,16 +156,21 @@ class Report(ConsoleReporter):  # type: ignore[misc]
 
     def _live(self) -> None:
         """Tells from time to time what is at work, until the run has ended."""
-        while not self._ended.wait(max(1.0, self._written + _SILENCE - time.monotonic())):
-            if time.monotonic() - self._written >= _SILENCE and (text := self._at_work()):
+        while not self._ended.wait(max(1.0, self._written + SILENCE - time.monotonic())):
+            if time.monotonic() - self._written >= SILENCE and (text := self._at_work()):
                 self.write(line("working", text) + "\n")
 
     def _at_work(self) -> str:
-        return some_of([f"{title} ({how_far(far, seconds)})" for title, far, seconds in self.at_work()], _NAMED)
+        found = [(title, how_far(far, seconds)) for title, far, seconds in self.at_work()]
+        return some_of([title if how == title else f"{title} ({how})" for title, how in found], _NAMED)
 
     def at_work(self) -> list[tuple[str, Progress | None, float]]:
-        """What is at work, that of the longest time first: its title, how far it is, and since how many seconds."""
+        """What is at work, that of the longest time first: its title, how far it is, since how many seconds; where
+        no task is, the run itself."""
         now, jobs = time.monotonic(), progress.jobs()
         running = sorted(self.times.running.copy().items(), key=lambda one: one[1][1])
         found = [(task.title(), jobs.pop(name, None), now - began) for name, (task, began) in running]
-        return found + [(name, far, 0.0) for name, far in jobs.items() if far.step == "publishing"]
+        found += [(name, far, 0.0) for name, far in jobs.items() if far.step == "publishing"]
+        if not found and (stage := stages.now()):
+            return [(str(stage), None, now - stage.since)]
+        return found

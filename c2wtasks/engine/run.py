@@ -8,13 +8,12 @@ from __future__ import annotations
 import functools
 import os
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import doit.cmd_run
-from doit.cmdparse import CmdOption
+from doit.cmdparse import CmdOption, CmdParseError
 from doit.exceptions import InvalidCommand
 
 from c2wtasks.engine.command import Command
@@ -46,16 +45,14 @@ class Run(Command, doit.cmd_run.Run):  # type: ignore[misc]
 
     interrupted = NO_TASK
     any_order = False  # what stands after a task may be the task's own
+    looks_up = "meanwhile"
     switches = (*_SWITCHES, _JUNIT)
     _switches: tuple[str, ...] = ()
-    _words: Sequence[str] = ()
     sel_tasks: Any
     sel_default_tasks: Any
-    began = 0.0
     junit = ""
 
     def parse_execute(self, in_args: list[str]) -> Any:
-        self.began = time.monotonic()
         words = self._without_junit(in_args)
         self._switches = tuple(word for word in words if word in _SWITCHES)
         return super().parse_execute([word for word in words if word not in _SWITCHES])
@@ -83,17 +80,19 @@ class Run(Command, doit.cmd_run.Run):  # type: ignore[misc]
             locked=options.locked or "--locked" in self._switches,
             offline=options.offline or "--offline" in self._switches,
             strict="--strict" in self._switches,
-            may_be_late=True,
         )
 
-    def load_tasks(self) -> Any:
-        """The dodo's tasks, made anew."""
-        return self.loader.load_tasks(cmd=self, pos_args=self._words)
+    def names_in(self, words: Sequence[str]) -> Sequence[str]:
+        try:
+            return list(self.parser(any_order=True).parse_only(words)[1])
+        except CmdParseError:  # a task's own options, or a mistake that is told once that is known
+            return words
 
     def execute(self, params: Any, args: list[str]) -> Any:
-        self._words = args
         if not isinstance(params["outfile"], str):
             params["outfile"] = sys.stdout  # doit has it as it was when the process began
+            if params["reporter"] == "console" and not any(word.startswith(("-r", "--r")) for word in args):
+                self.signs_on(sys.stdout)
         return super().execute(params, args)
 
     def settled(self, status: Any) -> Any:

@@ -3,41 +3,29 @@
 from __future__ import annotations
 
 import os
-import stat
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from typing import Any, TextIO, cast
 
-from c2wtasks import notices, progress
+from c2wtasks.engine.block import Line, View, lines
+from c2wtasks.engine.moving import Above, Moving, is_same_terminal
 from c2wtasks.engine.report import Report
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from c2wtasks.telling import notices, progress
 
 _TICK = 0.2  # seconds
-_CLEAR_LINE, _CLEAR_BELOW = "\x1b[K", "\x1b[J"
-
-
-def suits(stream: Any, environ: Mapping[str, str]) -> bool:
-    """Whether the stream is a terminal on which lines can be written anew."""
-    try:
-        return environ.get("TERM", "dumb") != "dumb" and os.isatty(stream.fileno())
-    except (AttributeError, OSError, ValueError):
-        return False
+_AT_A_GLANCE = 15  # bundles with a line of their own
 
 
 class Screen(Report):
     """One thread alone writes while tasks are at work: what others write, workers too, is handed to it. So a signal
-    leaves no line half written. The cursor is never hidden, so there is nothing to put right however a run ends.
+    leaves no line half written.
     """
 
     def __init__(self, outstream: Any, options: dict[str, Any]) -> None:
         super().__init__(outstream, options)
         self._pending: deque[str] = deque()
-        self._widths: list[int] = []  # of the lines of the block that is there
-        self._last = ""
+        self._moving = Moving(outstream)
         self._streams = sys.stdout, sys.stderr
         self._from_workers, self._to_us = os.pipe()
         os.set_blocking(self._from_workers, False)
@@ -52,9 +40,17 @@ class Screen(Report):
 
     def execute_task(self, task: Any) -> None:
         super().execute_task(task)
-        if sys.stdout is self._streams[0] and not self._ended.is_set():
-            same = _is_same_terminal(self.outstream, sys.stderr)
-            sys.stdout, sys.stderr = cast(TextIO, _Above(self)), cast(TextIO, _Above(self)) if same else sys.stderr
+        if self._alive is not None and sys.stdout is self._streams[0] and not self._ended.is_set():
+            same = is_same_terminal(self.outstream, sys.stderr)
+            above = cast(TextIO, Above(self.outstream, self.write))
+            below = cast(TextIO, Above(self.outstream, self.write)) if same else sys.stderr
+            sys.stdout, sys.stderr = above, below
+
+    def still_shows(self, text: str) -> bool:
+        """A failure stands there already where stderr is this terminal and the report is short: a long one has moved
+        on, and says at its end what failed."""
+        short = sum(state != "current" for state in self.tally.products.values()) <= _AT_A_GLANCE
+        return short and text in self.told_failures and is_same_terminal(self.outstream, sys.stderr)
 
     def complete_run(self) -> None:
         try:
@@ -67,47 +63,24 @@ class Screen(Report):
             os.close(self._to_us)
 
     def _live(self) -> None:
-        from rich.console import Console
-
-        console = Console(file=self.outstream)
         try:
             while not self._ended.wait(_TICK):
-                self._draw(console)
+                self._put(self._block())
         finally:
-            self._put(self._taken(), [], [])
+            self._put([])
 
-    def _draw(self, console: Console) -> None:
-        from c2wtasks.engine.block import View, in_codes, lines
-
+    def _block(self) -> list[Line]:
+        """The lines of the block. Nothing is imported for them: a thread that imports waits for ever where a signal
+        has come while the main one held the lock for that."""
         now = time.monotonic()
         amount = self.work.amount(now, self.times.ended(), progress.jobs())
         view = View(len(self.tally.products), self.wanted, amount, now - self.began, self.at_work())
-        size = self._size()
-        block = lines(view, *size)
-        self._put(self._taken(), [in_codes(one, console) for one in block], [one.cell_len for one in block])
+        return lines(view, *self._moving.size())
 
-    def _size(self) -> tuple[int, int]:
-        try:
-            columns, rows = os.get_terminal_size(self.outstream.fileno())
-        except (OSError, ValueError):
-            return 80, 24
-        return columns or 80, rows or 24
-
-    def _put(self, above: str, block: list[str], widths: list[int]) -> None:
-        """Replaces the block that is there: first the lines that stay, then the new one. One write, so that nothing
-        flickers."""
-        columns, _ = self._size()
-        text = "\n".join(f"{line}{_CLEAR_LINE}" for line in block)
-        if not above and text == self._last:
-            return
-        # A terminal that has become narrower shows a line of the block on several.
-        rows = sum(max(1, -(-width // columns)) for width in self._widths)
-        back = "\r" + (f"\x1b[{rows - 1}A" if rows > 1 else "")
-        above = "".join(f"{line}{_CLEAR_LINE}\n" for line in above.splitlines())
-        self._widths, self._last = widths, text
+    def _put(self, block: list[Line]) -> None:
+        above = self._taken()
         with self._lock:
-            self.outstream.write(f"{back}{above}{text}{_CLEAR_BELOW}")
-            self.outstream.flush()
+            self._moving.put(above, block)
 
     def _taken(self) -> str:
         """What is to stand above the block from now on."""
@@ -120,31 +93,3 @@ class Screen(Report):
         except OSError:  # nothing there
             pass
         return "".join(found)
-
-
-class _Above:
-    """A stream whose whole lines come to stand above the block."""
-
-    def __init__(self, screen: Screen) -> None:
-        self._screen = screen
-        self._begun = ""
-
-    def write(self, text: str) -> int:
-        whole, end, self._begun = (self._begun + text).rpartition("\n")
-        if end:
-            self._screen.write(f"{whole}\n")
-        return len(text)
-
-    def flush(self) -> None:
-        pass
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._screen.outstream, name)
-
-
-def _is_same_terminal(one: Any, other: Any) -> bool:
-    try:
-        found = [os.fstat(stream.fileno()) for stream in (one, other)]
-    except (AttributeError, OSError, ValueError):
-        return False
-    return all(stat.S_ISCHR(each.st_mode) for each in found) and found[0].st_rdev == found[1].st_rdev

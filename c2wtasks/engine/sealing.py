@@ -8,25 +8,28 @@ import site
 import sys
 import sysconfig
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 from zlib import crc32
 
-from c2wtasks import settled
 from c2wtasks.disk import files
 from c2wtasks.disk.filestate import tick_ns
+from c2wtasks.engine import settled
 from c2wtasks.engine.checks import Check
+from c2wtasks.engine.config import configure
+from c2wtasks.engine.meta import meta_of
+from c2wtasks.engine.settled import LOOKS, Found, LookedAt, facts, state_of, target_of
+from c2wtasks.engine.tally import Tally
 from c2wtasks.errors import OutputError
-from c2wtasks.settled import LOOKS, Lines, LookedAt, facts, state_of, target_of
 
 _DODO = "dodo.py"
 _CONFIGURATION = ("doit.cfg", "pyproject.toml")
 _READERS = {"open", "input", "exec", "eval", "compile", "__import__", "globals", "locals", "vars", "getattr"}
 
 
-def seal(tasks: dict[str, Any], record: str, until_ns: int, lines: Lines, looked_at: LookedAt) -> None:
+def seal(tasks: dict[str, Any], record: str, until_ns: int, answers: bytes, looked_at: LookedAt) -> None:
     """Leaves the seal of a run in which all `tasks` were current. `record` is doit's record of them; `looked_at` is
-    what the graph looked at to make them, and gets what they look at themselves. `lines` are those to say again.
+    what the graph looked at to make them, and gets what they look at themselves. `answers` is what to say again.
 
     Where something cannot be sealed (it has just changed, a task has checks of others, a dodo may look at what nobody
     knows), nothing is left.
@@ -39,12 +42,46 @@ def seal(tasks: dict[str, Any], record: str, until_ns: int, lines: Lines, looked
         for path in (_DODO, record, *_CONFIGURATION, *_modules()):
             looked_at.file(path)
         looked_at.absent.add(f"{record}.lock")
-        files.write(settled.FILE, _sealed(until_ns, lines, looked_at))
+        files.write(settled.FILE, _sealed(until_ns, answers, looked_at))
     except (OSError, ValueError, OutputError, SyntaxError):
         return
 
 
-def _sealed(until_ns: int, lines: Lines, looked_at: LookedAt) -> bytes:
+def found(
+    command: Any, tasks: Mapping[str, Any], current: Set[str], counted: str, *, quiet: bool
+) -> dict[str, Found]:
+    """What a run of `command` found current, by the names that may be asked for. "" is all, which it `counted`.
+
+    Other commands than a run are answered only where all `tasks` are current, and no configuration says how they are
+    to be; single bundles only where the run was `quiet`, so that no line at its end was of others.
+    """
+    hooks = command.hooks()
+    aliases: Mapping[str, Sequence[str]] = hooks.aliases
+    all_known = current == tasks.keys() and not command.config
+    if not all_known or command.loader.load_doit_config() != configure(hooks):
+        return {"": (counted, 0, ())}
+    products = dict.fromkeys(meta_of(tasks[name]).get("product", "") for names in aliases.values() for name in names)
+    known: dict[str, Found] = {"": (counted, len(tasks), tuple(products))}
+    others = {*command.commands, *tasks, *(target for task in tasks.values() for target in task.targets)}
+    for alias in aliases.keys() - others if quiet else ():
+        known[alias] = _of_some(tasks, aliases[alias])
+    return known
+
+
+def _of_some(tasks: Mapping[str, Any], names: Iterable[str]) -> Found:
+    """What a run of the tasks `names` would find, where all tasks are current."""
+    needed, left = set(names), list(names)
+    while left:
+        new = set(tasks[left.pop()].task_dep) - needed
+        needed |= new
+        left += new
+    products = {product: None for name in names if (product := meta_of(tasks[name]).get("product"))}
+    tally = Tally()
+    tally.products = dict.fromkeys(products, "current")
+    return tally.counts(), len(needed), tuple(products)
+
+
+def _sealed(until_ns: int, answers: bytes, looked_at: LookedAt) -> bytes:
     """The content of a seal.
 
     Raises OSError: something that was looked at is not there, or is there now and was not; ValueError: it may have
@@ -62,7 +99,7 @@ def _sealed(until_ns: int, lines: Lines, looked_at: LookedAt) -> bytes:
     if any(map(os.path.lexists, looked_at.absent)):
         raise FileExistsError
     named = (b"".join(os.fsencode(path) + b"\0" for path in paths) for paths in (*sorts, sorted(looked_at.absent)))
-    parts = (facts(), str(until_ns).encode(), lines.encoded(), *named, states.tobytes())
+    parts = (facts(), str(until_ns).encode(), answers, *named, states.tobytes())
     rest = b"".join(parts)
     return b" ".join(str(number).encode() for number in (*map(len, parts), crc32(rest))) + b"\n" + rest
 

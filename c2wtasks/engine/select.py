@@ -1,4 +1,4 @@
-"""Which tasks the words on the command line mean."""
+"""Which tasks the words on the command line mean, of those that there are, and of those that come with them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,40 @@ import fnmatch
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
-from doit.exceptions import InvalidCommand
+from doit.control import TaskControl
+from doit.exceptions import InvalidCommand, InvalidTask
 
-from c2wtasks.errors import one_line
+from c2wtasks.engine.config import Hooks
+from c2wtasks.errors import nearest, one_line, program
 
 _SHOWN = 200  # characters of a word
+
+
+def selected(
+    command: Any, hooks: Hooks, commands: Sequence[str] = (), **options: Any
+) -> tuple[TaskControl, list[str] | None]:
+    """doit's control, with these options, of the tasks of a command; and the tasks that are selected, None for all.
+    What was not found out for the words' sake is, where they need it all the same. `commands` as in `resolve`.
+
+    Raises InvalidCommand, InvalidTask.
+    """
+    while True:
+        try:
+            control = TaskControl(command.task_list, **options)
+            names = command.sel_tasks
+            if names is not None:
+                names = resolve(names, control.tasks, control.targets, hooks.aliases, commands)
+        except InvalidTask:  # one that another's needs
+            if not hooks.widen(needed=True):
+                raise
+        except InvalidCommand:
+            others = any(task.name.partition(":")[0] not in hooks.families for task in command.task_list)
+            if not (others and hooks.widen(needed=False)):
+                raise
+        else:
+            if not hooks.widen(needed=False):
+                return control, names
+        command.task_list = command.load_tasks()
 
 
 def resolve(
@@ -36,8 +65,6 @@ def resolve(
         try:
             names.update(dict.fromkeys(_meaning(word, tasks, targets, aliases)))
         except InvalidCommand:
-            from c2wtasks.near import nearest
-
             command = nearest(word, commands) if position == 0 else None
             if command is None or nearest(word, aliases):
                 raise
@@ -67,4 +94,4 @@ def _near(word: str, names: list[str]) -> str:
     import difflib  # where all is well, nothing is misspelt
 
     near = difflib.get_close_matches(word.replace("*", "")[:_SHOWN], names, n=3, cutoff=0.5)
-    return f"; did you mean {' or '.join(near)}?" if near else "; 'doit list --all' shows all tasks"
+    return f"; did you mean {' or '.join(near)}?" if near else f"; '{program()} list --all' shows all tasks"

@@ -13,6 +13,7 @@ from c2wtasks.engine.checks import Fails
 from c2wtasks.engine.deciding import Deciding
 from c2wtasks.engine.targets import watch_targets
 from c2wtasks.process.unexpected import as_user_error
+from c2wtasks.telling import stages
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +32,11 @@ def find_stale(dep_manager: Any, control: TaskControl, names: Iterable[str]) -> 
     looking = _aside(dep_manager, control)
     found: dict[str, Stale] = {}
     remade: set[str] = set()  # what they make
-    for name in names:
+    names = list(names)
+    stages.begin("comparing tasks with what was done", len(names))
+    for name in stages.counted(names):
         task = control.tasks[name]
-        if task.has_subtask or not task.actions:
+        if task.has_subtask or not task._actions:  # `actions` makes objects of them
             continue
         try:
             reasons = _reasons(looking, task, control.tasks, found, remade)

@@ -1,8 +1,10 @@
 """What doit remembers of finished tasks: a backend that loses nothing of what was done, however the run ends.
 
-One SQLite file, a row a task, a commit a finished task: a run that is killed has recorded all but what was in flight,
-and the file is whole. Each row is sealed by a checksum, so damage that SQLite does not see costs no more than the
-tasks it is in. Where the file itself is damaged, the bundles prove themselves by what is on disk, as far as they can.
+One SQLite file, a row a task, a commit a finished task, or all that are published together, or that took less than
+a tenth of a second and ended in the same one: a run that is killed has recorded all but what was in flight and what
+such tasks did last, and the file is whole. Each row is sealed by a checksum, so damage that SQLite does not see
+costs no more than the tasks it is in. Where the file itself is damaged, the bundles prove themselves by what is on
+disk, as far as they can.
 
 doit loads this for every dodo of the environment it is installed in, so what it needs is imported when it is used.
 """
@@ -103,7 +105,10 @@ class Backend:
         self._changed.clear()
 
     def commit(self) -> None:
-        """Raises OutputError: the disk is full, or the like. What is not recorded then will run again."""
+        """Puts the changes into the file.
+
+        Raises OutputError: the disk is full, or the like. What is not recorded then will run again.
+        """
         if not self._changed and not self._removed:
             return
         import msgspec
@@ -128,7 +133,7 @@ class Backend:
         self._removed.clear()
 
     def check_writable(self) -> None:
-        """Raises OutputError: what is done could not be recorded."""
+        """Sees whether the file can be written. Raises OutputError: what is done could not be recorded."""
         self._rows()
         self._file.check_writable()
 
@@ -139,7 +144,7 @@ class Backend:
         self._removed.clear()
 
     def dump(self) -> None:
-        """What doit calls in the end."""
+        """Commits, closes the file, and warns of what could not be used: doit calls this in the end."""
         try:
             self.commit()
         finally:
@@ -150,7 +155,7 @@ class Backend:
         """Says what of the file could not be used, where nothing was written, either, that took its place."""
         if not self._file.damage and not self._unsealed:
             return
-        from c2wtasks.notices import tell
+        from c2wtasks.telling.notices import tell
 
         if self._file.damage:
             tell(f"warning: {self.name} cannot be used ({self._file.damage}): nothing is remembered of what was done")

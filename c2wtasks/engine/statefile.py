@@ -96,7 +96,7 @@ class StateFile:
             raise trouble(self.name, "cannot be read", str(error)) from error
 
     def _select(self, address: str) -> dict[bytes, bytes] | None:
-        """Raises sqlite3.Error, OutputError."""
+        """The rows of the database at an address. Raises sqlite3.Error, OutputError."""
         import sqlite3
         from contextlib import closing
 
@@ -124,7 +124,7 @@ class StateFile:
             raise unrecordable(self.name, error) from error
 
     def check_writable(self) -> None:
-        """Raises OutputError: what is done could not be recorded."""
+        """Sees whether the file can be written. Raises OutputError: what is done could not be recorded."""
         import sqlite3
 
         try:
@@ -137,7 +137,7 @@ class StateFile:
                 raise unrecordable(self.name, error) from error
 
     def _open(self) -> sqlite3.Connection:
-        """Raises sqlite3.Error, OutputError."""
+        """The open database, made ready to be written. Raises sqlite3.Error, OutputError."""
         if self._database is not None:
             return self._database
         if self.damage:
@@ -187,10 +187,10 @@ class StateFile:
         return database
 
     def _move_aside(self) -> None:
-        """Raises OutputError."""
+        """Gives a damaged file another name, and says so. Raises OutputError."""
         from c2wtasks.disk import safely
         from c2wtasks.errors import os_reason
-        from c2wtasks.notices import tell
+        from c2wtasks.telling.notices import tell
 
         aside = _free_name(self.name)
         try:
@@ -238,7 +238,7 @@ def _is_empty(name: str, database: sqlite3.Connection) -> bool:
 
 
 def _check(name: str) -> None:
-    """That files lie where SQLite will look: nothing that it would wait for, and no link of another user's.
+    """Checks that files lie where SQLite will look: nothing that it would wait for, and no link of another user's.
 
     Raises OSError, OutputError.
     """
@@ -278,7 +278,7 @@ def _has_open(wanted: os.stat_result) -> bool:
 
 
 def _open_files() -> Iterator[os.stat_result]:
-    """Raises OSError: the system does not tell."""
+    """What this process has open. Raises OSError: the system does not tell."""
     for descriptor in os.listdir("/proc/self/fd"):
         try:
             yield os.stat(f"/proc/self/fd/{descriptor}")
@@ -287,7 +287,7 @@ def _open_files() -> Iterator[os.stat_result]:
 
 
 def _copy(name: str, to: str) -> None:
-    """Raises OSError."""
+    """Copies the file and its journal. Raises OSError."""
     import shutil
 
     shutil.copyfile(name, to)

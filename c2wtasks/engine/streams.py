@@ -6,7 +6,8 @@ import errno
 import io
 import os
 import sys
-from typing import TextIO
+from collections.abc import Mapping
+from typing import Any, TextIO
 
 _STANDARD = ("stdin", "stdout", "stderr")  # by descriptor
 
@@ -71,6 +72,14 @@ def writing(path: str) -> TextIO:
     Raises OSError: it cannot be opened.
     """
     return _Lenient(io.BufferedWriter(io.FileIO(path, "w")), encoding="utf-8")
+
+
+def suits(stream: Any, environ: Mapping[str, str]) -> bool:
+    """Whether the stream is a terminal on which lines can be written anew."""
+    try:
+        return environ.get("TERM", "dumb") != "dumb" and os.isatty(stream.fileno())
+    except (AttributeError, OSError, ValueError):
+        return False
 
 
 def lost(stream: TextIO | None) -> str:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import Literal
 
-from c2wtasks.errors import one_line
-from c2wtasks.progress import Progress
-from c2wtasks.sizes import human
+from c2wtasks.errors import one_line, program
+from c2wtasks.telling.progress import Progress
+from c2wtasks.telling.sizes import human
 
 State = Literal["built", "current", "failed"]
 _NAMED = 5  # names in a command to type
@@ -22,6 +20,7 @@ class Tally:
     def __init__(self) -> None:
         self.products: dict[str, State] = {}
         self.tasks: dict[str, State] = {}
+        self.cut_short = False  # the run was ended before it had looked at all
 
     def summary(self, seconds: float) -> str:
         """`3 built, 996 current, 1 failed in 12.4 s`."""
@@ -33,7 +32,7 @@ class Tally:
         words = {"built": "built" if self.products else "done", "current": "current", "failed": "failed"}
         states = list(of.values())
         counts = [f"{states.count(state)} {word}" for state, word in words.items() if state in states]
-        return ", ".join(counts) or "nothing to do"
+        return ", ".join(counts) or ("nothing done" if self.cut_short else "nothing to do")
 
     def again(self) -> str:
         """The command that tries again what failed; "" where nothing did."""
@@ -41,18 +40,12 @@ class Tally:
         failed = [name for name, state in of.items() if state == "failed"]
         if not failed:
             return ""
-        words = " ".join([_program(), *failed])
-        return words if len(failed) <= _NAMED and len(words) <= _LONGEST else _program()
-
-
-def _program() -> str:
-    """What was typed: `c2wtasks` finds a graph where `doit` finds none."""
-    path = sys.argv[0].removesuffix("/__main__.py")
-    return "c2wtasks" if os.path.basename(path) == "c2wtasks" else "doit"
+        words = " ".join([program(), *failed])
+        return words if len(failed) <= _NAMED and len(words) <= _LONGEST else program()
 
 
 def duration(seconds: float) -> str:
-    """12.4 s, 3 min 20 s, 2 h 5 min."""
+    """A time in words: 12.4 s, 3 min 20 s, 2 h 5 min."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -60,8 +53,15 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
+def clock(seconds: float) -> str:
+    """0:12, 3:20, 2:05:00."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 def how_far(progress: Progress | None, seconds: float) -> str:
-    """`reading 12.1 MB of 80.2 MB`, or just for how long it has been at work."""
+    """How far a job is: `reading 12.1 MB of 80.2 MB`, or just for how many seconds it has been at work."""
     if progress is None or not progress.step:
         return duration(seconds)
     of = f" of {human(progress.total)}" if progress.total else ""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from c2wtasks.engine.checker import FileState
 
-_TARGET = "target: "  # before a target's path: the key of its state in the record of its task
+TARGET = "target: "
+"""Before a target's path: the key of its state in the record of its task."""
 
 
 def watch_targets(dep_manager: Any, makers: Mapping[str, str]) -> None:
@@ -21,16 +23,19 @@ def watch_targets(dep_manager: Any, makers: Mapping[str, str]) -> None:
 
 def recorded_target(dep_manager: Any, task_name: str, path: str) -> FileState | None:
     """The state in which the task left its target `path`, if that is remembered."""
-    state: FileState | None = dep_manager._get(task_name, _TARGET + path)
+    state: FileState | None = dep_manager._get(task_name, TARGET + path)
     return state
 
 
 def adopt(dep_manager: Any, tasks: Mapping[str, Any], proven: Iterable[str]) -> None:
-    """Remembers of the tasks that are `proven` what it would if they had just run, if all memory is lost."""
+    """Remembers of the tasks that are `proven` what it would if they had just run, if all memory is lost. One whose
+    dependencies are lost, too, has to run."""
     if not dep_manager.backend.lost:
         return
     for name in proven:
         task = tasks[name]
+        if not all(map(os.path.exists, task.file_dep)):
+            continue
         task.save_extra_values()
         dep_manager.save_success(task)
         record_targets(dep_manager, task)
@@ -42,7 +47,7 @@ def record_targets(dep_manager: Any, task: Any) -> None:
     Raises OSError.
     """
     for path in task.targets:
-        dep_manager._set(task.name, _TARGET + path, dep_manager.checker.target_state(path))
+        dep_manager._set(task.name, TARGET + path, dep_manager.checker.target_state(path))
 
 
 def record_touched(dep_manager: Any, tasks: Mapping[str, Any], touched: Mapping[str, FileState]) -> None:
@@ -51,7 +56,7 @@ def record_touched(dep_manager: Any, tasks: Mapping[str, Any], touched: Mapping[
         return
     for task in tasks.values():
         keys = [(path, path) for path in task.file_dep if path in touched]
-        keys += [(_TARGET + path, path) for path in task.targets if path in touched]
+        keys += [(TARGET + path, path) for path in task.targets if path in touched]
         for key, path in keys:
             recorded = dep_manager._get(task.name, key)
             if recorded is not None and recorded[-1] == touched[path][-1]:

@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Times:
-    """By task, in seconds of the monotonic clock. Tasks may be at work in several threads."""
+    """When tasks were at work, in seconds of the monotonic clock. They may be at work in several threads."""
 
     def __init__(self) -> None:
         self._began: dict[str, float] = {}
@@ -28,12 +28,18 @@ class Times:
             self.running.pop(task.name, None)
             self._ended[task.name] = time.monotonic()
 
+    def took(self, task: Any) -> float:
+        """The seconds that the last work on a doit task took; 0 where there was none."""
+        name = task.name
+        return self._ended[name] - self._began[name] if name in self._ended else 0.0
+
     def ended(self) -> list[str]:
         """The tasks that have been at work and are no longer."""
         return [name for name in list(self._ended) if name not in self.running]
 
     def seconds(self, task: Any, tasks: dict[str, Any]) -> float:
-        """From the first to the last moment of work on a doit task, and on those of `tasks` that it waited for."""
+        """The time from the first to the last moment of work on a doit task, and on those of `tasks` it waited
+        for."""
         names, left = {task.name}, [task]
         while left:
             new = set(left.pop().task_dep) - names

@@ -6,14 +6,15 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from c2wtasks.progress import Progress
+from c2wtasks.telling.progress import Progress
 
 _WINDOW = 10.0  # seconds over which the rate is taken
 _TOO_SHORT = 2.0  # seconds after which it means something
 
 
 class Amount(NamedTuple):
-    """`done` of `total` bytes; `rate` is in bytes a second, `left` in seconds: None where they cannot be told."""
+    """How far a run is: `done` of `total` bytes, at `rate` (bytes a second), with `left` seconds to go: None where
+    these cannot be told."""
 
     done: int
     total: int
@@ -29,7 +30,8 @@ class Work:
         self._seen: deque[tuple[float, float]] = deque()
 
     def amount(self, now: float, ended: Iterable[str], jobs: Mapping[str, Progress]) -> Amount:
-        """What there is to say at the time `now`, in seconds."""
+        """How far the run is at the time `now` (seconds); `jobs` are at work, and those that have `ended` are
+        done."""
         total = sum(self.bytes.values())
         done = float(sum(self.bytes.get(name, 0) for name in ended))
         for name, far in jobs.items():

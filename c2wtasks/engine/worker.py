@@ -7,20 +7,27 @@ import pickle
 import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from io import BufferedRWPair
 from typing import Any
 
 from c2wtasks.disk import locks
 from c2wtasks.errors import UserError
+from c2wtasks.process import seats
+from c2wtasks.process.calling import answer
 from c2wtasks.process.forking import forked
 from c2wtasks.process.unexpected import as_user_error
+
+_PIECE = 1 << 16
 
 
 class Worker:
     """The process, seen from the run. Made in the main thread, while there is no other."""
 
-    def __init__(self) -> None:
-        self.pid, self._socket = forked(_serve)
+    def __init__(self, number: int) -> None:
+        """`number` is that of its row of seats."""
+        self.pid, self._socket = forked(partial(_serve, number))
         self._stream = self._socket.makefile("rwb")
 
     def ask(
@@ -40,7 +47,7 @@ class Worker:
         return error, result
 
     def cause(self) -> str:
-        """Why it is gone."""
+        """Why the worker is gone."""
         # It is only looked at: until `close` its pid is that of no other process, whichever thread is stopped where.
         found = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
         assert found is not None
@@ -50,23 +57,26 @@ class Worker:
         return f"was killed (signal {found.si_status}){why}"
 
     def kill(self) -> None:
-        """Not to be called after `close`."""
+        """Kills the worker. Not to be called after `close`."""
         os.kill(self.pid, signal.SIGKILL)
 
     def close(self) -> None:
-        """Waits for its end. To be called once, in the main thread, when no other asks it."""
-        self._socket.shutdown(socket.SHUT_RDWR)  # to close it is not enough: other workers have inherited it
+        """Ends the worker, and waits for that. To be called once, in the main thread, when no other asks it."""
+        self._socket.shutdown(socket.SHUT_WR)  # to close it is not enough: other workers have inherited it
+        with suppress(OSError):
+            while self._socket.recv(_PIECE):  # until all have ended who have the other end
+                pass
         os.waitpid(self.pid, 0)
 
 
 def _send(stream: BufferedRWPair, content: bytes) -> None:
-    """Raises OSError."""
+    """Sends one message. Raises OSError."""
     stream.write(len(content).to_bytes(8, "big") + content)
     stream.flush()
 
 
 def _receive(stream: BufferedRWPair) -> bytes:
-    """Raises EOFError, OSError."""
+    """One message. Raises EOFError, OSError."""
     size = int.from_bytes(_exactly(stream, 8), "big")
     return _exactly(stream, size)
 
@@ -78,9 +88,10 @@ def _exactly(stream: BufferedRWPair, size: int) -> bytes:
     return content
 
 
-def _serve(calls: socket.socket) -> None:
+def _serve(number: int, calls: socket.socket) -> None:
     """What a worker does until the run ends, or is gone."""
     locks.act_for(os.getppid())
+    seats.sit(number)
     stream = calls.makefile("rwb")
     try:
         while True:
@@ -90,12 +101,9 @@ def _serve(calls: socket.socket) -> None:
 
 
 def _answer(call: bytes) -> bytes:
-    try:
+    def made() -> Any:
         function, args, kwargs = pickle.loads(call)
-        return pickle.dumps((None, function(*args, **kwargs)))
-    except BaseException as error:
-        told = as_user_error(error)
-        try:
-            return pickle.dumps((told, None))
-        except Exception:  # it holds something that cannot pass
-            return pickle.dumps((UserError(str(told)), None))
+        return function(*args, **kwargs)
+
+    with seats.busy():
+        return answer(made)

@@ -6,14 +6,14 @@ import os
 from collections.abc import Iterator, Mapping, Sequence, Set
 
 from c2wtasks.bundlefile.model import BundleFile
-from c2wtasks.errors import some_of
+from c2wtasks.errors import program, some_of
 from c2wtasks.output import listing
-from c2wtasks.output.places import Places
+from c2wtasks.output.places import FEED, FEEDS, PAGE, Places
 from c2wtasks.output.record import Record
-from c2wtasks.rootfs.rights import LeftOut, builder
-from c2wtasks.sizes import human
+from c2wtasks.process.rights import LeftOut, builder
 from c2wtasks.tasks import catalog
 from c2wtasks.tasks.folder import Rights
+from c2wtasks.telling.sizes import human
 
 _NAMED = 5  # leftovers
 _TOLD_ALONE = 20  # notes of one sort on bundles; of more there is one line
@@ -22,7 +22,7 @@ _TOLD_ALONE = 20  # notes of one sort on bundles; of more there is one line
 def totals(file: BundleFile) -> str:
     """`bundles/ 2.1 GB, 1.4 GB saved by sharing`, by what catalog.json lists; "" where it cannot be read."""
     try:
-        found = listing.sizes(catalog.read(file) or b"")
+        found = listing.sizes(listing.lines(catalog.read(file) or b""))
     except ValueError:
         return ""
     shared = f", {human(found.shared)} saved by sharing" if found.shared else ""
@@ -43,12 +43,13 @@ def note_on_leftovers(file: BundleFile, *, closely: bool) -> str:
         return ""
     if not gone:
         return ""
-    return f"note: {file.output} has what bundle.yaml no longer has ({some_of(gone, _NAMED)}): doit prune removes it"
+    what = f"{file.output} has what bundle.yaml no longer has ({some_of(gone, _NAMED)})"
+    return f"note: {what}: {program()} prune removes it"
 
 
 def _other_names(file: BundleFile) -> bool:
     """Whether the output has names that are no image's. Raises OSError."""
-    known = {bundle.name for bundle in file.bundles} | {listing.CATALOG}
+    known = {bundle.name for bundle in file.bundles} | {listing.CATALOG, PAGE, FEED, FEEDS}
     return any(name not in known and name[0] != "." for name in os.listdir(file.output))
 
 

@@ -29,12 +29,15 @@ class Graph(Resolved):
     def layer_tasks(self) -> Iterator[Task]:
         """A task for each distinct blob, that of the largest bundle first."""
         largest: dict[str, int] = {}  # of the bundles that have the layer
+        whole: set[str] = set()
         for build in self.with_rootfs():
             for one in build.image.layers:
                 largest.setdefault(one.key, build.blob_bytes)
+            if build.bundle.folder_form:
+                whole.update(one.key for one in build.image.layers)
         for key in sorted(largest, key=lambda key: (-largest[key], -self.layers[key][0].place.size)):
             try:
-                task = layer.task(self.store, key, self.layers[key], largest[key])
+                task = layer.task(self.store, key, self.layers[key], largest[key], whole=key in whole)
             except Exception as error:
                 for build in self.with_rootfs()[:]:
                     if key in {one.key for one in build.image.layers}:

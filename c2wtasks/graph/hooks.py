@@ -5,44 +5,43 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Set
 from typing import TYPE_CHECKING
 
+from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.cachedir import identity
 from c2wtasks.disk import safely
 from c2wtasks.engine import outcome
 from c2wtasks.engine.outcome import Failed, Ran
+from c2wtasks.engine.settled import LookedAt
 from c2wtasks.errors import UserError, some_of
 from c2wtasks.graph import closing
+from c2wtasks.graph.published import Published
 from c2wtasks.graph.resolved import Resolved
-from c2wtasks.output import publish, record, standing
-from c2wtasks.output.places import Places
-from c2wtasks.output.record import Record
-from c2wtasks.output.recover import recover
+from c2wtasks.output.places import PAGE, Places
 from c2wtasks.process import cpus
-from c2wtasks.settled import LookedAt
 from c2wtasks.tasks import catalog, layer, names
-from c2wtasks.tasks.build import Build
+from c2wtasks.telling import stages
+from c2wtasks.telling.notices import tell
 
 if TYPE_CHECKING:
     from c2wtasks.cache import upkeep
+    from c2wtasks.graph.sharing import Sharing
 
 
 class GraphHooks:
     """The engine's `Hooks` of our graph."""
 
+    families = names.FAMILIES
+
     def __init__(self, graph: Resolved) -> None:
         self.graph = graph
         self._in_place: list[Places] = []
-        self._before: dict[str, str] = {}  # by bundle: the digest of the bundle.json that this run replaced
-        self._published: dict[str, Record] = {}  # by bundle: those that this run published
+        self._published = Published()
+        self._sharing: Sharing | None = None
+        self._listed_anew = False  # whether catalog.json says something else than before
 
     @property
     def aliases(self) -> dict[str, tuple[str, ...]]:
         """`web` and `web@linux/amd64`, for the tasks that they stand for."""
-        found: dict[str, tuple[str, ...]] = {}
-        for bundle in self.graph.file.bundles:
-            task = names.bundle(bundle)
-            found[str(bundle)] = (task,)
-            found[bundle.name] = (*found.get(bundle.name, ()), task)
-        return found
+        return names.aliases(self.graph.file.bundles)
 
     @property
     def workers(self) -> int:
@@ -58,24 +57,19 @@ class GraphHooks:
         """Takes in the images that have become known, and says whether there were any."""
         return self.graph.arrive(wait=wait)
 
+    def widen(self, *, needed: bool) -> bool:
+        """Looks up the images that were not, and says whether there were any (see `Resolved.widen`)."""
+        return self.graph.widen(needed=needed)
+
     def proven(self) -> Iterator[str]:
         """The tasks of layers that were read, by their receipts, and of bundles that prove themselves current by what
         is on disk."""
-        from c2wtasks.tasks.proof import is_proven  # only ever needed where all memory is lost
-
-        for key, copies in self.graph.layers.items():
-            if layer.is_proven(self.graph.store, copies):
-                yield names.layer(key)
-        for build in self.graph.buildable:
-            try:
-                proves_itself = is_proven(build)
-            except Exception:  # then it is made anew, and tells what is wrong
-                continue
-            if proves_itself:
-                yield from names.parts(build.bundle)
+        return _proven(self.graph)
 
     def publish(self, tasks: frozenset[str]) -> dict[str, UserError]:
         """Publishes what these `bundle:` tasks have made ready; gives the errors of those for which it cannot."""
+        from c2wtasks.output import publish
+
         builds = self.graph.by_task()
         staged = {task: builds[task] for task in sorted(tasks)}
         refused: dict[str, UserError] = {}
@@ -84,35 +78,41 @@ class GraphHooks:
 
             refused = {task: error for task, build in staged.items() if (error := strict.refusal(build.places))}
             staged = {task: build for task, build in staged.items() if task not in refused}
-        for build in staged.values():
-            self._before[str(build.bundle)] = record.digest(build.places.record)
+        self._published.are_to_be(staged.values(), self.graph.file.output)
         done = publish.publish([build.places for build in staged.values()])
         self._in_place += done.in_place
         for build in staged.values():
             if build.places not in done.failed and build.has_rootfs:
-                self._note(build)
+                self._published.has_been(build)
         return refused | {
             task: done.failed[build.places] for task, build in staged.items() if build.places in done.failed
         }
-
-    def _note(self, build: Build) -> None:
-        standing.note(build.places)
-        published = record.read(build.places.record)
-        if published is not None:
-            self._published[str(build.bundle)] = published
 
     def recover(self) -> None:
         """Removes what a run has left unfinished in the output and in the cache.
 
         Raises OutputError.
         """
+        from c2wtasks.output.recover import recover
+
         recover(self.graph.file.output)
         self.graph.store.recover()
+
+    def before_work(self) -> None:
+        """Loads the modules that the actions of tasks need, and begins to use the remote cache, if there is one."""
+        from c2wtasks.tasks import needed  # noqa: F401 (all that is wanted)
+
+        if self.graph.file.remote_cache is not None and self._sharing is None:
+            from c2wtasks.graph import sharing  # not needed where there is nothing to do
+
+            self._sharing = sharing.begin(self.graph)
 
     def warn_before(self, tasks: frozenset[str]) -> Iterable[str]:
         """Warns where there is not the room that the layers and roots of these tasks need."""
         from c2wtasks.tasks import room  # not needed where there is nothing to do
 
+        if self._sharing is not None:
+            self._sharing.plan(self.graph.with_rootfs(), tasks)
         jobs = room.jobs(self.graph.with_rootfs(), tasks)
         return room.warnings(jobs, self.graph.store, self.graph.file.cache, self.graph.file.output)
 
@@ -124,27 +124,30 @@ class GraphHooks:
 
         Raises OutputError.
         """
-        graph = self.graph
+        graph, published = self.graph, self._published
         graph.close()
-        reasons = {
-            str(bundle): outcome.reasons(failed[task])
-            for bundle in graph.file.bundles
-            if (task := names.bundle(bundle)) in failed
-        }
+        reasons = _reasons(graph.file.bundles, failed)
         good = frozenset(str(bundle) for bundle in graph.file.bundles if names.bundle(bundle) in current)
         yield from closing.notes_on_replacing(self._in_place)
-        yield from closing.notes_on_folders(graph.rights, self._published, good)
-        yield from closing.notes_of_published(self._published)
+        yield from closing.notes_on_folders(graph.rights, published.records, good)
+        yield from closing.notes_of_published(published.records)
+        if published.changing is not None and published.changing.note:
+            yield published.changing.note
         if graph.note:
             yield graph.note
-        yield from self._note_use(good)
-        changed = bool(self._published) or bool(good and "catalog" not in current)
-        if note := closing.note_on_leftovers(graph.file, closely=changed):
+        yield from _note_use(self.graph, good)
+        closely = bool(published.records)
+        if not graph.options.shard and (note := closing.note_on_leftovers(graph.file, closely=closely)):
             yield note
         yield from (f"{bundle}: {reason}" for bundle, reason in sorted(reasons.items()))
         yield from _told_of_no_bundle(failed, reasons)
         if reasons or (good and "catalog" not in current):
-            catalog.make(graph.file, reasons, good)
+            self._listed_anew = catalog.update(graph.file, reasons, good)
+        if published.records:
+            from c2wtasks.graph import pooled  # what was published was made, so there is nothing new to load
+
+            yield from pooled.notes(published.sharing)
+            yield from pooled.tidy(graph.file, graph.builds, pooled.loose(published.sharing.values()))[1]
         if new := graph.unlocked():
             graph.lock.change(new)
             yield f"{graph.lock.path}: added {some_of(list(new))}"
@@ -155,19 +158,21 @@ class GraphHooks:
 
     def size_of(self, product: str) -> int | None:
         """The bytes of a bundle that this run has published, if it has a root."""
-        published = self._published.get(product)
+        published = self._published.records.get(product)
         return published.size if published is not None else None
 
     def totals(self) -> str:
         """The bytes of all bundles, where this run has changed any."""
-        return closing.totals(self.graph.file) if self._published else ""
+        return closing.totals(self.graph.file) if self._published.records else ""
 
     def remember(self, ran: Ran) -> Iterable[str]:
-        """Notes what the run did. Raises OSError, OutputError."""
+        """Notes what the run did, and shows it. Raises OSError, OutputError."""
         from c2wtasks.graph import remembering
 
-        remembering.remember(self.graph.file, ran, self._before)
-        return ()
+        noted = remembering.remember(self.graph.file, ran, self._published)
+        yield from _shown(self.graph, anew=noted or self._listed_anew)
+        if self._sharing is not None:
+            yield from self._sharing.end(patiently=ran.status <= 1)
 
     def cleaned(self, tasks: frozenset[str]) -> None:
         """Brings catalog.json up to date, if it is still there: what was removed is missing, even if it had failed.
@@ -176,7 +181,11 @@ class GraphHooks:
         """
         file = self.graph.file
         if safely.exists(catalog.path_of(file)):
-            catalog.make(file, {}, {str(bundle) for bundle in file.bundles if names.bundle(bundle) in tasks})
+            catalog.update(file, {}, {str(bundle) for bundle in file.bundles if names.bundle(bundle) in tasks})
+        from c2wtasks.graph import pooled  # nothing else that is cleaned needs it
+
+        pooled.tidy(file, self.graph.builds)
+        tell(*_shown(self.graph, anew=True))
 
     def after_good_run(self) -> Iterable[str]:
         """Keeps the cache to the size that bundle.yaml allows, and gives the lines that tell of it.
@@ -210,12 +219,46 @@ class GraphHooks:
         """Until when (ns since 1970) a run that finds nothing to do need not note its use of the cache."""
         return self.graph.memo.seals_until()
 
-    def _note_use(self, good: Set[str]) -> Iterator[str]:
-        """Notes that this catalog uses the cache. What hinders that is told, as others' `doit gc` goes by it; but
-        where no bundle is good, their errors tell more."""
-        identity.keep(self.graph.folder, self.graph.file.name)
-        if (error := self.graph.memo.note_use()) is not None and good:
-            yield f"note: {error}; while that is so, other catalogs cannot tell that this one uses the cache"
+
+def _proven(graph: Resolved) -> Iterator[str]:
+    from c2wtasks.tasks.proof import is_proven  # only ever needed where all memory is lost
+
+    for key, copies in graph.layers.items():
+        if layer.is_proven(graph.store, copies):
+            yield names.layer(key)
+    stages.begin("checking bundles, as no memory of them is left", len(graph.buildable))
+    for build in stages.counted(graph.buildable):
+        try:
+            proves_itself = is_proven(build)
+        except Exception:  # then it is made anew, and tells what is wrong
+            continue
+        if proves_itself:
+            yield from names.parts(build.bundle)
+
+
+def _shown(graph: Resolved, *, anew: bool) -> Iterable[str]:
+    """Brings the page up to date, where something is to be shown `anew`, or there is none. A shard's output has none:
+    it is to be joined with others."""
+    if graph.options.shard or not (anew or not safely.exists(f"{graph.file.output}/{PAGE}")):
+        return ()
+    from c2wtasks.graph import showing  # not needed where there is nothing to do
+
+    lines = showing.show(graph)
+    return lines if anew else ()  # one who may only read the output has nothing to be told
+
+
+def _note_use(graph: Resolved, good: Set[str]) -> Iterator[str]:
+    """Notes that this catalog uses the cache. What hinders that is told, as others' `doit gc` goes by it; but where
+    no bundle is good, their errors tell more."""
+    identity.keep(graph.folder, graph.file.name)
+    if (error := graph.memo.note_use()) is not None and good:
+        yield f"note: {error}; while that is so, other catalogs cannot tell that this one uses the cache"
+
+
+def _reasons(bundles: Iterable[Bundle], failed: Failed) -> dict[str, str]:
+    """Why bundles failed, by name."""
+    by_task = {names.bundle(bundle): str(bundle) for bundle in bundles}
+    return {bundle: outcome.reasons(failed[task]) for task, bundle in by_task.items() if task in failed}
 
 
 def _told_of_no_bundle(failed: Failed, reasons: Iterable[str]) -> Iterator[str]:

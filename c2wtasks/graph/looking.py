@@ -8,8 +8,8 @@ import shutil
 from collections.abc import Iterator
 
 from c2wtasks.cachedir import identity, layout
+from c2wtasks.engine.settled import LookedAt
 from c2wtasks.graph.resolved import Resolved
-from c2wtasks.settled import LookedAt
 
 
 def looked_at(graph: Resolved) -> LookedAt | None:
@@ -18,7 +18,7 @@ def looked_at(graph: Resolved) -> LookedAt | None:
     file = graph.file
     if file.cache_max_size is not None or graph.memo.unsaved is not None:
         return None
-    found = LookedAt()
+    found = LookedAt(file.output)
     for path in (*file.files, graph.lock.path, identity.path_of(graph.folder), *graph.memo.looked_at()):
         found.file(path)
     found.listed.update(folder for root, pattern in file.includes for folder in _globbed(root, pattern))

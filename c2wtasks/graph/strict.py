@@ -19,7 +19,7 @@ def refusal(places: Places) -> UserError | None:
 
 
 def check_published(bundles: Iterable[tuple[str, Places]]) -> None:
-    """Raises OutputError: of some of the bundles, which stand, there is something to note."""
+    """Raises OutputError where there is something to note of some of the bundles, which stand."""
     noted = [bundle for bundle, places in bundles if _noted(places.record)]
     if noted:
         raise OutputError(f"this run is strict, and bundle.json notes something of {some_of(noted)}", hint=_HINT)

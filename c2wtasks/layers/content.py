@@ -12,9 +12,9 @@ TOO_SHORT = "the layer's tar in the cache is too short; delete it and run again"
 
 
 def read_content(tar: str, offset: int, size: int, sparse: Fragments | None) -> bytes:
-    """The content of a file that an entry describes, from its layer's tar.
+    """The content of a file of `size` bytes, whose bytes or `sparse` fragments lie at `offset` of the file `tar`.
 
-    Raises OSError.
+    Raises OSError: it cannot be read, or is too short.
     """
     content = bytearray(size)
     with open(safely.open_file(tar), "rb") as stream:

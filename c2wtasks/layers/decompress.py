@@ -25,7 +25,7 @@ _EMPTY_MEMBER = re.compile(rb"\x1f\x8b\x08\0.{6}(?:\x03\0|\x01\0\0\xff\xff)\0{8}
 _LONGEST_HEADER = 18  # of a zstd frame, magic number and all
 
 MAX_WINDOW = 512 << 20
-"""Of a zstd frame, in bytes: what containerd reads."""
+"""Bytes that the window of a zstd frame may have: what containerd reads."""
 _MAX_SINGLE = 2 << 30  # a frame in a single segment is its own window; what libzstd has at most
 
 
@@ -58,9 +58,19 @@ def plain_chunks(blob: Readable) -> Iterator[bytes]:
 
     Raises CorruptStream, LargeWindow.
     """
+    return chunks_from(head_of(blob), blob)
+
+
+def head_of(blob: Readable) -> bytes:
+    """The first bytes of `blob`, as many as tell its `compression`; all, where it has fewer."""
     head = blob.read(CHUNK)
     while len(head) < _HEAD and (more := blob.read(CHUNK)):
         head += more
+    return head
+
+
+def chunks_from(head: bytes, blob: Readable) -> Iterator[bytes]:
+    """As `plain_chunks`, of a blob of which `head_of` was read."""
     match compression(head):
         case "gzip":
             yield from _gathered(_gunzip(Feed(blob.read, CHUNK, head)))
@@ -163,7 +173,7 @@ def _unzstd(blob: Readable, head: bytes) -> Iterator[bytes]:
     decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_SINGLE)
     stream = decompressor.stream_reader(source, CHUNK, read_across_frames=True)
     try:
-        while plain := stream.read(4 * CHUNK):
+        while plain := stream.read(CHUNK):
             yield plain
     except zstandard.ZstdError as error:
         raise CorruptStream(f"the zstd data is damaged: {_reason(error)}") from error
@@ -188,7 +198,7 @@ class _CheckedZstd:
         return data
 
     def _follow(self) -> Generator[None, bytes, None]:
-        """Is sent the data."""
+        """Follows the data, which it is sent piece by piece."""
         data, at = b"", 0
         while True:
             while at > len(data):  # behind what is skipped, a block or so
@@ -235,13 +245,13 @@ class _CheckedZstd:
 
 
 def _frame_header_size(flags: int) -> int:
-    """Of what follows the magic number of a frame."""
+    """The bytes of a frame's header behind the magic number, by the `flags` at its beginning."""
     single = flags >> 5 & 1
     return 2 - single + (0, 1, 2, 4)[flags & 3] + (single, 2, 4, 8)[flags >> 6]
 
 
 def _frame_header(header: bytes) -> int:
-    """The size of the header which is there, whole.
+    """The bytes of the `header` of a frame, behind the magic number, which is there whole.
 
     Raises LargeWindow.
     """
@@ -256,6 +266,6 @@ def _frame_header(header: bytes) -> int:
 
 
 def _check_window(size: int, most: int) -> None:
-    """Raises LargeWindow."""
+    """Raises LargeWindow: a window of `size` bytes is more than `most`."""
     if size > most:
         raise LargeWindow(f"its zstd data has a window of {size} bytes, and {most} are read at most")

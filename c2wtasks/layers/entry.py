@@ -10,14 +10,14 @@ UNCHANGED_ID = 0xFFFF_FFFF
 
 
 class TarEntry(msgspec.Struct, array_like=True, gc=False):
-    """`kind` is the header's type flag, in the meaning of Go's `archive/tar`, which containerd reads with:
+    """One entry. `kind` is the header's type flag, in the meaning of Go's `archive/tar`, which containerd reads with:
     "0" file, "1" hard link, "2" symlink, "3" character and "4" block device, "5" directory, "6" fifo,
     "g" global PAX header; any other as it stands.
 
     Numbers are as a kernel takes them: ids 32 bits (UNCHANGED_ID is chown's "leave it"), mode 12 bits, device
     numbers 12 and 20 bits; `mtime_ns` is bounded as containerd's `boundTime` does. `size` is the file's
-    logical size. `header` and `offset` count from the start of the tar: of the entry's own header, and of its
-    content. `sparse` are the `fragments` that lie there one after the other; all else of the file is a hole.
+    logical size in bytes. `header` and `offset` are bytes from the start of the tar: to the entry's own header, and
+    to its content. `sparse` are the `fragments` that lie there one after the other; all else of the file is a hole.
     """
 
     kind: str

@@ -15,7 +15,7 @@ _PAIR = Struct("<qq")
 
 
 def pack(pairs: Iterable[tuple[int, int]]) -> Fragments:
-    """Neighbours are joined and empty ones left out: that changes nothing of the content."""
+    """The fragments `pairs` as bytes. Neighbours are joined and empty ones left out: the content stays the same."""
     packed = bytearray()
     start = end = 0
     for at, length in pairs:
@@ -32,7 +32,7 @@ def pack(pairs: Iterable[tuple[int, int]]) -> Fragments:
 
 
 def unpack(packed: Fragments) -> Iterator[tuple[int, int]]:
-    """None of them is empty, and none begins where the one before ends."""
+    """The fragments as pairs. None of them is empty, and none begins where the one before ends."""
     return _PAIR.iter_unpack(packed)
 
 
@@ -58,5 +58,5 @@ def with_holes(size: int, offset: int, packed: Fragments | None) -> Iterator[tup
 
 
 def stored(packed: Fragments) -> int:
-    """How many bytes they have together."""
+    """How many bytes the fragments have together."""
     return sum(length for _, length in unpack(packed))

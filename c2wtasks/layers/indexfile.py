@@ -24,12 +24,12 @@ from c2wtasks.layers.tarlimits import ArchiveError
 
 LAYER_MAGIC = b"c2wlayr\x02"
 MAX_ENTRIES = 1 << 20
-"""Of a layer."""
+"""Entries that a layer may have."""
 
 _BATCH = 1024
 _LARGE = 1 << 20  # bytes of xattrs and fragments: a batch that has as many is full
-_MAX_BATCH = 64 << 20
-_MAPPED = 32 << 20
+_MAX_BATCH = 64 << 20  # bytes
+_MAPPED = 32 << 20  # bytes of a tar that may be mapped behind what is read
 _LENGTH = Struct("<I")
 _ENTRIES = msgspec.msgpack.Decoder(list[TarEntry])
 
@@ -85,7 +85,7 @@ def pieces_of(tar: int) -> Iterator[bytes]:
 
 
 def _let_go(content: mapped.Content) -> Iterator[TarEntry]:
-    """The entries of the tar in `content`, of which what was read does not stay in memory."""
+    """The entries of the tar in `content`; those parts of it that were read do not stay in memory."""
     kept = 0
     for entry in read_entries(content):
         yield entry
@@ -96,7 +96,7 @@ def _let_go(content: mapped.Content) -> Iterator[TarEntry]:
 def read(path: str) -> Iterator[TarEntry]:
     """The entries in the index at `path`, in order. Each was checked; that none is missing shows at the end.
 
-    Raises OSError, ValueError.
+    Raises OSError; ValueError: the index is damaged, or of another version.
     """
     with open(safely.open_file(path), "rb") as stream:
         if stream.read(len(LAYER_MAGIC)) != LAYER_MAGIC:
@@ -108,7 +108,7 @@ def read(path: str) -> Iterator[TarEntry]:
 
 
 def _length(stream: BinaryIO) -> int:
-    """That of the next batch."""
+    """The bytes of the next batch, 0 at the end. Raises ValueError."""
     field = stream.read(_LENGTH.size)
     length: int = _LENGTH.unpack(field)[0] if len(field) == _LENGTH.size else -1
     if not 0 <= length <= _MAX_BATCH:

@@ -15,7 +15,10 @@ _TRUSTED = b"trusted."
 
 
 def read_pax(data: bytes, entry: TarEntry, budget: Budget) -> dict[bytes, bytes]:
-    """PAX records ("%d %s=%s\\n"), those of sparse format 0.0 gathered into 0.1's `GNU.sparse.map`."""
+    """The PAX records in `data` ("%d %s=%s\\n"), those of sparse format 0.0 gathered into 0.1's `GNU.sparse.map`.
+
+    Raises ArchiveError: a record is malformed, or there are too many.
+    """
     records: dict[bytes, bytes] = {}
     sparse: list[bytes] = []
     at = count = 0
@@ -74,7 +77,10 @@ def _pax_time(text: bytes) -> int:
 
 
 def merge_pax(entry: TarEntry, size: int, pax: dict[bytes, bytes]) -> int:
-    """Puts PAX records into `entry` (Go's `mergePAX`), and returns the size, theirs if they state one."""
+    """Puts PAX records into `entry` (Go's `mergePAX`). Gives its size in bytes: theirs, if they state one.
+
+    Raises ArchiveError: a value cannot be read, or is more than a kernel takes.
+    """
     try:
         for key, value in pax.items():
             if key.startswith(_XATTR):

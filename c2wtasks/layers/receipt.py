@@ -5,10 +5,11 @@ from __future__ import annotations
 import msgspec
 
 
-class Receipt(msgspec.Struct, frozen=True, rename="camel"):
+class Receipt(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """What a blob turned out to be. Sizes are in bytes, of the blob and of its tar.
 
-    `fingerprint` (xxh3-128) is of the blob: what another copy of it must have, to be as good.
+    `fingerprint` (xxh3-128) is of the blob: what another copy of it must have, to be as good. `tar_fingerprint` is
+    there where the tar, a small one, was not put on disk before this was written.
     """
 
     digest: str
@@ -16,11 +17,14 @@ class Receipt(msgspec.Struct, frozen=True, rename="camel"):
     blob_size: int
     tar_size: int
     fingerprint: str
+    tar_fingerprint: str = ""
 
 
+MAX_SMALL_TAR = 1 << 20
+"""The most bytes of a tar that is stored without a sync."""
 _RECEIPTS = msgspec.json.Decoder(Receipt)
 MAX_RECEIPT = 1 << 16
-"""The most bytes that one is read of."""
+"""Bytes: a longer file is no receipt."""
 
 
 def decode_receipt(text: bytes) -> Receipt:

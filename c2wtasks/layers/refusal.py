@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from c2wtasks.errors import LayerError, OutputError, os_reason
+from c2wtasks.errors import LayerError, OutputError, os_reason, program
 from c2wtasks.layers.receipt import Receipt
 from c2wtasks.oci.digest import Digest
 from c2wtasks.sources.model import Layer
@@ -14,7 +14,7 @@ class UnusableIndex(LayerError):
     def __init__(self, path: str, diff_id: Digest, error: OSError | ValueError) -> None:
         why = os_reason(error) if isinstance(error, OSError) else str(error)
         wrong = f"{path}: the index of layer {diff_id.short} cannot be used: {why}"
-        super().__init__(wrong, hint="run: doit verify --repair")
+        super().__init__(wrong, hint=f"run: {program()} verify --repair")
         self.diff_id = diff_id
 
 
@@ -37,14 +37,15 @@ def damaged(layer: Layer, found: str) -> DamagedBlob:
 def wrong_diff_id(layer: Layer, receipt: Receipt) -> LayerError:
     """The error for a layer whose blob turned out to be another one than its image's config says."""
     plain = layer.digest is not None and receipt.diff_id == receipt.digest
-    if plain and (known := _of_another_form(layer)):
+    if plain and (known := _compressed_otherwise(layer)):
         return known
     have = "neither gzip nor zstd, so taken as it is, it is" if plain else "uncompressed it is"
     return built_wrong(layer, f"{have} {receipt.diff_id}, the image config says {layer.diff_id}")
 
 
-def _of_another_form(layer: Layer) -> LayerError | None:
-    """The error for a blob that by its first bytes is of a form which no layer has; None where that is not known."""
+def _compressed_otherwise(layer: Layer) -> LayerError | None:
+    """The error for a blob that by its first bytes is another kind of file, or compressed as no layer is; None where
+    that is not known."""
     if not layer.place.is_local:
         return None
     from c2wtasks.sources import reading
@@ -53,8 +54,8 @@ def _of_another_form(layer: Layer) -> LayerError | None:
     start = reading.start_of(layer.place)
     if wrong := reading.mistaken(f"layer {layer.short}", start):
         return LayerError(wrong.message, hint=wrong.hint)
-    if form := compression_of(start):
-        what = f"its blob is {form} data, and layers are gzip, zstd or not compressed"
+    if compression := compression_of(start):
+        what = f"its blob is {compression} data, and layers are gzip, zstd or not compressed"
         return LayerError(f"layer {layer.short}: {what}", hint="build the image again with one of these")
     return None
 

@@ -1,11 +1,12 @@
-"""Whether two layers hold the same bytes, told by comparing them."""
+"""Whether two layers hold the same bytes, told by comparing them, or by fingerprints of these."""
 
 from __future__ import annotations
 
 import os
+from itertools import chain
 from mmap import mmap
 
-from c2wtasks.disk import safely
+from c2wtasks.disk import fingerprint, safely
 from c2wtasks.layers.mapped import Unmapped, content_of
 
 _PIECE = 1 << 20
@@ -18,7 +19,11 @@ class MappedTars:
         self._mapped: dict[str, mmap | Unmapped | None] = {}
 
     def same(self, one: str, at: int, other: str, other_at: int, length: int) -> bool:
-        """Whether `length` bytes are the same in both. Not where one of the tars is not there (any more)."""
+        """Whether `length` bytes, from `at` of the tar `one` and from `other_at` of the tar `other` on, are the same.
+        They are not where one of the tars is not there (any more).
+
+        Raises OSError: a tar cannot be read.
+        """
         first, second = self._map(one), self._map(other)
         if first is None or second is None or at + length > len(first) or other_at + length > len(second):
             return False
@@ -27,6 +32,21 @@ class MappedTars:
             if first[at + done : at + done + piece] != second[other_at + done : other_at + done + piece]:
                 return False
         return True
+
+    def is_there(self, path: str) -> bool:
+        """Whether there is anything to read in a tar."""
+        return self._map(path) is not None
+
+    def fingerprint(self, path: str, at: int, length: int, more: bytes = b"") -> str:
+        """The xxh3-128 of `length` bytes from `at` of a tar on, and of `more`; "" where it has not so many.
+
+        Raises OSError: the tar cannot be read.
+        """
+        content = self._map(path)
+        if content is None or at + length > len(content):
+            return ""
+        pieces = (content[start : min(start + _PIECE, at + length)] for start in range(at, at + length, _PIECE))
+        return fingerprint.of_chunks(chain(pieces, (more,)))
 
     def _map(self, path: str) -> mmap | Unmapped | None:
         if path not in self._mapped:

@@ -16,7 +16,11 @@ _DECIMALS = re.compile(rb"[+-]?[0-9]+(?:,[+-]?[0-9]+)*")
 
 
 def merge_sparse(tar: Buffer, entry: TarEntry, pax: dict[bytes, bytes], end: int, budget: Budget) -> None:
-    """Makes `entry` sparse where PAX records say so (formats 0.0, 0.1, 1.0)."""
+    """Makes `entry` sparse where PAX records say so (formats 0.0, 0.1, 1.0). Its content ends at `end` of the tar at
+    the latest.
+
+    Raises ArchiveError: the map is malformed, or has too many fragments.
+    """
     major, minor = pax.get(b"GNU.sparse.major", b""), pax.get(b"GNU.sparse.minor", b"")
     if (major, minor) == (b"1", b"0"):
         one_zero = True
@@ -60,7 +64,10 @@ def _sparse_map_in_records(pax: dict[bytes, bytes], entry: TarEntry, budget: Bud
 
 
 def _sparse_map_in_content(tar: Buffer, entry: TarEntry, size: int, budget: Budget) -> tuple[list[int], int]:
-    """The numbers of a 1.0 map at the head of the content, and how many bytes it takes (whole blocks)."""
+    """The numbers of a 1.0 map at the head of the content, and how many bytes it takes (whole blocks).
+
+    Raises ArchiveError, ValueError.
+    """
     text = bytearray()
     lines, wanted = 0, 1
     while lines < wanted:
@@ -81,7 +88,7 @@ def _sparse_map_in_content(tar: Buffer, entry: TarEntry, size: int, budget: Budg
 
 
 def _decimals(text: bytes) -> list[int]:
-    """Numbers with commas between them."""
+    """The numbers in `text`, which has commas between them. Raises ValueError."""
     if not _DECIMALS.fullmatch(text):
         raise ValueError
     numbers = [int(number) for number in text.split(b",")]

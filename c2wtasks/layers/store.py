@@ -10,7 +10,8 @@
 A name appears only when what it names is whole and on disk (temporary file, fsync, rename); the receipt last, when
 the names it stands for are on disk, too. So any number of runs may share a store. A blob is read by one at a time;
 one that was killed leaves the lock's file and unfinished files, which the next to read that blob removes, or
-`recover`; but with what has come of the blob from a registry it goes on. A receipt says that the blob of that digest
+`recover`; but with what has come of the blob from a registry it goes on. Small layers (see `small`) take no lock and
+no sync: they prove themselves when they are used. A receipt says that the blob of that digest
 was read here and what its diffID was: that alone lets a blob be skipped; what an image config claims never does. A
 `.tar` may vanish at any time: `ensure` makes it again.
 """
@@ -24,18 +25,18 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from c2wtasks import progress
 from c2wtasks.cachedir.layout import LOCKS, UNFINISHED
 from c2wtasks.disk import files, locks, safely, syncing
 from c2wtasks.errors import LayerError, OutputError, os_reason
 from c2wtasks.layers import indexfile
-from c2wtasks.layers.receipt import Receipt
+from c2wtasks.layers.receipt import MAX_SMALL_TAR, Receipt
 from c2wtasks.layers.refusal import DamagedBlob, Unreachable, UnusableIndex, built_wrong, not_stored, wrong_diff_id
 from c2wtasks.layers.stored import StoredLayers
 from c2wtasks.layers.tarlimits import ArchiveError
-from c2wtasks.notices import tell
 from c2wtasks.oci.digest import Digest
 from c2wtasks.sources.model import Layer
+from c2wtasks.telling import progress
+from c2wtasks.telling.notices import tell
 
 _FETCHED = "blob"
 _ELSEWHERE = "name a cache elsewhere: 'cache:' in bundle.yaml, or C2WTASKS_CACHE"
@@ -58,11 +59,22 @@ class Store(StoredLayers):
 
         Raises LayerError (of the first copy) or OutputError.
         """
-        known = self._known(copies)
+        known = self._known(copies) or self._read_small(copies[0])
         if known is not None:
             return known
         with self._alone(copies[0]) as unfinished:
             return self._known(copies) or self._read_first_good(copies, unfinished)
+
+    def take(self, receipt: Receipt, index: bytes) -> None:
+        """Keeps what others say of a blob: its receipt, and the index of the layer in it, whose tar is not here.
+
+        Raises OutputError.
+        """
+        unfinished = f"{self.root}/{UNFINISHED}"
+        paths = self.index(Digest.parse(receipt.diff_id)), self.receipt_file(Digest.parse(receipt.digest))
+        with files.at_work_in(unfinished, *map(os.path.dirname, paths), shared=True):
+            for path, content in zip(paths, (index, msgspec.json.encode(receipt) + b"\n"), strict=True):
+                files.write_if_changed(path, content, by_way_of=unfinished, shared=True)
 
     def mend_index(self, layer: Layer) -> None:
         """Reads the layer's blob again, if its index cannot be used.
@@ -83,7 +95,7 @@ class Store(StoredLayers):
         Raises OutputError.
         """
         first_error: OutputError | None = None
-        for key in sorted({*self._names("locks"), *self._names("unfinished")}):
+        for key in sorted({*files.listed(f"{self.root}/{LOCKS}"), *files.listed(f"{self.root}/{UNFINISHED}")}):
             try:
                 with locks.locked_if_free(self._lock(key), elsewhere=_ELSEWHERE) as held:
                     if held is not None:
@@ -93,24 +105,38 @@ class Store(StoredLayers):
         if first_error is not None:
             raise first_error
 
-    def _names(self, folder: str) -> list[str]:
-        path = f"{self.root}/{folder}"
-        try:
-            return safely.names(path)
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be read: {os_reason(error)}") from error
-
     def _known(self, copies: Sequence[Layer]) -> Receipt | None:
-        """What is known of a blob that need not be read again."""
+        """The receipt of a blob that need not be read again; None of one that is to be read.
+
+        Raises LayerError: no copy claims the diffID that the blob has.
+        """
         digest = copies[0].digest
         known = self.receipt(digest) if digest else None
-        if known is None or not self.holds(Digest.parse(known.diff_id), known.tar_size):
+        if known is None or not self.holds(Digest.parse(known.diff_id), known):
             return None
         if Digest.parse(known.diff_id) not in {copy.diff_id for copy in copies}:
             raise wrong_diff_id(copies[0], known)
         return known
+
+    def _read_small(self, layer: Layer) -> Receipt | None:
+        """Stores a small layer; None where it is none, not as it should be, or cannot be stored, which the usual way
+        tells."""
+        from c2wtasks.layers import small  # most runs read no blob
+
+        found = small.read(layer, self.max_layer_size)
+        if found is None or layer.digest is None:
+            return None
+        receipt, tar, index = found
+        paths = self.tar(layer.diff_id), self.index(layer.diff_id), self.receipt_file(layer.digest)
+        unfinished = f"{self.root}/{UNFINISHED}"
+        with files.at_work_in(unfinished, *{os.path.dirname(path) for path in paths}, shared=True):
+            for path, content in zip(paths, (tar, index, msgspec.json.encode(receipt) + b"\n"), strict=True):
+                # One that is there may be on disk, or be read just now by a task that takes note of any change.
+                try:
+                    files.write_if_changed(path, content, by_way_of=unfinished, shared=True)
+                except OutputError:
+                    return None
+        return receipt
 
     @contextmanager
     def _alone(self, layer: Layer) -> Iterator[str]:
@@ -176,9 +202,9 @@ class Store(StoredLayers):
     def _read_in(self, layer: Layer, claims: Set[Digest], unfinished: str) -> Receipt:
         from c2wtasks.layers.unpacking import copy_checked  # most runs read no blob
 
-        if self.holds(layer.diff_id):  # as another blob, perhaps: this one is only to be checked then
+        if self._is_synced(layer.diff_id):  # as another blob, perhaps: this one is only to be checked then
             receipt = copy_checked(layer, None, self.max_layer_size, f"{unfinished}/{_FETCHED}")
-            if receipt.diff_id != str(layer.diff_id) or not self.has_tar(layer.diff_id, receipt.tar_size):
+            if receipt.diff_id != str(layer.diff_id) or not self.has_tar(layer.diff_id, receipt):
                 receipt = self._store(layer, claims, unfinished)
         else:
             receipt = self._store(layer, claims, unfinished)
@@ -187,8 +213,13 @@ class Store(StoredLayers):
             files.write(self.receipt_file(layer.digest), text, sync=True, by_way_of=unfinished)
         return receipt
 
+    def _is_synced(self, diff_id: Digest) -> bool:
+        """Whether the layer is here, and on disk: a small tar may have been left by a power loss."""
+        size = safely.size(self.tar(diff_id))
+        return size is not None and size > MAX_SMALL_TAR and self.holds(diff_id)
+
     def _store(self, layer: Layer, claims: Set[Digest], unfinished: str) -> Receipt:
-        """Writes the layer's tar and its index."""
+        """Writes the layer's tar and its index. Raises LayerError, OSError."""
         from c2wtasks.layers.unpacking import copy_checked  # most runs read no blob
 
         with files.temporary(unfinished) as made, files.temporary(unfinished) as index:

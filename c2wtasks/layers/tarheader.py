@@ -19,9 +19,11 @@ _USTAR, _GNU, _STAR_TRAILER = b"ustar\0", b"ustar  \0", b"tar\0"
 
 
 def read_header(block: bytes, position: int) -> tuple[TarEntry, int]:
-    """The entry that a header block alone describes, and its size field.
+    """The entry that the header block at `position` (bytes) of a tar alone describes, and its size field (bytes).
 
     What is the same in most headers is read once and remembered as a whole: so one takes 8 us, not 20.
+
+    Raises ArchiveError.
     """
     try:
         _check_sum(block)
@@ -46,10 +48,12 @@ def read_header(block: bytes, position: int) -> tuple[TarEntry, int]:
 
 
 def _check_sum(block: bytes) -> None:
-    """The sum of all bytes, the checksum's own field taken as eight spaces.
+    """Compares a header's checksum with the sum of all its bytes, the checksum's own field taken as eight spaces.
 
     The low half of an Adler-32 is one more than the sum, as long as that is below 65,521, as that of 256 bytes
     always is. `sum(block)` takes four times as long.
+
+    Raises ValueError.
     """
     one, two, three = adler32(block[:148]), adler32(block[156:404]), adler32(block[404:])
     found = (one & 0xFFFF) + (two & 0xFFFF) + (three & 0xFFFF) - 3 + 8 * 32
@@ -62,14 +66,15 @@ def _check_sum(block: bytes) -> None:
 
 @lru_cache(1024)
 def _ids(fields: bytes) -> tuple[int, int, int]:
-    """Mode, user and group."""
+    """Mode, user and group, from the fields at byte 100 of a header. Raises ValueError."""
     mode, uid, gid = (_number(fields[at : at + 8]) for at in (0, 8, 16))
     return mode & 0o7777, uid & 0xFFFF_FFFF, gid & 0xFFFF_FFFF
 
 
 @lru_cache(1024)
 def _extension(fields: bytes) -> tuple[int, int, bytes]:
-    """What ustar and GNU have added to the old header: device numbers, and what to put before the name."""
+    """What ustar and GNU have added to the old header: device numbers, and what to put before the name. Raises
+    ValueError."""
     magic, major, minor, prefix, tail = _EXTENSION.unpack(fields)
     if magic[:6] != _USTAR and magic != _GNU:
         return 0, 0, b""
@@ -98,14 +103,17 @@ def _octal(field: bytes) -> int:
     text = field.strip(b" \0").partition(b"\0")[0]
     if not text:
         return 0
-    if not text.isdigit():
+    if text.strip(b"01234567"):
         raise ValueError(f"{field!r} is not an octal number")
     return int(text, 8)
 
 
 @lru_cache(4096)
 def _number(field: bytes) -> int:
-    """Octal, or GNU's base-256 (two's complement, the top bit set), which must fit 64 bits."""
+    """The number in a field: octal, or GNU's base-256 (two's complement, the top bit set), which must fit 64 bits.
+
+    Raises ValueError.
+    """
     if not field[0] & 0x80:
         return _octal(field)
     value = int.from_bytes(field, "big") & ~(1 << (8 * len(field) - 1))

@@ -13,13 +13,13 @@ MAX_SPECIAL = 1 << 20
 MAX_PATH = 4096
 """Bytes of a name or of a link's target."""
 MAX_XATTR_NAME, MAX_XATTR = 255, 65536
-"""Bytes; a kernel takes no more."""
+"""Bytes of an xattr's name, and of its value; a kernel takes no more."""
 MAX_XATTRS = 1024
-"""Of an entry."""
+"""Xattrs of an entry."""
 MAX_FRAGMENTS = 1 << 18
-"""Of all sparse files in a layer."""
+"""Fragments of all sparse files in a layer."""
 MAX_RECORDS = 1_000_000
-"""Of PAX, in a layer, beyond _USUAL_RECORDS for each header."""
+"""PAX records in a layer, beyond _USUAL_RECORDS for each header."""
 _USUAL_RECORDS = 16
 _LINKS = frozenset("12")
 
@@ -37,13 +37,13 @@ class Budget:
         self._fragments, self._records = MAX_FRAGMENTS, MAX_RECORDS
 
     def take_fragments(self, count: int, entry: TarEntry) -> None:
-        """Raises ArchiveError."""
+        """Counts fragments of a sparse file. Raises ArchiveError: they are too many."""
         self._fragments -= count
         if self._fragments < 0:
             raise beyond("fragments of sparse files in one layer", MAX_FRAGMENTS, entry)
 
     def take_records(self, count: int, entry: TarEntry) -> None:
-        """Raises ArchiveError."""
+        """Counts the PAX records of one header. Raises ArchiveError: they are too many."""
         self._records -= max(0, count - _USUAL_RECORDS)
         if self._records < 0:
             raise beyond("PAX records in one layer", MAX_RECORDS, entry)
@@ -55,7 +55,7 @@ def beyond(what: str, limit: int, entry: TarEntry) -> ArchiveError:
 
 
 def check_lengths(entry: TarEntry) -> None:
-    """Raises ArchiveError."""
+    """Raises ArchiveError: the name or a link's target is too long. What is no link loses a target that is."""
     if len(entry.name) > MAX_PATH:
         raise ArchiveError(f"a name of {len(entry.name)} bytes ({MAX_PATH} at most){where(entry)}")
     if len(entry.target) > MAX_PATH:

@@ -8,20 +8,24 @@ import os
 import queue
 import threading
 from contextlib import closing
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import xxhash
 
-from c2wtasks import progress
 from c2wtasks.disk import syncing
 from c2wtasks.errors import LayerError, SourceError, os_reason
-from c2wtasks.layers.decompress import CorruptStream, LargeWindow, plain_chunks
+from c2wtasks.layers.decompress import CorruptStream, LargeWindow, chunks_from, compression, head_of
 from c2wtasks.layers.receipt import Receipt
 from c2wtasks.layers.refusal import DamagedBlob, Unreachable, built_wrong, damaged, too_large
 from c2wtasks.oci.digest import Digest
 from c2wtasks.sources.model import Layer
+from c2wtasks.telling import progress
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 _WAITING = 4  # pieces, of a few MiB each, between decompressing and hashing
+_BEGUN_AT_ONCE = 8 << 20  # bytes
 
 
 def copy_checked(layer: Layer, out: BinaryIO | None, limit: int | None, partial: str) -> Receipt:
@@ -38,9 +42,11 @@ def copy_checked(layer: Layer, out: BinaryIO | None, limit: int | None, partial:
     blob = _BlobReader(layer, algorithm, partial)
     unreadable: CorruptStream | LargeWindow | None = None
     with closing(blob):
-        with closing(_Sink(out, layer.diff_id)) as sink:
+        head = head_of(blob)
+        is_tar = compression(head) == "none" and algorithm == layer.diff_id.algorithm  # then its digest is the diffID
+        with closing(_Sink(out, None if is_tar else layer.diff_id.hasher())) as sink:
             try:
-                for piece in plain_chunks(blob):
+                for piece in chunks_from(head, blob):
                     if limit is not None and sink.size + len(piece) > limit:
                         raise too_large(layer, limit)
                     sink.put(piece)
@@ -61,7 +67,7 @@ def copy_checked(layer: Layer, out: BinaryIO | None, limit: int | None, partial:
         raise built_wrong(layer, str(unreadable)) from unreadable
     return Receipt(
         str(found),
-        f"{layer.diff_id.algorithm}:{sink.hash.hexdigest()}",
+        f"{layer.diff_id.algorithm}:{(sink.hash or blob.hash).hexdigest()}",
         layer.place.size,
         sink.size,
         blob.fingerprint.hexdigest(),
@@ -105,20 +111,22 @@ class _BlobReader:
 
 
 class _Sink:
-    """Takes the layer's tar in pieces: hashes them and writes them to `out`, if any, in a thread of its own, beside
-    the one that reads and decompresses. Both let go of the interpreter, so both cores work, even on a single layer.
+    """Takes the layer's tar in pieces: hashes them, by `hash`, if any, and writes them to `out`, if any, in a thread
+    of its own, beside the one that reads and decompresses. Both let go of the interpreter, so both cores work, even
+    on a single layer.
     """
 
-    def __init__(self, out: BinaryIO | None, diff_id: Digest) -> None:
+    def __init__(self, out: BinaryIO | None, hasher: _Hash | None) -> None:
         self.size = 0
-        self._out = out
-        self.hash = diff_id.hasher()
+        self._out = out.fileno() if out is not None else -1
+        self._written = self._begun = 0  # bytes, and those of them that the disk was told to write
+        self.hash = hasher
         self._pieces: queue.Queue[bytes | None] = queue.Queue(_WAITING)
-        self._failed: OSError | None = None
+        self._failed: Exception | None = None
         self._thread: threading.Thread | None = None
 
     def put(self, piece: bytes) -> None:
-        """Raises OSError, of what was put before."""
+        """Takes a piece. Raises OSError, or whatever went wrong: a piece before it could not be written."""
         if self._failed is not None:
             raise self._failed
         if self._thread is None:
@@ -139,7 +147,7 @@ class _Sink:
             self._run()
 
     def close(self) -> None:
-        """Raises OSError."""
+        """Waits for the last piece. Raises OSError, or whatever went wrong: one could not be written."""
         self._pieces.put(None)
         if self._thread is None:
             self._run()
@@ -152,21 +160,22 @@ class _Sink:
         while (piece := self._pieces.get()) is not None:
             if self._failed is not None:
                 continue
-            self.hash.update(piece)
-            if self._out is None:
-                continue
             try:
-                self._write(self._out, piece)
+                if self.hash is not None:
+                    self.hash.update(piece)
+                if self._out >= 0:
+                    self._write(piece)
             except OSError as error:
+                self._failed = OSError(error.errno, f"{os_reason(error)} (after {self._written} bytes of its tar)")
+            except Exception as error:  # else whoever puts pieces would wait for ever
                 self._failed = error
 
-    @staticmethod
-    def _write(out: BinaryIO, piece: bytes) -> None:
-        try:
-            offset = out.tell()
-            out.write(piece)
-            out.flush()
-            syncing.start_writing(out.fileno(), offset)
-        except OSError as error:
-            written = os.fstat(out.fileno()).st_size
-            raise OSError(error.errno, f"{os_reason(error)} (after {written} bytes of its tar)") from error
+    def _write(self, piece: bytes) -> None:
+        with memoryview(piece) as left:
+            done = 0
+            while done < len(left):
+                count = os.write(self._out, left[done:])
+                done, self._written = done + count, self._written + count
+        if self._written - self._begun >= _BEGUN_AT_ONCE:
+            syncing.start_writing(self._out, self._begun)
+            self._begun = self._written

@@ -1,5 +1,5 @@
-"""Digests, platforms, references, manifests and image configs, read as Go reads them. Pure.
+"""Digests, platforms, references, manifests and image configs, read as Go reads them; how hosts may be reached. Pure.
 
-May import `errors`, `near`, `progress`, `runoptions`, `settled`, `sizes`.
+May import `errors`, `runoptions`.
 Tests: tests/oci.
 """

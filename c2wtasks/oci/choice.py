@@ -22,7 +22,7 @@ class Choice:
 
     @classmethod
     def parse(cls, text: str) -> Choice:
-        """`NAME`, `NAME@sha256:...`, `@sha256:...`, `@3`, or nothing at all.
+        """The choice that is written as `NAME`, `NAME@sha256:...`, `@sha256:...`, `@3`, or nothing at all.
 
         Raises ValueError.
         """

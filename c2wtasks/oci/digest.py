@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from hashlib import _Hash
 
 _HEX_DIGITS = {"sha256": 64, "sha512": 128}
-_FORM = re.compile(r"([a-z0-9]+(?:[+._-][a-z0-9]+)*):([a-zA-Z0-9=_-]+)")
+_SYNTAX = re.compile(r"([a-z0-9]+(?:[+._-][a-z0-9]+)*):([a-zA-Z0-9=_-]+)")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -24,7 +24,7 @@ class Digest:
 
     @classmethod
     def parse(cls, text: str) -> Digest:
-        """Raises ValueError, saying what is wrong with `text`."""
+        """The digest that is written as `text`. Raises ValueError, saying what is wrong with it."""
         digest = cls.parse_any(text)
         if not digest.is_known:
             raise ValueError(digest.why_unknown)
@@ -32,11 +32,12 @@ class Digest:
 
     @classmethod
     def parse_any(cls, text: str) -> Digest:
-        """Also one of an algorithm that is not known to us, for what lists such things without using them.
+        """The digest that is written as `text`, which may be of an algorithm that is not known to us: for what lists
+        such digests without using them.
 
         Raises ValueError.
         """
-        match = _FORM.fullmatch(text)
+        match = _SYNTAX.fullmatch(text)
         if match is None:
             raise ValueError(f"{text!r} is not a digest (algorithm:hex)")
         algorithm, digits = match.groups()
@@ -47,12 +48,12 @@ class Digest:
 
     @property
     def is_known(self) -> bool:
-        """Whether its algorithm is."""
+        """Whether the digest's algorithm is known to us."""
         return self.algorithm in _HEX_DIGITS
 
     @property
     def why_unknown(self) -> str:
-        """What to say of it where its algorithm is not known."""
+        """What to say of a digest whose algorithm is not known to us."""
         return f"digest algorithm {self.algorithm!r} is not supported (sha256 and sha512 are)"
 
     @classmethod
@@ -66,7 +67,7 @@ class Digest:
 
     @property
     def short(self) -> str:
-        """Enough to recognise it in a message: `sha256:` and 12 hex digits."""
+        """The digest for messages, enough to recognise it: `sha256:` and 12 hex digits."""
         return f"{self.algorithm}:{self.hex[:12]}"
 
     def __str__(self) -> str:

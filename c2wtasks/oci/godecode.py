@@ -18,6 +18,8 @@ T = TypeVar("T")
 MAX_VALUES = 500_000
 _LONG_NAME = 100
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_HALF = re.compile(r"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(?P<half>u[dD][89a-fA-F]..)|.)", re.DOTALL)
+"""An escape in a string of JSON; `half` is one for a surrogate that is none of a pair."""
 _INTEGER = re.compile("-?[0-9]{1,19}")
 
 
@@ -139,9 +141,7 @@ def loads(content: bytes) -> Any:
     """
     if sum(map(content.count, (b",", b":", b"[", b"{"))) > MAX_VALUES:
         raise ValueError(f"it has more than {MAX_VALUES} values")
-    text = content.decode("utf-8", "surrogateescape")
-    if _SURROGATE.search(text):
-        text = _SURROGATE.sub("\ufffd", text)
+    text = _text(content)
     try:
         return json.loads(
             text,
@@ -152,6 +152,16 @@ def loads(content: bytes) -> Any:
         )
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def _text(content: bytes) -> str:
+    text = content.decode("utf-8", "surrogateescape")
+    return _SURROGATE.sub("\ufffd", text) if _SURROGATE.search(text) else text
+
+
+def repaired(content: bytes) -> str:
+    """The same JSON document for a reader that is strict about Unicode: what Go reads as U+FFFD is U+FFFD."""
+    return _HALF.sub(lambda escape: "\ufffd" if escape["half"] else escape[0], _text(content))
 
 
 def load_object(content: bytes) -> Object:

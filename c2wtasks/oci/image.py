@@ -1,4 +1,4 @@
-"""Descriptors, manifests, indexes and image configs (OCI image-spec v1.1; Docker image manifest v2, schema 2)."""
+"""Descriptors, manifests, image indexes, image configs (OCI image-spec v1.1; Docker image manifest v2, schema 2)."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ _TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d?):(\d\d):(\d\d)(?:[.,](\d+))?(?
 
 @dataclass(frozen=True, slots=True)
 class Descriptor:
-    """What points at a blob. `platform` is None where the index names none; `os_features` are those that the image
-    cannot do without; `urls` are other places to find the blob."""
+    """What points at a blob. `platform` is None where the image index names none; `os_features` are those that the
+    image cannot do without; `urls` are other places to find the blob."""
 
     media_type: str
     digest: Digest
@@ -62,7 +62,7 @@ class Descriptor:
 
     @classmethod
     def read(cls, value: Any, key: str, digest_of: Callable[[str], Digest] = Digest.parse) -> Descriptor:
-        """Raises ValueError."""
+        """The descriptor in a document's field `key`. Raises ValueError."""
         fields = as_object(value, key)
         try:
             digest = digest_of(fields.string("digest"))
@@ -85,7 +85,7 @@ class Descriptor:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """`media_type` is what the document says of itself, empty where it says nothing."""
+    """A manifest. `media_type` is what the document says of itself, empty where it says nothing."""
 
     config: Descriptor
     layers: tuple[Descriptor, ...]
@@ -93,7 +93,7 @@ class Manifest:
 
     @classmethod
     def parse(cls, content: bytes) -> Manifest:
-        """Raises ValueError."""
+        """The manifest that a document holds. Raises ValueError."""
         fields = godecode.load_object(content)
         if fields.get("schemaVersion", as_integer, 2) == 1:
             raise ValueError("a Docker schema 1 manifest, which is not supported; push the image again")
@@ -122,14 +122,15 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True)
-class Index:
-    """`manifests` may have digests of unknown algorithms: what may go on without such an entry passes over it."""
+class ImageIndex:
+    """An image index. `manifests` may have digests of unknown algorithms: what may go on without such an entry passes
+    over it."""
 
     manifests: tuple[Descriptor, ...]
 
     @classmethod
-    def parse(cls, content: bytes) -> Index:
-        """Raises ValueError."""
+    def parse(cls, content: bytes) -> ImageIndex:
+        """The image index that a document holds. Raises ValueError."""
         fields = godecode.load_object(content)
         fields.get("schemaVersion", as_integer, 2)
         _check_document_types(fields)
@@ -195,7 +196,7 @@ class ImageConfig:
 
 
 def _check_document_types(fields: Object) -> None:
-    """Refuses wrong types in the fields that manifests and indexes share and that we do not use."""
+    """Refuses wrong types in the fields that manifests and image indexes share and that we do not use."""
     fields.string("mediaType")
     fields.string("artifactType")
     fields.object("subject")
@@ -245,10 +246,12 @@ def _read_platform(value: Any, key: str) -> Platform | None:
 
 
 def _time(value: Any, key: str) -> int:
-    """RFC 3339 as Go reads it, as nanoseconds since 1970.
+    """The time that `value` is, in RFC 3339 as Go reads it, as nanoseconds since 1970.
 
     So one digit is an hour, a comma a point and any four digits a zone (Go up to 1.19; later ones stop at 24:60), but
     t and z, a 24th hour and leap seconds are refused.
+
+    Raises ValueError.
     """
     text = as_string(value, key)
     match = _TIME.fullmatch(text)

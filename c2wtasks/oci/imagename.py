@@ -19,7 +19,7 @@ _MAX_NAME = 255
 
 
 def is_host(text: str) -> bool:
-    """Whether `text` can be a registry's: `host`, `host:port`, `[::1]:5000`."""
+    """Whether `text` can be the host of a registry: `host`, `host:port`, `[::1]:5000`."""
     return _HOST.fullmatch(text) is not None
 
 
@@ -49,7 +49,7 @@ class ImageName:
 
     @classmethod
     def parse(cls, text: str) -> ImageName:
-        """`busybox` is `docker.io/library/busybox:latest`.
+        """The name that is written as `text`: `busybox` is `docker.io/library/busybox:latest`.
 
         Raises ValueError, saying what is wrong with `text`.
         """
@@ -90,7 +90,7 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def full_name(tag: str) -> str:
-    """The one form of an image's name among those docker takes: `docker.io/library/web` is `web:latest`."""
+    """One spelling for all that docker takes of an image's name: `docker.io/library/web` is `web:latest`."""
     name = tag
     for prefix in ("index.docker.io/", "docker.io/"):
         name = name.removeprefix(prefix)

@@ -11,7 +11,8 @@ _KINDS = (MANIFESTS, INDEXES, DOCKER_SCHEMA1)
 
 def media_type_of(content: bytes, announced: str = "") -> str:
     """The media type of the document `content`: what it states; where it states none, what the registry `announced`,
-    if the form is of that kind; else the OCI type of its form. What was announced must not be of another kind.
+    if the document's fields are of that kind; else OCI's type for such fields. What was announced must not be of
+    another kind.
 
     Raises ValueError: it is neither, or might be read as several (as in CVE-2021-41190).
     """
@@ -24,11 +25,11 @@ def media_type_of(content: bytes, announced: str = "") -> str:
     elif lists and describes:
         raise ValueError("it has both manifests and layers, so it is neither an index nor a manifest")
     else:
-        form = INDEXES if lists else MANIFESTS if describes else ()
-        found = said or (announced if announced in form else "".join(form[:1]))
+        kind = INDEXES if lists else MANIFESTS if describes else ()
+        found = said or (announced if announced in kind else "".join(kind[:1]))
         if not found:
             raise ValueError("it is neither an index nor a manifest")
-        if form and _kind(found) and _kind(found) != form:
+        if kind and _kind(found) and _kind(found) != kind:
             raise ValueError(f"its media type is {found}, its content is of another kind")
     if _kind(announced) and _kind(announced) != _kind(found):
         content_is = f"says {found}" if said else f"is that of {'an index' if lists else 'a manifest'}"

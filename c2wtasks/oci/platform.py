@@ -25,14 +25,14 @@ class Platform:
 
     @classmethod
     def of(cls, os: str, architecture: str, variant: str = "") -> Platform:
-        """The normal form of what an index or an image config says (`Normalize`; no OS means linux)."""
+        """The platform that an image index or an image config names (`Normalize`; no OS means linux)."""
         system = os.lower() or "linux"
         arch, var = _normal_arch(architecture.lower(), variant.lower())
         return cls(_OS_ALIASES.get(system, system), arch, var)
 
     @classmethod
     def parse(cls, text: str) -> Platform:
-        """`os/architecture[/variant]`, as a user writes it.
+        """The platform that is written as `os/architecture[/variant]`.
 
         Raises ValueError.
         """
@@ -78,7 +78,7 @@ class Platform:
 
     @property
     def folder(self) -> str:
-        """As one file name: `linux-arm-v7`."""
+        """The platform as a file name: `linux-arm-v7`."""
         return str(self).replace("/", "-")
 
 

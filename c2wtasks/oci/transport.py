@@ -16,9 +16,9 @@ from c2wtasks.oci.imagename import ImageName
 class Transport:
     """One transport. A source begins with its `name` and a colon, and looks like `syntax`.
 
-    `parse` takes what follows the colon apart, into the place of the image and what chooses it there; it may raise
-    ValueError. `is_path`: the place is the path of a file or folder, and what follows it a `Choice`. Any other place
-    begins with the host that is asked for the image. `is_locked`: bundle.lock always says which image was taken.
+    `parse` takes what follows the colon apart, into the path and the tag of a `Reference`; it may raise ValueError.
+    `is_path`: the path is that of a file or folder, and the tag a `Choice`. Any other path begins with the host that
+    is asked for the image. `is_locked`: bundle.lock always says which image was taken.
 
     Of a path, `what` is what should be there: a folder (`may_be_folder`), a tar (`may_be_archive`), or either.
     `needs` is the file that is in it, "" where there is none to tell it by. `unpacked` is the transport of what a tar

@@ -9,7 +9,7 @@ from c2wtasks.disk import files, safely
 from c2wtasks.oci.platform import Platform
 from c2wtasks.output import record
 from c2wtasks.output.listing import CATALOG
-from c2wtasks.output.places import HISTORY, PARTS, Places
+from c2wtasks.output.places import FEED, FEEDS, HISTORY, PAGE, PARTS, POOL, Places
 from c2wtasks.tree import treefile
 
 
@@ -42,7 +42,7 @@ def leftovers(output: str, wanted: Collection[Places]) -> Iterator[Leftover | Fo
     parts = {places.parts for places in wanted}
     gone: set[str] = set()
     for name in sorted(files.names(output)):  # it may be a link: the user's own, to another disk
-        if name in (CATALOG, PARTS, HISTORY):
+        if name in (CATALOG, PAGE, FEED, FEEDS, PARTS, HISTORY):
             continue
         folder = f"{output}/{name}"
         if not safely.is_folder(folder):
@@ -71,6 +71,8 @@ def _private(output: str, known: Collection[str]) -> Iterator[Leftover | Foreign
     """What is left in the private folder without anything published."""
     base = f"{output}/{PARTS}"
     for name in _names(base):
+        if name == POOL:
+            continue
         for inner in _names(f"{base}/{name}"):
             places = Places(f"{output}/{name}/{inner}", f"{base}/{name}/{inner}")
             if places.parts in known:

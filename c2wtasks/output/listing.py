@@ -83,20 +83,31 @@ def update(
 
 
 class Sizes(NamedTuple):
-    """In bytes: what all bundles hold, and how much smaller the layer store is since bundles share layers."""
+    """Bytes: what all bundles hold, and how much smaller the layer store is since bundles share layers."""
 
     size: int
     shared: int
 
 
-def sizes(catalog: bytes) -> Sizes:
-    """What the text of a catalog says of its bundles.
+def lines(catalog: bytes) -> tuple[Line, ...]:
+    """What the text of a catalog lists.
 
-    Raises ValueError.
+    Raises ValueError: it is none of this version.
     """
+    try:
+        found = _CATALOGS.decode(catalog)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if found.version != VERSION:
+        raise ValueError("of another version")
+    return found.bundles
+
+
+def sizes(listed: Iterable[Line]) -> Sizes:
+    """What the lines of a catalog say of its bundles together."""
     size = of_all = 0
     layers: dict[str, int] = {}
-    for line in _CATALOGS.decode(catalog).bundles:
+    for line in listed:
         if line.bundle is None:
             continue
         size += line.bundle.size

@@ -26,22 +26,25 @@ class Output(msgspec.Struct, frozen=True):
 
 
 def of_bytes(content: bytes) -> Output:
-    """What is to be said of a file that holds `content`."""
+    """Size and hashes of a file that holds `content`."""
     return Output(len(content), hashlib.sha256(content).hexdigest(), xxhash.xxh3_128_hexdigest(content))
 
 
-def of_stream(stream: _Readable) -> Output:
-    """What is to be said of what is left of a stream, which is read once.
+def of_stream(stream: _Readable, sha256: str = "") -> Output:
+    """Size and hashes of what is left of a stream, which is read once. Where its SHA-256 is given, in hex, that is
+    not computed, which takes longer than all else.
 
     Raises OSError.
     """
-    size, sha256, xxh3 = 0, hashlib.sha256(), xxhash.xxh3_128()
+    size, xxh3 = 0, xxhash.xxh3_128()
+    hashed = None if sha256 else hashlib.sha256()
     buffer = memoryview(bytearray(_BLOCK))
     while count := stream.readinto(buffer):
         size += count
-        sha256.update(buffer[:count])
+        if hashed is not None:
+            hashed.update(buffer[:count])
         xxh3.update(buffer[:count])
-    return Output(size, sha256.hexdigest(), xxh3.hexdigest())
+    return Output(size, sha256 if hashed is None else hashed.hexdigest(), xxh3.hexdigest())
 
 
 def sums(outputs: Mapping[str, Output]) -> bytes:

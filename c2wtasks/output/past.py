@@ -11,6 +11,7 @@ from c2wtasks.output import history
 from c2wtasks.output.history import NullRun, Run
 
 _LONG_AGO = 60  # nights
+_GOOD = ("built", "current")
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -29,7 +30,46 @@ class Past(msgspec.Struct, rename="camel"):
     last_good: Event | None = None
 
 
-def event(run: Run | NullRun, bundle: str, image: str) -> Event | None:
+class Replayed:
+    """Runs that are read once, as far as anybody asks, and can be gone through again and again."""
+
+    def __init__(self, source: Iterable[Run | NullRun]) -> None:
+        self._source = iter(source)
+        self._seen: list[Run | NullRun] = []
+
+    def __iter__(self) -> Iterator[Run | NullRun]:
+        at = 0
+        while True:
+            if at == len(self._seen):
+                one = next(self._source, None)
+                if one is None:
+                    return
+                self._seen.append(one)
+            yield self._seen[at]
+            at += 1
+
+
+def events(runs: Iterable[Run | NullRun], bundle: str, image: str) -> Iterator[tuple[Run | NullRun, Event]]:
+    """What each of these runs, the last one first, did with a bundle, if anything is known of that.
+
+    A run that found all current tells how many bundles that were, not which. This one was among them where it was
+    good when a run before told of it: a new one would have been built, and not current.
+    """
+    quiet: list[tuple[Run | NullRun, Event]] = []
+    for run in runs:
+        one = _event(run, bundle, image)
+        if one is None:
+            continue
+        if isinstance(run, NullRun):
+            quiet.append((run, one))
+            continue
+        if one.state in _GOOD:
+            yield from quiet
+        quiet = []
+        yield run, one
+
+
+def _event(run: Run | NullRun, bundle: str, image: str) -> Event | None:
     """What the run did with a bundle; None where it was for others, or tells nothing of it."""
     if isinstance(run, NullRun):
         named = not run.asked or not {bundle, image, f"bundle:{bundle}", "bundle"}.isdisjoint(run.asked)
@@ -44,22 +84,20 @@ def last(output: str, bundles: Collection[tuple[str, str]]) -> list[Past]:
 
     Raises OutputError.
     """
-    found = {bundle: Past(bundle) for bundle, _ in bundles}
-    left = dict(bundles)
-    for run in history.runs(output):
-        for bundle, image in list(left.items()):
-            one, past = event(run, bundle, image), found[bundle]
-            if one is None:
-                continue
-            if one.state == "failed":
-                past.last_failed = past.last_failed or one
-            elif one.state in ("built", "current"):
-                past.last_good = past.last_good or one
-            if past.last_failed and past.last_good:
-                del left[bundle]
-        if not left:
+    runs = Replayed(history.runs(output))
+    return [_last(runs, bundle, image) for bundle, image in bundles]
+
+
+def _last(runs: Iterable[Run | NullRun], bundle: str, image: str) -> Past:
+    past = Past(bundle)
+    for _, one in events(runs, bundle, image):
+        if one.state == "failed":
+            past.last_failed = past.last_failed or one
+        elif one.state in _GOOD:
+            past.last_good = past.last_good or one
+        if past.last_failed and past.last_good:
             break
-    return list(found.values())
+    return past
 
 
 def told(pasts: Iterable[Past]) -> Iterator[str]:

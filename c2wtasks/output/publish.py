@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from c2wtasks.disk import files, safely, syncing
+from c2wtasks.disk.holding import held_if_there
 from c2wtasks.errors import OutputError
 from c2wtasks.output import times
 from c2wtasks.output.places import NEW, OLD, READY, Places
@@ -38,7 +40,9 @@ def publish(staged: Sequence[Places]) -> Outcome:
     together: dict[int, list[Places]] = {}
     for places in staged:
         try:
-            together.setdefault(safely.lstat(f"{staging(places)}/{NEW}").st_dev, []).append(places)
+            with held_if_there(places.parts):
+                found = safely.lstat(f"{staging(places)}/{NEW}")
+            together.setdefault(found.st_dev, []).append(places)
         except OSError as error:
             outcome.failed[places] = unpublished(places, error)
     for group in together.values():
@@ -53,28 +57,34 @@ def _publish_together(staged: Sequence[Places], outcome: Outcome) -> None:
     try:
         syncing.sync_file_system(folder)
         for places in staged:
-            try:
+            with _failing_alone(places, outcome), held_if_there(places.parts, os.path.dirname(places.published)):
                 new = f"{staging(places)}/{NEW}"
                 stamped[places] = times.stamp(new, places.published)  # no sooner: what is copied must look older
                 if _take_place(new, places.published):
                     outcome.in_place.append(places)
-            except OutputError as error:
-                outcome.failed[places] = error
-            except OSError as error:
-                outcome.failed[places] = unpublished(places, error)
         syncing.sync_file_system(folder)
     except OSError as error:
         outcome.failed.update((places, unpublished(places, error)) for places in staged)
         return
     for places in staged:
-        try:
+        with _failing_alone(places, outcome), held_if_there(places.parts):
+            from c2wtasks.output import spare  # most runs publish nothing
+
+            spare.keep(places)
             files.remove_tree(places.part(NEW))
             times.note_published(places, stamped.get(places, {}))
             remove_with_empty(f"{places.beside}/{NEW}", os.path.dirname(places.published))
-        except OutputError as error:
-            outcome.failed[places] = error
-        except OSError as error:
-            outcome.failed[places] = unpublished(places, error)
+
+
+@contextmanager
+def _failing_alone(places: Places, outcome: Outcome) -> Iterator[None]:
+    """Notes an error as that of one bundle."""
+    try:
+        yield
+    except OutputError as error:
+        outcome.failed[places] = error
+    except OSError as error:
+        outcome.failed[places] = unpublished(places, error)
 
 
 def _take_place(new: str, published: str) -> bool:

@@ -11,12 +11,12 @@ from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.disk import safely
 from c2wtasks.output.outputs import Output, of_bytes, sums
 from c2wtasks.output.places import COPIES, RECORD, ROOTFS
-from c2wtasks.rootfs.rights import Builder, LeftOut, builder
+from c2wtasks.process.rights import Builder, LeftOut, builder
 from c2wtasks.sources.model import Image
 
 T = TypeVar("T")
 
-OUTPUT_VERSION = 6
+OUTPUT_VERSION = 7
 """Raised when the same inputs give other outputs than before, so that all is made again."""
 
 MAX_SIZE = 64 << 20
@@ -24,7 +24,7 @@ MAX_SIZE = 64 << 20
 
 
 class LayerFacts(msgspec.Struct, frozen=True, rename="camel"):
-    """`digest` is null where the source names none. Sizes in bytes: of the blob, and of the tar in it."""
+    """One layer. `digest` is null where the source names none. Sizes are bytes: of the blob, and of the tar in it."""
 
     digest: str | None
     diff_id: str = msgspec.field(name="diffID")
@@ -43,11 +43,22 @@ class RootfsFacts(msgspec.Struct, frozen=True, rename="camel"):
     ids: str = ""
 
 
-class WrittenRootfs(msgspec.Struct, frozen=True):
-    """The content of rootfs.json: what is said of a root, and who wrote it."""
+class Sharing(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What came of sharing a root's files with other roots: how many bytes of disk are `saved`; how many bytes of
+    files the root had that was published before, and this one has not (`loose`); and why files could not be shared,
+    if they `cannot`."""
+
+    saved: int = 0
+    loose: int = 0
+    cannot: str = ""
+
+
+class WrittenRootfs(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The content of rootfs.json: what is said of a root, and who wrote it; `sharing` where it shares its files."""
 
     facts: RootfsFacts
     builder: Builder
+    sharing: Sharing | None = None
 
     @property
     def may_be_improved(self) -> bool:
@@ -124,6 +135,7 @@ def options(bundle: Bundle) -> dict[str, Any]:
         "boot": msgspec.to_builtins(bundle.boot),
         "process": process | {"env": dict(bundle.process.env)},
         "same_owner": bundle.same_owner,
+        **({"sbom": list(bundle.sbom)} if bundle.sbom else {}),  # records that have none are as they always were
     }
 
 
@@ -145,9 +157,9 @@ def encode(record: Record) -> bytes:
     return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
 
 
-def encode_sums(record: Record) -> bytes:
-    """The text of SHA256SUMS, which has bundle.json, too."""
-    return sums({**record.outputs, RECORD: of_bytes(encode(record))})
+def encode_sums(record: Record, text: bytes) -> bytes:
+    """The text of SHA256SUMS, which has bundle.json, too, of which the `text` is that of `record`."""
+    return sums({**record.outputs, RECORD: of_bytes(text)})
 
 
 def read(path: str) -> Record | None:
@@ -165,6 +177,15 @@ def decode(text: bytes) -> Record | None:
     except (ValueError, RecursionError):
         return None
     return record if record.output_version == OUTPUT_VERSION else None
+
+
+def with_digest(path: str) -> tuple[Record | None, str]:
+    """What `read` and `digest` give, of the same text."""
+    try:
+        text = safely.read(path, MAX_SIZE)
+    except OSError:
+        return None, ""
+    return decode(text), of_bytes(text).sha256
 
 
 def digest(path: str) -> str:
@@ -196,6 +217,11 @@ def encode_rootfs(root: WrittenRootfs) -> bytes:
 def read_form(path: str) -> FormFacts | None:
     """What a form-NAME.json says; None where it cannot be read."""
     return _read(path, _FORM_FACTS)
+
+
+def encode_form(facts: FormFacts) -> bytes:
+    """The text of a form-NAME.json."""
+    return msgspec.json.encode(facts) + b"\n"
 
 
 def _read(path: str, decoder: msgspec.json.Decoder[T]) -> T | None:

@@ -6,8 +6,8 @@ import os
 
 from c2wtasks.disk import files, safely
 from c2wtasks.errors import OutputError
-from c2wtasks.output import waiting
-from c2wtasks.output.places import OLD, PARTS, READY, RECORD, ROOTFS, Places
+from c2wtasks.output import pool, waiting
+from c2wtasks.output.places import OLD, PARTS, POOL, READY, RECORD, ROOTFS, Places
 from c2wtasks.output.publish import replace
 from c2wtasks.output.remove import remove_with_empty
 
@@ -20,7 +20,13 @@ def recover(output: str) -> None:
     for name in _names(output):
         if name.startswith(files.TEMPORARY_PREFIX):
             files.remove_tree(f"{output}/{name}")
+    try:
+        pool.recover(output)
+    except (OSError, OutputError):  # it is another user's
+        pass
     for name in _names(f"{output}/{PARTS}"):
+        if name == POOL:
+            continue
         for platform in _names(f"{output}/{PARTS}/{name}"):
             try:
                 _recover_bundle(Places(f"{output}/{name}/{platform}", f"{output}/{PARTS}/{name}/{platform}"))
@@ -42,6 +48,10 @@ def _recover_bundle(places: Places) -> None:
     for name in files.names(places.parts):
         if name.startswith(".") or (name == ROOTFS and not waiting.is_of_this_boot(places)):
             files.remove_tree(places.part(name))
+    from c2wtasks.output import spare  # most runs have nothing to recover
+
+    if not spare.is_whole(places):
+        spare.discard(places)
     files.remove_tree(places.probe)
     remove_with_empty(places.beside, os.path.dirname(places.published))
 

@@ -48,7 +48,7 @@ def remove_private(places: Places, output: str) -> None:
 
 
 def remove_in_place(published: str) -> None:
-    """The record goes first, as what has none is no bundle.
+    """Removes a published folder, its record first, as what has none is no bundle.
 
     Raises OutputError.
     """

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from c2wtasks.disk import files, safely
+from c2wtasks.disk.holding import held, held_if_there
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.output import times
 from c2wtasks.output.places import NEW, Places
-from c2wtasks.rootfs.writing.copying import link_file
 
 
 def put_together(
@@ -26,14 +26,20 @@ def put_together(
     Raises OutputError.
     """
     try:
-        with files.removed_on_failure(new):
+        with files.removed_on_failure(new), held(new), held_if_there(places.published):
             folders = folders_of([*contents, places.rootfs])
             before = times.noted(places.times)
             for folder in folders:
                 files.make_folders(f"{new}/{folder}")
+            look = None  # of a fresh file here
             for name, content in contents.items():
-                files.write_unpublished(f"{new}/{name}", content)
-                times.keep(places.output(name), f"{new}/{name}", before.get(name), partial(_holds, content))
+                old, path, is_same = places.output(name), f"{new}/{name}", partial(_holds, content)
+                if look is None:
+                    files.write_unpublished(path, content)
+                    look = times.Look.of(safely.lstat(path))
+                    times.keep(old, path, before.get(name), is_same)
+                elif not times.take(old, path, look._replace(size=len(content)), before.get(name), is_same):
+                    files.write_unpublished(path, content)
             put_rootfs()  # last: a root that was moved here is told by the record beside it, if we are killed
             for folder in folders:
                 safely.set_times(f"{new}/{folder}", mtime_ns)
@@ -57,7 +63,8 @@ def fresh(places: Places) -> str:
     Raises OutputError.
     """
     try:
-        return _fresh(places)
+        with files.at_work_in(os.path.dirname(places.published)):
+            return _fresh(places)
     except OSError as error:
         raise unpublished(places, error) from error
 
@@ -66,7 +73,6 @@ def _fresh(places: Places) -> str:
     new, probe = places.part(NEW), places.probe
     for path in (new, probe, f"{places.beside}/{NEW}"):
         files.remove_tree(path)
-    files.make_folders(os.path.dirname(probe))
     files.make_folders(places.parts)
     files.make_folders(probe)
     try:
@@ -81,7 +87,7 @@ def _fresh(places: Places) -> str:
 
 
 def staging(places: Places) -> str:
-    """The folder in which the bundle was made ready."""
+    """The folder above the one (`.new`) in which the bundle was made ready."""
     return places.beside if safely.is_folder(f"{places.beside}/{NEW}") else places.parts
 
 
@@ -91,6 +97,8 @@ def link(folder: str, paths: Iterable[str], new: str, mtime_ns: int) -> None:
 
     Raises OSError.
     """
+    from c2wtasks.rootfs.writing.copying import link_file
+
     folders = folders_of(paths)
     for above in folders:
         files.make_folders(f"{new}/{above}")

@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 import msgspec
 
 from c2wtasks.disk import files, safely
+from c2wtasks.disk.holding import descriptor_of, held_if_there
 from c2wtasks.output import record
 from c2wtasks.output.places import FORM_PREFIX, RECORD, SUMS, TIMES_SUFFIX, Places
-from c2wtasks.rootfs.writing.copying import link_file
 
 _HELD = 2_000_000_000  # nanoseconds: multiples of it every file system holds as they are, FAT too
 _BESIDE = ".kept"
@@ -38,7 +39,7 @@ def _note(path: str, times: Mapping[str, int]) -> None:
 
 
 def noted(path: str) -> dict[str, int]:
-    """What is noted there; nothing where that cannot be read."""
+    """The mtimes (nanoseconds) that the file `path` notes, by name; none where it cannot be read."""
     try:
         return _TIMES.decode(safely.read(path, record.MAX_SIZE))
     except (OSError, ValueError, RecursionError):
@@ -50,31 +51,57 @@ def _of_forms(places: Places) -> list[str]:
     return [places.part(name) for name in names if name.startswith(FORM_PREFIX) and name.endswith(TIMES_SUFFIX)]
 
 
+class Look(NamedTuple):
+    """What a file is taken for, beside its content and its times."""
+
+    mode: int
+    uid: int
+    gid: int
+    size: int
+
+    @classmethod
+    def of(cls, found: os.stat_result) -> Look:
+        """The look of a file that is there."""
+        return cls(found.st_mode, found.st_uid, found.st_gid, found.st_size)
+
+
 def keep(old: str, fresh: str, mtime_ns: int | None, is_same: Callable[[str], bool]) -> None:
-    """Puts the file `old` in the place of `fresh` as a second name of it, or as a copy of the same mtime where there
-    are no hard links: if it has the noted mtime, the mode and owner of `fresh`, and `is_same` says yes of it.
+    """Puts the file `old` in the place of `fresh`, if it can be taken (`take`) for it.
 
     Raises OutputError.
     """
     beside = f"{os.path.dirname(fresh)}/{_BESIDE}"
     try:
-        if mtime_ns is None or not _is_alike(old, fresh, mtime_ns):
-            return
-        link_file(old, beside)
-        if _is_alike(beside, fresh, mtime_ns) and is_same(beside):  # it might have been replaced just now
+        if take(old, beside, Look.of(safely.lstat(fresh)), mtime_ns, is_same):
             safely.rename(beside, fresh)
     except OSError:  # the fresh one does as well
+        files.remove_tree(beside)
+
+
+def take(old: str, name: str, look: Look, mtime_ns: int | None, is_same: Callable[[str], bool]) -> bool:
+    """Gives the file `old` the name `name`, which nothing has, as a second one; where there are no hard links, it is
+    that of a copy of the same mtime. This is done if `old` has the noted mtime and this `look`, and `is_same` says
+    yes of it. Tells whether it was; else nothing has that name.
+
+    Raises OutputError.
+    """
+    from c2wtasks.rootfs.writing.copying import link_file
+
+    try:
+        if mtime_ns is None or not _looks(old, look, mtime_ns):
+            return False
+        link_file(old, name)
+        if _looks(name, look, mtime_ns) and is_same(name):  # it might have been replaced just now
+            return True
+    except OSError:  # a fresh one does as well
         pass
-    files.remove_tree(beside)
+    files.remove_tree(name)
+    return False
 
 
-def _is_alike(old: str, fresh: str, mtime_ns: int) -> bool:
-    one, other = safely.lstat(old), safely.lstat(fresh)
-    return one.st_mtime_ns == mtime_ns and _look(one) == _look(other)
-
-
-def _look(found: os.stat_result) -> tuple[int, int, int, int]:
-    return found.st_mode, found.st_uid, found.st_gid, found.st_size
+def _looks(path: str, look: Look, mtime_ns: int) -> bool:
+    found = safely.lstat(path)
+    return found.st_mtime_ns == mtime_ns and Look.of(found) == look
 
 
 def stamp(new: str, published: str) -> dict[str, int]:
@@ -87,13 +114,15 @@ def stamp(new: str, published: str) -> dict[str, int]:
     """
     now = time.time_ns() // _HELD * _HELD
     found = {}
-    for name in _own(new):
-        path = f"{new}/{name}"
-        fresh, old = safely.lstat(path), _state(f"{published}/{name}")
-        found[name] = fresh.st_mtime_ns
-        if old is None or (old.st_size, old.st_mtime_ns) != (fresh.st_size, fresh.st_mtime_ns):
-            found[name] = now if old is None else max(now, old.st_mtime_ns // _HELD * _HELD + _HELD)
-            safely.set_times(path, found[name])
+    with held_if_there(new, published):
+        is_first = descriptor_of(published) is None and not safely.exists(published)
+        for name in _own(new):
+            path = f"{new}/{name}"
+            fresh, old = safely.lstat(path), None if is_first else _state(f"{published}/{name}")
+            found[name] = fresh.st_mtime_ns
+            if old is None or (old.st_size, old.st_mtime_ns) != (fresh.st_size, fresh.st_mtime_ns):
+                found[name] = now if old is None else max(now, old.st_mtime_ns // _HELD * _HELD + _HELD)
+                safely.set_times(path, found[name])
     return found
 
 

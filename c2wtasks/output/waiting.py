@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import errno
-import os
+from functools import cache
 
 import msgspec
 
@@ -14,9 +13,10 @@ from c2wtasks.output.places import NEW, RECORD, ROOTFS, Places
 _MAX_NOTE = 300  # bytes
 
 
-class _Note(msgspec.Struct, frozen=True):
-    """`boot` is another after each start of the machine; the others are the folder's, which nobody can forge: another
-    has its own device and inode, and whatever is done with one that had these has moved its ctime."""
+class FolderNote(msgspec.Struct, frozen=True):
+    """Which folder it was, and when. `boot` is another after each start of the machine; the others are the folder's,
+    which nobody can forge: another has its own device and inode, and whatever is done with one that had these has
+    moved its ctime."""
 
     boot: str
     device: int
@@ -24,7 +24,7 @@ class _Note(msgspec.Struct, frozen=True):
     ctime_ns: int
 
 
-_DECODER = msgspec.json.Decoder(_Note)
+_DECODER = msgspec.json.Decoder(FolderNote)
 
 
 def note(places: Places, root: str) -> None:
@@ -33,15 +33,16 @@ def note(places: Places, root: str) -> None:
 
     Raises OSError, OutputError.
     """
-    files.write_if_changed(places.boot, msgspec.json.encode(_note_of(root)))
+    files.write_if_changed(places.boot, msgspec.json.encode(note_of(root)))
 
 
-def _note_of(root: str) -> _Note:
+def note_of(root: str) -> FolderNote:
+    """What tells the folder `root`, as it is now, from all others. Raises OSError."""
     found = safely.lstat(root)
-    return _Note(_boot(), found.st_dev, found.st_ino, found.st_ctime_ns)
+    return FolderNote(boot(), found.st_dev, found.st_ino, found.st_ctime_ns)
 
 
-def _noted(places: Places) -> _Note | None:
+def _noted(places: Places) -> FolderNote | None:
     try:
         return _DECODER.decode(safely.read(places.boot, _MAX_NOTE))
     except (OSError, ValueError):
@@ -53,45 +54,23 @@ def waits(places: Places) -> bool:
     return _is_noted(places) is not None
 
 
-def _is_noted(places: Places) -> _Note | None:
+def _is_noted(places: Places) -> FolderNote | None:
     noted = _noted(places)
     try:
-        found = _note_of(places.part(ROOTFS))
+        found = note_of(places.part(ROOTFS))
     except OSError:
         return None
     return noted if noted is not None and _folder(found) == _folder(noted) else None
 
 
-def _folder(note: _Note) -> tuple[int, int, int]:
+def _folder(note: FolderNote) -> tuple[int, int, int]:
     return note.device, note.inode, note.ctime_ns
 
 
 def is_of_this_boot(places: Places) -> bool:
     """Whether what waits is the root that we wrote, and no power was lost since."""
     noted = _is_noted(places)
-    return noted is not None and noted.boot == _boot() != ""
-
-
-def can_be_moved(places: Places, new: str) -> bool:
-    """Whether the root that we wrote waits, and one rename takes it into the folder `new`: not from another disk, and
-    not from a lower layer of an overlay. That only a rename tells, so it gets another name for a moment.
-
-    Raises OSError, OutputError.
-    """
-    waiting, moved = places.part(ROOTFS), places.part(f".{ROOTFS}")
-    if os.path.dirname(new) != places.parts or not waits(places):
-        return False
-    files.remove_tree(moved)
-    try:
-        if not move(places, waiting, moved):
-            return False
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        return False
-    safely.rename(moved, waiting)
-    note(places, waiting)
-    return True
+    return noted is not None and noted.boot == boot() != ""
 
 
 def move(places: Places, root: str, target: str) -> bool:
@@ -123,16 +102,18 @@ def take_back(places: Places) -> None:
         return
     root = f"{new}/{ready.folder}"
     try:
-        if noted.boot == _boot() != "" and safely.identity(root) == (noted.device, noted.inode):
+        if noted.boot == boot() != "" and safely.identity(root) == (noted.device, noted.inode):
             safely.rename(root, waiting)
             note(places, waiting)
     except OSError:  # it is written again
         pass
 
 
-def _boot() -> str:
+@cache
+def boot() -> str:
+    """What tells this start of the machine from others; "" where the system has no such thing."""
     try:
         with open("/proc/sys/kernel/random/boot_id") as stream:
             return stream.read().strip()
-    except OSError:  # the system has no such thing
+    except OSError:
         return ""

@@ -6,12 +6,30 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from c2wtasks.disk import clib
 
 _PR_SET_PDEATHSIG = 1
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Signals that ask us to end wait until the block is left: so whoever forks a process has noted it by then."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def die_with(parent: int, number: int) -> None:
+    """Has this process get the signal `number` when its parent dies, or the thread of it that has made this one."""
+    clib.libc().prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+    if os.getppid() != parent:  # it has died before we could ask
+        os._exit(128 + number)
 
 
 def forked(serve: Callable[[socket.socket], None]) -> tuple[int, socket.socket]:
@@ -26,24 +44,21 @@ def forked(serve: Callable[[socket.socket], None]) -> tuple[int, socket.socket]:
     parent = os.getpid()
     sys.stdout.flush()  # what waits there would be printed there, too
     sys.stderr.flush()
-    # It keeps these blocked: a terminal sends them to all, and who forked it sees to its end.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    try:
-        pid = os.fork()
-        if pid == 0:
-            status = 1
-            try:
-                ours.close()
-                clib.libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-                if os.getppid() == parent:  # else that has died before we could ask to die with it
+    with held():  # the new process keeps it so: a terminal signals all, and who forked it sees to its end
+        try:
+            pid = os.fork()
+            if pid == 0:
+                status = 1
+                try:
+                    ours.close()
+                    die_with(parent, signal.SIGKILL)
                     serve(theirs)
-                status = 0
-            finally:
-                os._exit(status)
-    except OSError:
-        ours.close()
-        raise
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        theirs.close()
+                    status = 0
+                finally:
+                    os._exit(status)
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
     return pid, ours

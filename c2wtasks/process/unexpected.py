@@ -24,7 +24,7 @@ _CALLERS = (f"{_PACKAGE}.engine.", __name__)  # what calls a user's own tasks, t
 
 def as_user_error(error: BaseException) -> UserError:
     """`error` as one that is told in a line: itself, if it is one; the machine's trouble by its name; of all others
-    the type, the text and the place, with the trace in a file that the hint names."""
+    the type, the text and the line of code, with the trace in a file that the hint names."""
     if isinstance(error, UserError):
         return error
     if isinstance(error, MemoryError):

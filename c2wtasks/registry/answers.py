@@ -46,12 +46,13 @@ def media_type(response: Response) -> str:
 
 
 def is_json_object(content: bytes) -> bool:
-    """Whether it begins as manifests and configs do, and pages and what is compressed do not."""
+    """Whether content begins as manifests and configs do, and pages and what is compressed do not."""
     return content.lstrip()[:1] == b"{"
 
 
 def decoded(content: bytes, response: Response, limit: int) -> bytes | None:
-    """What was compressed on the way (RFC 9110, 8.4), at most `limit` bytes; None where nothing was."""
+    """The content of an answer that was compressed on the way (RFC 9110, 8.4), at most `limit` bytes; None where none
+    was."""
     if response.headers.get("Content-Encoding", "").strip().lower() not in ("gzip", "x-gzip"):
         return None
     try:

@@ -8,15 +8,17 @@ import time
 from dataclasses import dataclass
 from functools import partial
 
+from c2wtasks.oci.access import Access, Endpoint, registry_of
 from c2wtasks.registry import credentials
 from c2wtasks.registry.answers import came, shown
 from c2wtasks.registry.auth import Authority
 from c2wtasks.registry.errors import Broken, NotThere, RegistryError
-from c2wtasks.registry.hosts import Access, Endpoint, registry_of
 from c2wtasks.registry.limits import Limits, retry_after
 from c2wtasks.registry.patience import Patience
 from c2wtasks.registry.wire import MAX_REDIRECTS, Response, Wire, next_hop, split
 
+_READING = ("GET", "HEAD")
+_READ, _WRITTEN = (200, 206), (200, 201, 202, 204)  # how what was asked for is said to be done
 _MAY_PASS = (408, 425, 429, 500, 502, 503, 504)
 _WORDS = {429: " (too many requests)"}
 _REPOSITORY = re.compile("/v2/([^?#]+)/(?:manifests|blobs)/")
@@ -25,12 +27,13 @@ _REPOSITORY = re.compile("/v2/([^?#]+)/(?:manifests|blobs)/")
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A request that was answered: for which repository (as messages call it), by which URL, and which one answered
-    at the end of redirects."""
+    at the end of redirects; whether it was to write something."""
 
     label: str
     first: str
     last: str
     authority: Authority | None
+    writes: bool = False
 
     @property
     def strayed(self) -> bool:
@@ -38,7 +41,7 @@ class Asked:
         return split(self.first) != split(self.last)
 
     def __str__(self) -> str:
-        """For messages. A link to another host may be secret as a whole."""
+        """The request, for messages. A link to another host may be secret as a whole."""
         return shown(self.first) + (f", sent on to {'://'.join(split(self.last))}" if self.strayed else "")
 
 
@@ -53,34 +56,47 @@ class Asker:
         self._given_up: set[str] = set()
 
     def ask(
-        self, endpoint: Endpoint, method: str, path: str, headers: dict[str, str], what: str
+        self,
+        endpoint: Endpoint,
+        method: str,
+        path: str,
+        headers: dict[str, str],
+        what: str,
+        body: bytes | None = None,
     ) -> tuple[Response, Asked]:
-        """One answer that is good: authorised, redirects followed. Raises Broken, RegistryError."""
-        response, asked = self.answer(endpoint, method, path, headers)
-        if response.status in (200, 206):
+        """An answer that is good: authorised, redirects followed. `what` is for messages; the others as in `answer`.
+
+        Raises Broken, RegistryError.
+        """
+        response, asked = self.answer(endpoint, method, path, headers, body)
+        if response.status in (_WRITTEN if asked.writes else _READ):
             self._given_up.discard(endpoint.address)
             return response, asked
         self._wire.discard(response)
         raise self.problem(endpoint, what, response, asked)
 
-    def answer(self, endpoint: Endpoint, method: str, path: str, headers: dict[str, str]) -> tuple[Response, Asked]:
-        """The answer at the end of redirects. Each host on the way is asked as itself: with its challenge, and the
-        credentials that are kept for it; with none where a redirect led from https to http."""
-        first = url = f"{self._wire.base(endpoint.address)}{endpoint.api}/{endpoint.path}/{path}"
+    def answer(
+        self, endpoint: Endpoint, method: str, path: str, headers: dict[str, str], body: bytes | None = None
+    ) -> tuple[Response, Asked]:
+        """The answer at the end of redirects. `path` is one of the repository's, or a whole URL that it has given for
+        an upload. Each host on the way is asked as itself: with its challenge, and the credentials that are kept for
+        it; with none where a redirect led from https to http."""
+        is_url = "://" in path
+        first = url = path if is_url else f"{self._wire.base(endpoint.address)}{endpoint.api}/{endpoint.path}/{path}"
         encrypted = False
         for _ in range(MAX_REDIRECTS + 1):
             scheme, address = split(url)
             encrypted = encrypted or scheme == "https"
             authority = self._authority(endpoint, first, url) if scheme == "https" or not encrypted else None
             try:
-                response = self._as_itself(authority, method, url, headers)
+                response = self._as_itself(authority, method, url, headers, body)
             except Broken as error:
                 if split(url) != split(first):
                     error.reason = f"{address}, to which it sends on: {error.reason}"
                 raise
             target = next_hop(response, url)
             if target is None:
-                return response, Asked(label(endpoint), first, url, authority)
+                return response, Asked(label(endpoint), first, url, authority, method not in _READING)
             self._wire.discard(response)
             url = target
         raise RegistryError(f"{split(first)[1]} redirects more than {MAX_REDIRECTS} times")
@@ -115,20 +131,25 @@ class Asker:
                 once=is_link,
             )
         if status in (401, 403) and authority is not None:
-            return authority.refusal(str(asked), response)
+            return authority.refusal(str(asked), response, writes=asked.writes)
         name = f"{label(endpoint)}: {what}"
         if status == 404:
-            return NotThere(f"{name}: the registry has no such image or blob ({came(response)}, {asked})")
+            plain = "--tls-verify=false " if asked.first.startswith("http:") else ""
+            hint = f"see which tags there are: skopeo list-tags {plain}docker://{label(endpoint)}"
+            missing = f"{name}: the registry has no such image or blob ({came(response)}, {asked})"
+            return NotThere(missing, hint=hint if what.startswith("tag ") and not endpoint.is_mirror else None)
         if status == 416:
             return RegistryError(f"{name} is shorter at the registry than the manifest says ({asked})")
         return RegistryError(f"{name}: the registry answers with an error ({came(response)}, {asked})")
 
-    def _as_itself(self, authority: Authority | None, method: str, url: str, headers: dict[str, str]) -> Response:
+    def _as_itself(
+        self, authority: Authority | None, method: str, url: str, headers: dict[str, str], body: bytes | None
+    ) -> Response:
         """The answer of one host. It may ask for credentials at first, and once more where a token has expired."""
         for last in (False, False, True):
             sent = authority.header() if authority is not None else None
             own = {} if sent is None else {"Authorization": sent.reveal()}
-            response = self._wire.ask(method, url, {**headers, **own})
+            response = self._wire.ask(method, url, {**headers, **own}, body)
             if last or authority is None or response.status != 401:
                 break
             self._wire.discard(response)  # before more is asked: many may wait for a connection

@@ -70,9 +70,10 @@ class Authority:
                 self._header = self._answer(asked, sent)
             return self._header != sent
 
-    def refusal(self, where: str, answer: Response, host: str = "") -> RegistryError:
+    def refusal(self, where: str, answer: Response, host: str = "", *, writes: bool = False) -> RegistryError:
         """The error where `answer` is all there is, whatever is sent along. `where`: what was asked, for messages;
-        `host`: who answers, if that is another."""
+        `host`: who answers, if that is another; `writes`: something was to be written."""
+        does, or_no_image = ("write", "") if writes else ("read", ", or there is no such image")
         what = f"({came(answer)}, {where})"
         asked = challenge.parse_all(answer.headers.getlist("WWW-Authenticate"))
         if asked and answer.status == 401 and not any(one.scheme in _WAYS for one in asked):
@@ -84,17 +85,17 @@ class Authority:
             )
         if self._trouble is not None:
             return RegistryError(
-                f"{self.label}: the registry lets only users read this {what}, and {self._trouble.message}",
+                f"{self.label}: the registry lets only users {does} this {what}, and {self._trouble.message}",
                 hint=f"{self._trouble.hint}: {self._to_login}",
             )
         if not self._had_login:
             return RegistryError(
-                f"{self.label}: the registry lets only users read this, or there is no such image {what}",
+                f"{self.label}: the registry lets only users {does} this{or_no_image} {what}",
                 hint=f"log in first, for example with: {self._to_login}",
             )
         if answer.status == 403 or self._is_bearer():  # whose login was good
             return RegistryError(
-                f"{self.label}: who is logged in may not read this, or there is no such image {what}",
+                f"{self.label}: who is logged in may not {does} this{or_no_image} {what}",
                 hint=f"have it allowed, or log in as another user: {self._to_login}",
             )
         return RegistryError(

@@ -18,7 +18,7 @@ _TOKEN68 = re.compile(r"[A-Za-z0-9._~+/-]++=*+\s*+(?:,|$)")
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """`scheme` and the names of `parameters` are in lower case."""
+    """One way to sign in that a registry takes. `scheme` and the names of `parameters` are in lower case."""
 
     scheme: str
     parameters: dict[str, str]

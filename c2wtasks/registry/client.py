@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TypeVar
 
-from c2wtasks.notices import tell
+from c2wtasks.oci.access import Access, Endpoint
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.image import DOCKER_SCHEMA1, INDEXES, MANIFESTS
 from c2wtasks.oci.imagename import Repository
@@ -17,9 +17,9 @@ from c2wtasks.registry import limits
 from c2wtasks.registry.answers import came, decoded, digest_of, is_json_object, is_odd, length_of, media_type
 from c2wtasks.registry.asker import Asked, Asker, other
 from c2wtasks.registry.errors import Broken, NotThere, RegistryError
-from c2wtasks.registry.hosts import Access, Endpoint
 from c2wtasks.registry.limits import Limits
 from c2wtasks.registry.wire import Body, Response, end
+from c2wtasks.telling.notices import tell
 
 T = TypeVar("T")
 
@@ -71,7 +71,7 @@ class Client:
             except NotThere as error:
                 not_there = error
             else:
-                return self._read_whole(response, asked, what, digest, limit), media_type(response)
+                return self.read_whole(response, asked, what, digest, limit), media_type(response)
             if tag:
                 found, content, announced = self._by_tag(endpoint, tag, what, None, limit)
                 if found == digest:
@@ -88,7 +88,7 @@ class Client:
 
         def ask(endpoint: Endpoint) -> bytes:
             response, asked = self.asker.ask(endpoint, "GET", f"blobs/{digest}", {}, digest.short)
-            return self._read_whole(response, asked, digest.short, digest, limit)
+            return self.read_whole(response, asked, digest.short, digest, limit)
 
         return self._from_any(repository, digest.short, ask)
 
@@ -131,11 +131,12 @@ class Client:
         HEAD may have `told`, its text, and the media type that it is said to have."""
         response, asked = self.asker.ask(endpoint, "GET", f"manifests/{tag}", {"Accept": ACCEPTED}, what)
         digest = digest_of(response) or told
-        content = self._read_whole(response, asked, what, digest, limit)
+        content = self.read_whole(response, asked, what, digest, limit)
         return digest or Digest.of(content), content, media_type(response)
 
-    def _read_whole(self, response: Response, asked: Asked, what: str, digest: Digest | None, limit: int) -> bytes:
-        """A document: of `digest`, if that is known, and else at least a JSON object."""
+    def read_whole(self, response: Response, asked: Asked, what: str, digest: Digest | None, limit: int) -> bytes:
+        """The document in an answer, of at most `limit` bytes: of `digest`, if that is known, and else at least a
+        JSON object. Raises Broken, RegistryError."""
         name = f"{asked.label}: {what}"
         body = Body(response, self.limits)
         chunks: list[bytes] = []
@@ -146,8 +147,10 @@ class Client:
                 size += len(chunk)
                 if size > limit:
                     raise RegistryError(f"{name} is larger than the {limit} bytes that are read of such a document")
-        finally:
-            self.asker.discard(response)
+        except (Broken, RegistryError):
+            end(response)  # who waited for what is left of it might wait long
+            raise
+        self.asker.discard(response)
         if length_of(response) not in (None, size):
             raise Broken(f"{size} bytes came where {length_of(response)} were announced")
         raw = b"".join(chunks)
@@ -168,14 +171,18 @@ class Client:
         *mirrors, own = self.access.endpoints(repository)
         for mirror in mirrors:
             try:
-                return self._patiently(mirror, what, ask)
+                return self.patiently(mirror, what, ask)
             except RegistryError as error:
                 if self.access.offline:
                     raise
                 tell(f"mirror {error}; asking the next")
-        return self._patiently(own, what, ask)
+        return self.patiently(own, what, ask)
 
-    def _patiently(self, endpoint: Endpoint, what: str, ask: Callable[[Endpoint], T]) -> T:
+    def patiently(self, endpoint: Endpoint, what: str, ask: Callable[[Endpoint], T]) -> T:
+        """What `ask` gives of the endpoint, tried again where that may help. `what` is for messages.
+
+        Raises RegistryError.
+        """
         patience = self.asker.patience(endpoint, what)
         while True:
             try:
@@ -185,7 +192,7 @@ class Client:
 
 
 def _fits(content: bytes, digest: Digest | None) -> bool:
-    """Whether it is what was asked for: of `digest`, or at least a JSON object."""
+    """Whether content is what was asked for: of `digest`, or at least a JSON object."""
     return is_json_object(content) if digest is None else Digest.of(content, digest.algorithm) == digest
 
 
@@ -205,11 +212,15 @@ def _skip(body: Body, count: int) -> None:
         count -= len(chunk)
 
 
-@lru_cache(8)
 def client(access: Access) -> Client:
     """This process's client for registries that are reached like this."""
-    return Client(access, limits.DEFAULT)
+    return _client(access, access.patient)
+
+
+@lru_cache(8)
+def _client(access: Access, patient: bool) -> Client:
+    return Client(access, limits.DEFAULT if patient else limits.BRIEF)
 
 
 # A process that is forked has others' connections, and must not go on with them.
-os.register_at_fork(after_in_child=client.cache_clear)
+os.register_at_fork(after_in_child=_client.cache_clear)

@@ -15,11 +15,11 @@ from functools import partial
 from typing import Any, NoReturn
 
 from c2wtasks.errors import os_reason
+from c2wtasks.oci.access import answers_at, normal
 from c2wtasks.oci.imagename import DOCKER_HUB
 from c2wtasks.registry.errors import RegistryError
-from c2wtasks.registry.hosts import answers_at, normal
 
-_MAX_FILE = 4 << 20
+_MAX_FILE = 4 << 20  # bytes
 _HELPER_SECONDS = 60
 _HUB_KEY = "https://index.docker.io/v1/"
 _TOKEN_USER = "<token>"  # as helpers call an identity token
@@ -133,7 +133,10 @@ def _read(file: str, *, must_exist: bool) -> dict[str, Any]:
 
 
 def _regular(file: str, flags: int) -> int:
-    """Opens no FIFO, which would be waited for: a user's file may be read by root. Raises OSError."""
+    """A descriptor of a regular file. No FIFO is opened, which would be waited for: root may read a user's file.
+
+    Raises OSError.
+    """
     descriptor = os.open(file, flags | os.O_NONBLOCK | os.O_NOCTTY)
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return descriptor
@@ -174,7 +177,8 @@ def _keys(registry: str, path: str) -> Iterator[str]:
 
 
 def _by_plain_key(table: object) -> dict[str, Any]:
-    """Without what older versions of docker put around a name: `https://host/v1/`. The first of two counts."""
+    """A table by its names without what older versions of docker put around them: `https://host/v1/`. The first of
+    two equal names counts."""
     plain: dict[str, Any] = {}
     for key, value in table.items() if isinstance(table, dict) else ():
         host, slash, path = re.sub(r"/v[12]/?$", "", re.sub(r"^https?://", "", key)).rstrip("/").partition("/")
@@ -183,7 +187,10 @@ def _by_plain_key(table: object) -> dict[str, Any]:
 
 
 def _entry(file: str, key: str, entry: dict[str, Any]) -> Credentials | None:
+    unreadable = NoLogin(f"{file}: the entry of {key} cannot be read", hint="remove that entry, then log in")
     if isinstance(token := entry.get("identitytoken"), str) and token:
+        if not _is_text(token):
+            raise unreadable
         return IdentityToken(Secret(token))
     user, password = entry.get("username"), entry.get("password")
     if isinstance(auth := entry.get("auth"), str) and auth:
@@ -194,10 +201,20 @@ def _entry(file: str, key: str, entry: dict[str, Any]) -> Credentials | None:
             plain = ""
         user, colon, password = plain.rstrip("\0").partition(":")
         if not colon:
-            raise NoLogin(f"{file}: the entry of {key} cannot be read", hint="remove that entry, then log in")
+            raise unreadable
     if isinstance(user, str) and user and isinstance(password, str):
+        if not _is_text(user, password):
+            raise unreadable
         return Password(user, Secret(password))
     return None
+
+
+def _is_text(*words: str) -> bool:
+    """Whether words can be sent: JSON may state half of a character that takes two (`\\ud800`)."""
+    try:
+        return all(word.encode() is not None for word in words)
+    except UnicodeEncodeError:
+        return False
 
 
 def _ask_helper(file: str, helper: str, name: str) -> Credentials | None:
@@ -228,7 +245,7 @@ def _ask_helper(file: str, helper: str, name: str) -> Credentials | None:
     try:
         said = json.loads(done.stdout)
         user, secret = said["Username"], said["Secret"]
-        readable = isinstance(user, str) and isinstance(secret, str)
+        readable = isinstance(user, str) and isinstance(secret, str) and _is_text(user, secret)
     except (ValueError, TypeError, KeyError, RecursionError):
         readable = False
     if not readable:

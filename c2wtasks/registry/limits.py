@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -11,16 +12,18 @@ _MAX_VALUE = 64  # characters of a header
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`connect` until a connection stands, or `hello` where a host is asked whether it speaks TLS at all; `answer`
-    until the headers of an answer are here, `stall` between two bytes of a body. Within `window` of waiting a body
-    must bring `rate` bytes a second.
+    """The limits of one client, in seconds where nothing else is said. It waits for `connect` until a connection
+    stands, or for `hello` where a host is asked whether it speaks TLS at all; for `answer` until the headers of an
+    answer are here, and for `stall` between two bytes of a body. Within `window` of waiting a body must bring `rate`
+    bytes a second.
 
     A request is tried `attempts` times; `few_attempts` times where a mirror is asked, or a host that was given up
     before and has answered nothing since. A host that has not answered any process of the run for `silence` is given
     up after `few_attempts`, too, and each of them then waits `hello` for a connection and twice that for an answer:
     it may hold up many layers. Between two tries there are pauses from
     `first_pause` on, doubled each time up to `longest_pause`; a registry may ask for one up to `longest_wait`. Each
-    `earns` bytes that a blob brought allow for one more try of it. `per_host` connections are open at once.
+    `earns` bytes that a blob brought allow for one more try of it. `per_host` connections are open at once. A host
+    that has not answered for `gone` is not asked at all.
     """
 
     connect: float = 10
@@ -37,6 +40,7 @@ class Limits:
     longest_wait: float = 300
     earns: int = 16 << 20
     per_host: int = 6
+    gone: float = math.inf
 
     def pause(self, failures: int) -> float:
         """How long to wait after so many failures: half of it by chance, so that many clients do not come back at
@@ -46,6 +50,8 @@ class Limits:
 
 
 DEFAULT = Limits()
+BRIEF = Limits(connect=1.5, hello=1.5, answer=2, stall=1.5, attempts=1, few_attempts=1, per_host=8, gone=1)
+"""Those of commands that only look, and say what they know."""
 
 
 def retry_after(value: str | None, now: float) -> float | None:

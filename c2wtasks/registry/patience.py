@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 from functools import lru_cache
 
-from c2wtasks.notices import tell
 from c2wtasks.registry import silence
 from c2wtasks.registry.errors import Broken, RegistryError
 from c2wtasks.registry.limits import Limits
+from c2wtasks.telling.notices import tell
 
 tell_once = lru_cache(256)(tell)
 
@@ -43,7 +43,8 @@ class Patience:
         is_gone = silence.lasts(error.silent) > self._limits.silence and tries >= self._limits.few_attempts
         if self._left == 0 or (error.once and self._once) or is_gone:
             self._give_up()
-            raise RegistryError(f"{self._name}: {error.reason}, the last of several tries", hint=error.hint)
+            last = ", the last of several tries" if self._limits.attempts > 1 else ""
+            raise RegistryError(f"{self._name}: {error.reason}{last}", hint=error.hint)
         self._once = error.once
         self._left -= 1
         self._failures += 1

@@ -11,16 +11,17 @@ import urllib3
 from urllib3 import exceptions
 from urllib3.util import make_headers, parse_url
 
+from c2wtasks.oci.access import ip_of, is_this_machine
 from c2wtasks.registry import tls
 from c2wtasks.registry.errors import RegistryError
-from c2wtasks.registry.hosts import ip_of, is_this_machine
 
 # As Go has it: the proxy looks the names up.
 _SOCKS = {"socks5": "socks5h", "socks5h": "socks5h", "socks4": "socks4a", "socks4a": "socks4a"}
 
 
 def manager(scheme: str, address: str, options: dict[str, Any]) -> urllib3.PoolManager:
-    """What makes connections to `address`: through a proxy, where the environment names one for it.
+    """The manager of connections to `address`: through a proxy, where the environment names one for it. `options` are
+    those of urllib3's managers.
 
     Raises RegistryError: the proxy cannot be used.
     """
@@ -70,7 +71,7 @@ def proxy_for(scheme: str, address: str) -> str | None:
 
 
 def _bypasses(address: str, proxies: dict[str, str]) -> bool:
-    """Whether NO_PROXY names `address`: as Python has it, or an address by its network, `10.0.0.0/8`."""
+    """Whether NO_PROXY names `address`: as Python reads it, or by the network that an IP address is of."""
     if urllib.request.proxy_bypass_environment(address, proxies):  # type: ignore[attr-defined]
         return True
     own = ip_of(address)

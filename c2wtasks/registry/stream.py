@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from c2wtasks.notices import tell
+from c2wtasks.oci.access import Endpoint
 from c2wtasks.oci.digest import Digest
 from c2wtasks.registry.client import Client
 from c2wtasks.registry.errors import Broken, RegistryError
-from c2wtasks.registry.hosts import Endpoint
 from c2wtasks.registry.patience import Patience
 from c2wtasks.registry.wire import Body, end
+from c2wtasks.telling.notices import tell
 
 _CHUNK = 1 << 20
 
@@ -34,7 +34,7 @@ class BlobStream:
         self._patience = self._new_patience()
 
     def read(self, size: int, /) -> bytes:
-        """Some bytes, `size` at most; none at the end. Raises RegistryError."""
+        """The next bytes, `size` at most; none at the end. Raises RegistryError."""
         want = min(size, self._size - self._at, _CHUNK)
         while want:
             try:

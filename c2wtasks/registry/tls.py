@@ -9,8 +9,8 @@ import stat
 from collections.abc import Iterator, Mapping
 
 from c2wtasks.errors import os_reason
+from c2wtasks.oci.access import names_of
 from c2wtasks.registry.errors import RegistryError
-from c2wtasks.registry.hosts import names_of
 
 _MAX_FILE = 16 << 20
 

@@ -7,7 +7,7 @@ import ssl
 import threading
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urljoin
 
 import urllib3
@@ -15,9 +15,9 @@ from urllib3 import exceptions
 from urllib3.util import Timeout, parse_url
 
 from c2wtasks.errors import os_reason
+from c2wtasks.oci.access import Access
 from c2wtasks.registry import proxies, silence, tls
 from c2wtasks.registry.errors import Broken, RegistryError
-from c2wtasks.registry.hosts import Access
 from c2wtasks.registry.limits import Limits
 from c2wtasks.runoptions import OFFLINE
 
@@ -36,6 +36,7 @@ _WRONG_CERTIFICATES = {  # by OpenSSL's numbers
     62: "ask by a name that the certificate has, or have one made with this name",
     64: "ask by a name that the certificate has, or have one made with this address",
 }
+_NO_TLS = "it does not speak TLS"
 _OWN_CA = "give your own CA's file in SSL_CERT_FILE, or put it into certs.d (docs/registries.md)"
 
 
@@ -54,7 +55,7 @@ class Wire:
         method: str,
         url: str,
         headers: Mapping[str, str],
-        body: str | None = None,
+        body: str | bytes | BinaryIO | None = None,
         *,
         connect: float | None = None,
     ) -> Response:
@@ -74,6 +75,8 @@ class Wire:
                 f"{address} is to be asked without encryption, which is refused",
                 hint=_insecure(address),
             )
+        if (silent := silence.lasts(address)) > self._limits.gone:
+            raise Broken(f"no answer for {silent:.1f} s")
         manager = self._manager(scheme, address)
         began = time.monotonic()
         try:
@@ -125,8 +128,9 @@ class Wire:
         try:
             if self._greet("http", address) != 400:  # which servers that speak TLS alone say
                 return True
-        except Broken:
-            pass
+        except Broken as error:
+            if failure.reason == _NO_TLS:
+                failure = error
         raise failure
 
     def _greet(self, scheme: str, address: str) -> int:
@@ -135,7 +139,7 @@ class Wire:
         return response.status
 
     def discard(self, response: Response) -> None:
-        """Has done with an answer; its connection is kept where little is left of it."""
+        """Gives an answer up; its connection is kept where little is left of it."""
         try:
             left = response.length_remaining
             if left is not None and left <= _DRAINED:
@@ -187,8 +191,7 @@ def _explained(address: str, error: Exception, waited: float, may_be_plain: bool
         )
     if isinstance(cause, ssl.SSLError):
         if cause.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"):
-            reason = "it does not speak TLS"
-            return Broken(reason) if may_be_plain else Broken(reason, once=True, hint=_insecure(address))
+            return Broken(_NO_TLS) if may_be_plain else Broken(_NO_TLS, once=True, hint=_insecure(address))
         return Broken(f"TLS failed ({cause.reason or 'no reason given'})", once="ALERT" in (cause.reason or ""))
     if isinstance(error, exceptions.NameResolutionError):
         return Broken(
@@ -233,7 +236,7 @@ def split(url: str, giver: str = "a registry") -> tuple[str, str]:
 
 
 def _reason(error: BaseException, waited: float) -> str:
-    """In a few words, none of them from a URL. It came after `waited` seconds."""
+    """Why a request failed, after `waited` seconds: in a few words, none of them from a URL."""
     match error:
         case exceptions.NameResolutionError():
             return "its name is not known"

@@ -22,8 +22,9 @@ from c2wtasks.tree.treefile import TreeFile
 SCRIPT = "build.sh"
 
 
-def write(tree: TreeFile, tars: TarByNumber, folder: str, bundle: Bundle) -> None:
-    """Makes the context in `folder`, which is there and empty. `tree` is the whole content, `out/oci/...`.
+def write(tree: TreeFile, tars: TarByNumber, folder: str, bundle: Bundle) -> dict[str, str]:
+    """Makes the context in `folder`, which is there and empty. `tree` is the whole content, `out/oci/...`. Gives what
+    `imagelayout.write` gives.
 
     Raises OutputError, and what `tars` raises.
     """
@@ -36,13 +37,14 @@ def write(tree: TreeFile, tars: TarByNumber, folder: str, bundle: Bundle) -> Non
         }
         return msgspec.json.encode(fields)
 
-    imagelayout.write(folder, bundle.platform, config, tree, tars)
+    known = imagelayout.write(folder, bundle.platform, config, tree, tars)
     path = f"{folder}/{SCRIPT}"
     try:
         with open(safely.create(path), "w", encoding="utf-8") as stream:
             stream.write(script(bundle))
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {os_reason(error)}") from error
+    return known
 
 
 def script(bundle: Bundle) -> str:
@@ -101,9 +103,10 @@ def _arguments(bundle: Bundle) -> list[tuple[str, ...]]:
     return target + [("--build-arg", f"{name}={value}") for name, value in values.items()]
 
 
-def _make(making: Making, _form: Form, folder: str) -> None:
+def _make(making: Making, _form: Form, folder: str) -> dict[str, str]:
     safely.make_folder(f"{folder}/context")
-    write(*making.whole("out/"), f"{folder}/context", making.bundle)
+    known = write(*making.whole("out/"), f"{folder}/context", making.bundle)
+    return {f"context/{path}": digest for path, digest in known.items()}
 
 
 MAKER = Maker(_make)

@@ -70,7 +70,7 @@ def pieces(tree: TreeFile) -> Iterator[Piece]:
 
 
 def _entry(node: Node, number: int, path: bytes, links: int, size: int) -> bytes:
-    """What comes before a file's content; all of any other entry."""
+    """What comes before a file's content; all of any other entry. Raises OutputError."""
     if size >= _LIMIT:
         raise _refused(path, f"a cpio holds files below 4 GiB, and this one has {size} bytes")
     if len(path) >= _PATH_MAX:
@@ -98,7 +98,7 @@ def _header(
     device: tuple[int, int],
     name: bytes,
 ) -> bytes:
-    """The header with the name, filled up."""
+    """The header of an entry with the name, filled up to a multiple of 4 bytes."""
     fields = (number, mode, uid, gid, links, seconds, size, 0, 0, *device, len(name) + 1, 0)
     return b"070701%s%s%s" % (b"%08X" * 13 % fields, name, bytes(1 + -(_HEADER_SIZE + len(name) + 1) % _ALIGN))
 

@@ -5,10 +5,8 @@ The modules are loaded when they are needed: most runs need none.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from importlib import import_module
 
 from c2wtasks.bundlefile.model import Bundle, Form
@@ -51,18 +49,13 @@ class Making:
 
 @dataclass(frozen=True, slots=True)
 class Maker:
-    """How a form is made: `make` puts its files into an empty folder. What `limits` leave out is told. `holes`:
-    whether sparse files keep their holes."""
+    """How a form is made: `make` puts its files into an empty folder, and gives the SHA-256, in hex, of those that it
+    had to hash, by their paths there. What `limits` leave out is told. `holes`: whether sparse files keep their
+    holes."""
 
-    make: Callable[[Making, Form, str], None]
+    make: Callable[[Making, Form, str], Mapping[str, str] | None]
     limits: FormLimits = EVERYTHING
     holes: Callable[[Form], bool] = lambda _form: True
-
-
-@cache
-def is_here(tool: str) -> bool:
-    """Whether a program is in PATH."""
-    return shutil.which(tool) is not None
 
 
 def maker_of(kind: str) -> Maker:

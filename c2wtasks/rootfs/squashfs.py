@@ -101,7 +101,7 @@ def _fed(tool: subprocess.Popen[bytes], tree: TreeFile, tars: TarByNumber) -> bo
 
 
 def _as_held(tree: TreeFile) -> TreeFile:
-    """Without the xattrs that a SquashFS has no place for, over which the tool would fail."""
+    """The tree without the xattrs that a SquashFS has no place for, over which the tool would fail."""
     nodes = (
         msgspec.structs.replace(
             node, xattrs=tuple(pair for pair in node.xattrs if pair[0].startswith(XATTRS_BUT_ACLS))

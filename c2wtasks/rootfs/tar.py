@@ -40,6 +40,7 @@ from c2wtasks.tree.treefile import Node, TreeFile
 
 _BLOCK = 512
 _END = bytes(2 * _BLOCK)
+_PADDING = [bytes(count) for count in range(_BLOCK)]
 _FLAG = {FILE: b"0", SYMLINK: b"2", CHARACTER: b"3", BLOCK: b"4", DIRECTORY: b"5", FIFO: b"6"}
 _LINK = b"1"
 _EXTENDED = b"x"
@@ -74,7 +75,7 @@ def write(
 def write_hashed(
     tree: TreeFile, tars: TarByNumber, path: str, *, compression: Compression | None = None
 ) -> tuple[Digest, Digest]:
-    """As `write`. Gives the digest of the tar, and that of the file, which is another where it is compressed."""
+    """Does what `write` does. Gives the digest of the tar, and that of the file: another where it is compressed."""
     return sending.to_hashed_file(path, pieces, tree, tars, compressor(compression) if compression else None)
 
 
@@ -93,22 +94,55 @@ def pieces(tree: TreeFile, *, sparse: bool = True) -> Iterator[Piece]:
     Raises OutputError.
     """
     nodes = tree.nodes
+    padding = b""  # what fills the last block of the content before
     for index, (path, node) in enumerate(with_paths(nodes)):
         if node.kind == DIRECTORY:
             path += b"/" if path else b"./"
         if node.link >= 0:
             first = nodes[node.link]
-            yield _entry(first, path, _LINK, target=node_path(nodes, node.link))
+            yield padding + _entry(first, path, _LINK, target=node_path(nodes, node.link))
         elif node.kind != FILE or not node.size:
-            yield _entry(node, path, _FLAG[node.kind], target=node.target)
+            yield padding + _entry(node, path, _FLAG[node.kind], target=node.target)
         elif sparse and (holes := _sparse_map(node)) is not None:
+            yield padding
             yield from _sparse(node, index, path, *holes)
         else:
-            yield _entry(node, path, b"0", size=node.size)
-            yield from expanded(node, index)
-            if node.size % _BLOCK:
-                yield bytes(-node.size % _BLOCK)
-    yield _END
+            yield padding + (_short_entry(node, path) or _entry(node, path, b"0", size=node.size))
+            content = node.content
+            if content is not None and content.sparse is None:  # nearly all
+                yield TarPiece(content.layer, content.offset, node.size, index)
+            else:
+                yield from expanded(node, index)
+            padding = _PADDING[-node.size % _BLOCK]
+            continue
+        padding = b""
+    yield padding + _END
+
+
+def _short_entry(node: Node, path: bytes) -> bytes | None:
+    """The header of a file that needs no more than a ustar header with a short name, as nearly all do: what `_entry`
+    makes, in half the time. None for any other."""
+    if len(path) > _NAME or node.xattrs or node.size >= _LIMIT:
+        return None
+    shared = _shared(node.mode, node.uid, node.gid, node.mtime_ns)
+    if shared is None:
+        return None
+    owned, seconds, total, after = shared
+    size = b"%011o" % node.size
+    total += (adler32(path) & 0xFFFF) + (adler32(size) & 0xFFFF) - 2
+    return b"%s%s%s\0%s%06o\0 %s" % (path.ljust(_NAME, b"\0"), owned, size, seconds, total, after)
+
+
+@lru_cache(1 << 10)
+def _shared(mode: int, uid: int, gid: int, mtime_ns: int) -> tuple[bytes, bytes, int, bytes] | None:
+    """What the headers of many files share: what is before the size, before the checksum and after it; and the sum of
+    all that. None where a ustar header does not hold it."""
+    seconds, fraction = divmod(mtime_ns, 10**9)
+    if fraction or not 0 <= seconds < _LIMIT or uid >= _ID_LIMIT or gid >= _ID_LIMIT:
+        return None
+    owned, time = _owned(mode, uid, gid), b"%011o\0" % seconds
+    after, sum_after = _after_sum(b"0", b"", _NO_DEVICE, b"")
+    return owned, time, _sum(owned) + _sum(time) + sum_after, after
 
 
 def _sparse_map(node: Node) -> tuple[bytes, int] | None:
@@ -238,7 +272,7 @@ def _extended(records: list[tuple[bytes, bytes]]) -> bytes:
 
 
 def _record(key: bytes, value: bytes) -> bytes:
-    """`length key=value\\n`, where the length counts its own digits."""
+    """A PAX record, `length key=value\\n`, where the length counts its own digits."""
     rest = len(key) + len(value) + 3
     length = rest + len(str(rest))
     length = rest + len(str(length))

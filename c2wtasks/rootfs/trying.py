@@ -6,8 +6,8 @@ import os
 import tempfile
 
 from c2wtasks.disk import files
+from c2wtasks.process.rights import FILE_CAPABILITY, LeftOut
 from c2wtasks.rootfs import dir as directory
-from c2wtasks.rootfs.rights import FILE_CAPABILITY, LeftOut
 from c2wtasks.tree.model import CHARACTER, DIRECTORY, FILE
 from c2wtasks.tree.treefile import ROOT, Node, TreeFile
 
@@ -16,8 +16,8 @@ _NET_RAW = bytes.fromhex("0100000200200000000000000000000000000000")  # effectiv
 
 def try_at(folder: str) -> LeftOut:
     """What cannot be made in `folder`, or the nearest folder above it that is there: of an owner that is not the
-    builder, a set-group-id bit of another group, a mode that the umask has no say in, a device, a file capability.
-    Nothing is left there.
+    builder, a set-group-id bit of another group, a mode that the umask has no say in, a device, a file capability, a
+    hard link. Nothing is left there.
 
     Raises OSError, OutputError: nothing can be written there.
     """
@@ -32,6 +32,7 @@ def try_at(folder: str) -> LeftOut:
             Node(ROOT, b"device", CHARACTER, mode=0o666, device=(1, 3)),
             Node(ROOT, b"group", FILE, mode=0o2755, uid=uid, gid=gid),
             Node(ROOT, b"mode", FILE, mode=0o606, uid=uid, gid=gid),
+            Node(ROOT, b"name", FILE, link=4),
         ],
     )
     scratch = tempfile.mkdtemp(prefix=files.TEMPORARY_PREFIX, dir=folder or ".")

@@ -14,7 +14,7 @@ from c2wtasks.sources.tarmembers import Member, read_members
 _MAX_LINKS = 40  # as Linux follows
 _START = 512
 
-# Forms that are taken for a tar, by their first bytes: what each is, and what unpacks it.
+# What is taken for a tar, by its first bytes: what it is, and what unpacks it.
 _NO_TARS = (
     (b"PK\x03\x04", "a zip archive", "unzip"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "7z x"),
@@ -79,7 +79,7 @@ class Archive:
 
 
 def _no_tar(path: str, compression: str, start: bytes) -> SourceError | None:
-    """The error for what begins with `start`, unpacked, where that is of another form that is known; else None."""
+    """The error for what begins with `start`, unpacked, where that is known to be no tar; else None."""
     is_what = f"is {compression} data and holds" if compression else "is"
     for sign, kind, program in _NO_TARS:
         if start.startswith(sign):
@@ -89,9 +89,10 @@ def _no_tar(path: str, compression: str, start: bytes) -> SourceError | None:
 
 
 def follow(members: Mapping[str, Member], name: str) -> Member | None:
-    """The member `name` leads to, symbolic links followed as if the archive were a whole file system's root.
+    """The member that `name` leads to, symbolic links followed as if the archive were a whole file system's root;
+    None where there is none.
 
-    None where there is no such member. Raises ValueError: the way leads outside of the archive, or never ends.
+    Raises ValueError: the way leads outside of the archive, or never ends.
     """
     pending = name.split("/")[::-1]
     here: list[str] = []

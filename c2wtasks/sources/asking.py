@@ -29,8 +29,8 @@ _AT_ONCE = 8  # look-ups in one registry
 class Asking:
     """Look-ups of `bundles`, which go on in a process of their own while this one does other things.
 
-    That is forked while this one has one thread, and so may go on to fork workers; threads would forbid it. Where it
-    cannot be, the look-ups are made here, when their answers are waited for.
+    That process is forked while this one has one thread; and since it has the other threads, this one may go on to
+    fork workers. Where there can be none, the look-ups are made here, when their answers are waited for.
     """
 
     def __init__(self, ask: Callable[[Bundle], Answer], bundles: Sequence[Bundle]) -> None:
@@ -48,7 +48,8 @@ class Asking:
 
     def answers(self, first: float | None = None, then: float | None = None) -> Iterator[tuple[Bundle, Answer]]:
         """The answers that are not given yet, as they come, until all are here, or none has come: for `first` seconds
-        at the beginning, and for `then` seconds after the last one. None is without end."""
+        at the beginning, and for `then` seconds after the last one. Where these are None, they are waited for without
+        end."""
         if self._answers is None:
             yield from self._asked_here()
             return
@@ -66,8 +67,15 @@ class Asking:
             yield self.left.pop(name), answer
         self.close()
 
+    def give_up(self) -> list[Bundle]:
+        """Ends the look-ups that go on, and gives the bundles that are left without an answer."""
+        self.close()
+        left = list(self.left.values())
+        self.left.clear()
+        return left
+
     def close(self) -> None:
-        """Ends what goes on."""
+        """Ends the look-ups that go on, and their process."""
         if self._answers is not None:
             self._answers.close()
             self._answers = None
@@ -102,7 +110,7 @@ def _received(stream: socket.socket) -> tuple[str, Answer] | None:
 
 
 def _exactly(stream: socket.socket, size: int) -> bytes:
-    """So many bytes; none where there come no more."""
+    """The next `size` bytes; none where the stream ends before."""
     content = bytearray()
     while len(content) < size:
         try:
@@ -118,7 +126,8 @@ def _exactly(stream: socket.socket, size: int) -> bytes:
 def _ask_all(ask: Callable[[Bundle], Answer], bundles: Sequence[Bundle]) -> Iterator[tuple[str, Answer]]:
     """The answers, as they come, from threads, some for each registry.
 
-    They are not those of a pool, which would be waited for when the process ends, each until its server answers.
+    The threads are not those of a pool, which would be waited for when the process ends, each until its server
+    answers.
     """
     waiting: dict[str, deque[Bundle]] = {}
     for bundle in bundles:

@@ -1,4 +1,4 @@
-"""Images of content-addressed sources: everything that follows from a top-level index and blobs by digest."""
+"""Images of content-addressed sources: everything that follows from a top-level image index and blobs by digest."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 from c2wtasks.errors import SourceError, some_of
 from c2wtasks.oci.choice import Choice
 from c2wtasks.oci.digest import Digest
-from c2wtasks.oci.image import CONTAINERD_NAME, INDEXES, REF_NAME, Descriptor, Index, layer_problem
+from c2wtasks.oci.image import CONTAINERD_NAME, INDEXES, REF_NAME, Descriptor, ImageIndex, layer_problem
 from c2wtasks.oci.imagename import full_name
 from c2wtasks.oci.platform import Platform
 from c2wtasks.sources import reading
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Source(Protocol):
-    """What a transport supplies."""
+    """A content-addressed source, as its transport supplies it."""
 
     @property
     def path(self) -> str:
@@ -29,13 +29,13 @@ class Source(Protocol):
 
     @property
     def transport(self) -> str:
-        """How a reference to it begins: `oci`."""
+        """How a reference to the source begins: `oci`."""
 
     @property
     def index_files(self) -> tuple[str, ...]:
         """The files that `index` read."""
 
-    def index(self) -> Index:
+    def index(self) -> ImageIndex:
         """The images there are. Raises SourceError."""
 
     def place(self, descriptor: Descriptor) -> BlobPlace | None:
@@ -51,7 +51,7 @@ class _Known:
 
 
 class ContentImages:
-    """Resolves images of one source. Its index, manifests and configs are read once, however many images."""
+    """Resolves images of one source. Its image index, manifests and configs are read once, however many images."""
 
     files_tell = True
 
@@ -99,7 +99,7 @@ class ContentImages:
         return self._build(visit, one.value)
 
     def _chosen(self, tag: str, visit: _Visit) -> Sequence[Descriptor]:
-        """The entries that `tag` chooses; those of a digest without what an index says of their platform."""
+        """The entries that `tag` chooses; those of a digest without what an image index says of their platform."""
         if found := self._called(tag):
             return found
         choice = Choice.parse(tag)
@@ -113,15 +113,16 @@ class ContentImages:
         return [self._of_digest(choice.digest, named, visit, tag)] if choice.digest else named
 
     def _called(self, name: str) -> Sequence[Descriptor]:
-        """By ref.name as it stands; else by a whole reference, in any of the forms that docker takes."""
+        """The entries with this ref.name as it stands; else those with this whole reference, written in any of the
+        ways that docker takes."""
         if not name:
             return ()
         return self._by_tag.get(name, ()) or self._by_full_name.get(full_name(name), ())
 
     def _of_digest(self, digest: Digest, descriptors: Sequence[Descriptor], visit: _Visit, tag: str) -> Descriptor:
-        """The manifest or index `digest` among `descriptors` and what their indexes list, however deep.
+        """The manifest or image index `digest` among `descriptors` and what their image indexes list, however deep.
 
-        Raises SourceError: it is not there, or an index that may list it cannot be read.
+        Raises SourceError: it is not there, or an image index that may list it cannot be read.
         """
         seen: set[Digest] = set()
         unreadable: list[SourceError] = []
@@ -208,7 +209,7 @@ def image_of(path: str, found: Found, place: Callable[[Descriptor], Place], file
 
 
 def _names(descriptor: Descriptor) -> tuple[str, ...]:
-    """What an entry of an index is called: its ref.name, and containerd's name for it."""
+    """What an entry of an image index is called: its ref.name, and containerd's name for it."""
     said = (descriptor.annotations.get(key) for key in (REF_NAME, CONTAINERD_NAME))
     return tuple(dict.fromkeys(filter(None, said)))
 

@@ -1,13 +1,13 @@
 """`dir:`, the folder that `skopeo copy ... dir:` writes: `manifest.json`, and blobs under their digests' hex digits.
 
-With `--all`, manifest.json is an index, and the manifests that it lists are `<hex>.manifest.json`.
+With `--all`, manifest.json is an image index, and the manifests that it lists are `<hex>.manifest.json`.
 """
 
 from __future__ import annotations
 
 from c2wtasks.errors import SourceError
 from c2wtasks.oci.digest import Digest
-from c2wtasks.oci.image import INDEXES, MANIFESTS, Descriptor, Index
+from c2wtasks.oci.image import INDEXES, MANIFESTS, Descriptor, ImageIndex
 from c2wtasks.oci.mediatype import media_type_of
 from c2wtasks.sources.content import ContentImages
 from c2wtasks.sources.model import BlobPlace
@@ -18,7 +18,7 @@ _TOP = "manifest.json"
 
 
 class SkopeoFolder:
-    """A `Source` over the files of such a folder."""
+    """A `Source` over the files of a folder that skopeo wrote."""
 
     transport = "dir"
 
@@ -28,8 +28,8 @@ class SkopeoFolder:
         self._files = files
         self._top: tuple[Digest, BlobPlace] | None = None
 
-    def index(self) -> Index:
-        """An index of one descriptor: that of the manifest at the top.
+    def index(self) -> ImageIndex:
+        """An image index of one descriptor: that of the manifest at the top.
 
         Raises SourceError: it is not there, or cannot be read.
         """
@@ -41,7 +41,7 @@ class SkopeoFolder:
         self.index_files = (place.path,)
         digest = Digest.of(content)
         self._top = digest, place
-        return Index((Descriptor(parse_at(place, what, media_type_of, content), digest, len(content)),))
+        return ImageIndex((Descriptor(parse_at(place, what, media_type_of, content), digest, len(content)),))
 
     def place(self, descriptor: Descriptor) -> BlobPlace | None:
         """Where the blob or manifest of a descriptor lies; None where there is none.
@@ -55,5 +55,5 @@ class SkopeoFolder:
 
 
 def open_source(path: str) -> ContentImages:
-    """Raises SourceError."""
+    """The images in the folder `path`. Raises SourceError."""
     return ContentImages(SkopeoFolder(open_files("dir", path)))

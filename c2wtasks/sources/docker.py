@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from c2wtasks.errors import SourceError
+from c2wtasks.oci.access import Access
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.image import OCI_MANIFEST, Descriptor
 from c2wtasks.oci.imagename import ImageName, Repository
 from c2wtasks.oci.mediatype import media_type_of
 from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import Reference
-from c2wtasks.registry.hosts import Access
 from c2wtasks.sources import reading
 from c2wtasks.sources.content import image_of
 from c2wtasks.sources.documents import Documents
@@ -71,7 +71,10 @@ class Reader:
         return reading.parse(name, document.parser, content)
 
     def content(self, digest: Digest, limit: int, *, is_config: bool = False, tag: str = "") -> bytes:
-        """The text of `digest`; of a manifest, which `tag` may stand for. Raises SourceError."""
+        """The document with this digest, of at most `limit` bytes; where it is a manifest, `tag` may stand for it.
+
+        Raises SourceError.
+        """
         content = self.documents.get(digest, limit)
         if content is None:
             if not self.fetches:
@@ -85,7 +88,10 @@ class Reader:
         return content
 
     def media_type(self, digest: Digest, content: bytes, announced: str = "") -> str:
-        """Raises SourceError."""
+        """The media type of a manifest or image index, which the registry `announced` as this one, if not as none.
+
+        Raises SourceError: they differ, or it is neither.
+        """
         return reading.parse(
             f"{self.path}: manifest {digest.short}", lambda text: media_type_of(text, announced), content
         )
@@ -102,7 +108,7 @@ class RegistryImage:
     _asking: threading.Lock = field(default_factory=threading.Lock)
 
     def image(self, platform: Platform) -> Image:
-        """Raises SourceError; of a platform that is not there, with those that are."""
+        """The image for `platform`. Raises SourceError; where it is not there, the hint names the others."""
         reader = Reader(str(self.name), self.name.repository, self.access, self.documents)
         with self._asking:
             if self._top is None:
@@ -144,7 +150,7 @@ class RegistryImage:
 
 
 def open_source(reference: Reference, access: Access, documents: Documents) -> RegistryImage:
-    """Asks for nothing yet."""
+    """The image that a reference names, for which no registry is asked yet."""
     return RegistryImage(ImageName.parse(reference.text.partition("//")[2]), access, documents)
 
 
@@ -156,7 +162,7 @@ def _image(reader: Reader, found: Found) -> Image:
 
 
 def _top(reader: Reader, name: ImageName) -> Descriptor | SourceError:
-    """What the name stands for now."""
+    """What the name stands for now, or why that cannot be found out."""
     try:
         if name.digest is not None:
             digest = name.digest

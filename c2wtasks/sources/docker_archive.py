@@ -32,6 +32,7 @@ from c2wtasks.sources.fitting import (
 from c2wtasks.sources.model import BlobPlace, Image, Layer
 from c2wtasks.sources.opening import open_files
 from c2wtasks.sources.reading import MAX_CONFIG, MAX_INDEX_FILE, Files
+from c2wtasks.sources.tarmembers import MAX_NAME
 
 _SUSPECT = 1 << 20  # bytes; what lies in a file's place by mistake is small
 _BLOB = re.compile(r"(?:\./)?blobs/sha256/([0-9a-f]{64})")
@@ -57,11 +58,16 @@ def parse_entries(content: bytes) -> tuple[ManifestEntry, ...]:
     for at, entry in enumerate(entries):
         if not entry.config:
             raise ValueError(f"[{at}].Config: names no file")
+        longest = max(map(len, (entry.config, *entry.layers)))
+        if longest > MAX_NAME:  # to look for it would take time that grows with the square of it
+            raise ValueError(f"[{at}]: names a file by {longest} characters ({MAX_NAME} at most)")
     return entries
 
 
 @dataclass(frozen=True, slots=True)
 class _Config:
+    """An image config: its text, and what that says."""
+
     content: bytes
     parsed: ImageConfig
 
@@ -195,13 +201,13 @@ def _is(entry: ManifestEntry, config: Digest, read: Callable[[str], _Config]) ->
 
 
 def _digest_in(name: str) -> Digest | None:
-    """The digest that a layer's file is named by, in the newer form."""
+    """The digest that a layer's file is named by in newer archives."""
     match = _BLOB.fullmatch(name)
     return None if match is None else Digest("sha256", match[1])
 
 
 def open_source(path: str) -> DockerArchive:
-    """Raises SourceError."""
+    """The images of the archive or folder `path`. Raises SourceError."""
     files = open_files("docker-archive", path, contained=True)
     place = files.place("manifest.json")
     assert place is not None, "open_files sees to it"

@@ -1,11 +1,11 @@
-"""Manifests, indexes and configs that were fetched, by digest: `<cache>/documents/<algorithm>/<hex>`.
+"""Manifests, image indexes and configs that were fetched, by digest: `<cache>/documents/<algorithm>/<hex>`.
 
 Each verifies itself, and is verified whenever it is read. Losing one costs only fetching it again.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from c2wtasks.disk import files, safely
 from c2wtasks.errors import OutputError
@@ -14,10 +14,12 @@ from c2wtasks.oci.digest import Digest
 
 @dataclass(frozen=True, slots=True)
 class Documents:
-    """Those in the folder `root`, which `keeps` what is put there."""
+    """The documents in the folder `root`; what is put there is written only if it `keeps` it. `held` are more, in
+    memory alone."""
 
     root: str
     keeps: bool = True
+    held: dict[Digest, bytes] = field(default_factory=dict, compare=False)
 
     def path(self, digest: Digest) -> str:
         """Where the document with this digest is, or would be."""
@@ -25,6 +27,8 @@ class Documents:
 
     def get(self, digest: Digest, limit: int) -> bytes | None:
         """The document, if it is here, whole, and of at most `limit` bytes."""
+        if (held := self.held.get(digest)) is not None:
+            return held if len(held) <= limit else None
         try:
             content = safely.read(self.path(digest), limit)
         except OSError:

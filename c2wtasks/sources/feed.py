@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 
 class Feed:
-    """`read` gives some bytes, so many at most; none at the end. `data` was read before."""
+    """The bytes `data`, which were read before, then those that `read` gives: `chunk` at most at a time, none at the
+    end."""
 
     def __init__(self, read: Callable[[int], bytes], chunk: int, data: bytes = b"") -> None:
         self._read, self._chunk = read, chunk
@@ -19,7 +20,7 @@ class Feed:
         return len(self._data) - self._at
 
     def take(self, most: int) -> bytes:
-        """Some bytes; none at the end."""
+        """Some bytes, `most` at most; none at the end."""
         if not self.left:
             self._data, self._at = self._read(self._chunk), 0
         taken = self._data[self._at : self._at + most]
@@ -27,14 +28,14 @@ class Feed:
         return taken
 
     def give_back(self, data: bytes) -> None:
-        """The end of what was taken."""
+        """Gives back `data`, the end of what was taken."""
         if len(data) <= self._at:
             self._at -= len(data)
         else:  # a decompressor looks a few bytes ahead, so some may be of what was taken before the last
             self._data, self._at = data + self._data[self._at :], 0
 
     def ahead(self, count: int) -> bytes:
-        """The next bytes, which are still to be taken; fewer at the end."""
+        """The next `count` bytes or more, which are still to be taken; fewer at the end."""
         while self.left < count and (more := self._read(self._chunk)):
             self._data, self._at = self._data[self._at :] + more, 0
         return self._data[self._at : self._at + count]

@@ -15,6 +15,7 @@ from c2wtasks.oci.platform import Platform
 
 T = TypeVar("T")
 
+MAX_LAYERS = 500  # Linux overlays no more (OVL_MAX_STACK in fs/overlayfs)
 _DESCRIBED = 8
 _REASONS = 3
 
@@ -35,9 +36,9 @@ class Unfit(NotFound):
 class Misses:
     """What was looked at and not taken.
 
-    `offered` are images' platforms (None: the config names no architecture), `passed` entries of an index that are
-    for other platforms. `disagreeing` and `needing` say why an image that the index offers for the platform cannot be
-    taken, each with a hint; `others`, why this or that is no image at all.
+    `offered` are images' platforms (None: the config names no architecture), `passed` entries of an image index that
+    are for other platforms. `disagreeing` and `needing` say why an image that the image index offers for the platform
+    cannot be taken, each with a hint; `others`, why this or that is no image at all.
     """
 
     offered: list[Platform | None] = field(default_factory=list)
@@ -47,7 +48,8 @@ class Misses:
     others: list[str] = field(default_factory=list)
 
     def disagree(self, descriptor: Descriptor, config: Platform, source: str) -> None:
-        """Notes that the index says another platform of a manifest than its config. `source` names it by digest."""
+        """Notes that the image index says another platform of a manifest than its config. `source` names it by
+        digest."""
         self.disagreeing.append(
             (
                 f"manifest {descriptor.digest.short} is for {descriptor.platform} by the index that lists it, "
@@ -57,7 +59,7 @@ class Misses:
         )
 
     def need(self, descriptor: Descriptor, source: str) -> None:
-        """Notes that the index says of an image for the platform that it needs features. `source` as above."""
+        """Notes that the image index says of an image for the platform that it needs features. `source` as above."""
         features = some_of(descriptor.os_features)
         self.needing.append(
             (
@@ -119,8 +121,8 @@ def _names(offered: Iterable[Platform | None]) -> list[str]:
 def image_platform(config: ImageConfig, described: Platform | None = None) -> Platform | None:
     """The platform an image is for, by its config; None where nothing names an architecture.
 
-    `described` is what the index says. It counts where the config names no architecture (as in containerd), and fills
-    in the variant, which older builders left out of configs.
+    `described` is what the image index says. It counts where the config names no architecture (as in containerd), and
+    fills in the variant, which older builders left out of configs.
     """
     if not config.architecture:
         return described
@@ -138,7 +140,14 @@ def taken_for(config: ImageConfig, platform: Platform) -> ImageConfig:
 
 
 def check_layer_count(where: str, layers: int, config: ImageConfig) -> None:
-    """Raises SourceError unless the config has one diffID for each layer."""
+    """Raises SourceError unless the config has one diffID for each layer, and there are MAX_LAYERS at most.
+
+    An image may name one layer again and again: few bytes, and each time all of its names are merged.
+    """
+    if layers > MAX_LAYERS:
+        raise SourceError(
+            f"{where} has {layers} layers ({MAX_LAYERS} at most)", hint="build it again with fewer, larger layers"
+        )
     if layers != len(config.diff_ids):
         raise SourceError(
             f"{where} has {layers} layers, its config has diffIDs of {len(config.diff_ids)}",

@@ -45,7 +45,7 @@ class _Memory(msgspec.Struct):
 
 
 class _Written(msgspec.Struct):
-    """As `_Memory` is in the file, with images that are not looked into yet."""
+    """A `_Memory` as the file has it, with images that are not looked into yet."""
 
     catalog: str
     files: dict[str, FileState]
@@ -56,7 +56,7 @@ _DECODER = msgspec.msgpack.Decoder(_Written)
 
 
 def _decoded(content: bytes) -> _Memory:
-    """Raises ValueError."""
+    """What a memo's file says. Raises ValueError."""
     written = unseal(_MAGIC, content, _DECODER)
     images = {
         key: _decoder(transport).decode(image)
@@ -68,7 +68,7 @@ def _decoded(content: bytes) -> _Memory:
 
 @cache
 def _decoder(transport: str) -> msgspec.msgpack.Decoder[Image]:
-    """Of the images of a transport, whose layers all lie in places of one type."""
+    """The decoder of the images of a transport, whose layers all lie in places of one type."""
     place = place_type(transport)
     return msgspec.msgpack.Decoder(Image, dec_hook=lambda _kind, fields: msgspec.convert(fields, place))
 
@@ -137,7 +137,7 @@ class Memo:
         return image if image is not None and _is_whole(image) else None
 
     def wrong(self) -> dict[str, Image]:
-        """The images that were resolved now, by key, of which it says something else though they still stand."""
+        """The images that were resolved now, by key, of which the memo says something else though they stand."""
         return {
             key: now
             for key, before in self._before.images.items()
@@ -147,8 +147,11 @@ class Memo:
         }
 
     def remember_fixed(self, key: str, image: Image) -> None:
-        """Raises what `msgspec` does, where the image cannot be encoded: here it is one image's failure, in `save` it
-        would be that of all."""
+        """Keeps an image that `key` names for good.
+
+        Raises what `msgspec` does, where the image cannot be encoded: here it is one image's failure, in `save` it
+        would be that of all.
+        """
         msgspec.msgpack.encode(image)
         self._now.images[key] = image
 

@@ -49,7 +49,7 @@ class Place(ABC):
     @property
     @abstractmethod
     def is_local(self) -> bool:
-        """Whether it is read without asking anybody."""
+        """Whether the blob is read without asking anybody."""
 
     @property
     def may_be_told(self) -> bool:
@@ -58,11 +58,11 @@ class Place(ABC):
 
     @abstractmethod
     def open(self) -> Blob:
-        """Raises OSError, SourceError."""
+        """The blob, to be read and closed. Raises OSError, SourceError."""
 
     def open_resuming(self, partial: str) -> Blob:
-        """The same; but what takes long to come is kept in the file `partial` as it comes, and what an earlier try
-        has left there is not asked for again. Raises OSError, SourceError."""
+        """The blob, as `open` gives it; but what takes long to come is kept in the file `partial` as it comes, and
+        what an earlier try has left there is not asked for again. Raises OSError, SourceError."""
         return self.open()
 
     def chunks(self) -> Iterator[bytes]:
@@ -77,6 +77,7 @@ class Place(ABC):
 
 
 Fragments = tuple[tuple[int, int], ...]
+"""The fragments of a sparse member: (offset in the member, length), in ascending order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +87,8 @@ class BlobPlace(Place):
     `folder` is that of the source, "" where it is an archive: links in it are followed, but out of it only where they
     `led_out` when the image was looked up. Of a file that lies anywhere else nothing is told.
 
-    Where there is a `compression`, `offset` is one of what the file unpacks to. `fragments`, of a sparse member, are
-    (where in the blob, how many bytes): these alone are stored, one after another; the rest is zeros.
+    Where there is a `compression`, `offset` is one of what the file unpacks to. The `fragments` of a sparse member
+    alone are stored, one after another; the rest is zeros.
     """
 
     path: str
@@ -113,7 +114,7 @@ class BlobPlace(Place):
 
     @property
     def end(self) -> int:
-        """The bytes that the file has at least; 0 where that is not known."""
+        """How many bytes the file must have at least; 0 where that is not known."""
         if self.compression:
             return 0
         stored = self.size if self.fragments is None else sum(length for _, length in self.fragments)

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from c2wtasks.errors import SourceError
 from c2wtasks.oci import godecode
-from c2wtasks.oci.image import Descriptor, Index
+from c2wtasks.oci.image import Descriptor, ImageIndex
 from c2wtasks.sources.content import ContentImages
 from c2wtasks.sources.model import BlobPlace
 from c2wtasks.sources.opening import open_files
@@ -25,7 +25,7 @@ class Layout:
         self.index_files: tuple[str, ...] = ()
         self._files = files
 
-    def index(self) -> Index:
+    def index(self) -> ImageIndex:
         """The index of the layout, an empty one where there is no index.json.
 
         Raises SourceError: it cannot be read, or the layout is of another version than 1.
@@ -33,7 +33,7 @@ class Layout:
         version = self._parse("oci-layout", _version)
         if version and version.partition(".")[0] != "1":
             raise SourceError(f"{self.path}: oci-layout says version {version}; only 1.x is supported")
-        return self._parse("index.json", Index.parse) or Index(())
+        return self._parse("index.json", ImageIndex.parse) or ImageIndex(())
 
     def place(self, descriptor: Descriptor) -> BlobPlace | None:
         """Where the blob of a descriptor lies; None where there is none.
@@ -57,5 +57,5 @@ def _version(content: bytes) -> str:
 
 
 def open_source(path: str) -> ContentImages:
-    """Raises SourceError."""
+    """The images of the layout in the folder `path`. Raises SourceError."""
     return ContentImages(Layout(open_files("oci", path), "oci"))

@@ -8,5 +8,5 @@ from c2wtasks.sources.opening import open_files
 
 
 def open_source(path: str) -> ContentImages:
-    """Raises SourceError."""
+    """The images of the layout in the tar `path`. Raises SourceError."""
     return ContentImages(Layout(open_files("oci-archive", path), "oci-archive"))

@@ -55,14 +55,14 @@ def _open_archive(row: Transport, path: str) -> Files:
 
 
 def _needed_files(files: Files) -> Set[str]:
-    """Those of the files that a transport needs which are there."""
+    """Which of the files that transports need are there."""
     needed = {row.needs for row in TRANSPORTS.values() if row.needs}
     return {name for name in needed if files.place(name) is not None}
 
 
 def misnamed(row: Transport, path: str, is_folder: bool, has: Set[str]) -> SourceError:
-    """What to say where `path` is not of the transport, from what it looks like: a folder or not, and which of the
-    files it `has` that some transport needs. Pure."""
+    """The error where what lies at `path` is not of the transport, told from what it looks like: a folder or not, and
+    which of the files it `has` that some transport needs. Pure."""
     if _fits(row, is_folder):
         wrong = f"{path} has no {row.needs}"
     else:

@@ -2,7 +2,7 @@
 
 gzip, which nearly all compressed archives are, is gone through once: at every few MiB the decompressor is copied, and
 whatever is read later begins at the copy before it. (So does zlib's example `zran`; a copy is some 40 KiB.) The other
-forms have no such copies, and are read from the start again whenever what is wanted lies behind.
+decompressors cannot be copied: the file is read from the start again whenever what is wanted lies behind.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _MOST = 256  # copies of a file
 _ZSTD_WINDOW = 512 << 20
 _XZ_MEMORY = 160 << 20  # bytes: xz -9 takes 65 MiB
 _MOST_KEPT, _PER_PART = 8 << 20, 150  # bytes
-_FREE = 4 << 30
+_FREE = 4 << 30  # bytes that any file may unpack to, and how often a larger one may hold its own size beyond these
 _RATIO = 200
 _GZIP_FORMAT = 31
 
 
 def compression_of(start: bytes) -> str:
     """ "gzip", "zstd", "xz" or "bzip2", by the first bytes of a file; "" for all else."""
-    return next((form for sign, form in _SIGNS.items() if start.startswith(sign)), "")
+    return next((name for sign, name in _SIGNS.items() if start.startswith(sign)), "")
 
 
 @dataclass(slots=True)
@@ -123,17 +123,19 @@ def _errors() -> tuple[type[Exception], ...]:
 
 
 class _Stream(Protocol):
+    """What a file unpacks to, read from the offset `at` on."""
+
     at: int
 
     def go_near(self, offset: int) -> None:
-        """To a place that is not behind `offset`."""
+        """Goes to a place that is not behind `offset`."""
 
     def read(self, count: int) -> bytes:
-        """`count` bytes at most; none at the end."""
+        """The next bytes, `count` at most; none at the end."""
 
 
 class _Forward:
-    """By a decompressor that only goes forward."""
+    """A `_Stream` by a decompressor that only goes forward."""
 
     def __init__(self, descriptor: int, compression: str) -> None:
         self._descriptor = descriptor
@@ -158,7 +160,7 @@ class _Plain(Protocol):
 
 
 class _Packed:
-    """The file, from its start, without moving the place where others read it."""
+    """The file, from the offset `at` on, without moving the place where others read it."""
 
     def __init__(self, descriptor: int, at: int = 0) -> None:
         self._descriptor = descriptor
@@ -267,7 +269,7 @@ class _Points:
 
 @lru_cache(8)
 def _points(_device: int, _inode: int, _size: int, _mtime_ns: int, _ctime_ns: int) -> _Points:
-    """Those of the file that has this stat: processes that are forked have what was found before."""
+    """The points of the file that has this stat: processes that are forked have what was found before."""
     return _Points()
 
 
@@ -278,6 +280,8 @@ def _kept(_device: int, _inode: int, _size: int, _mtime_ns: int, _ctime_ns: int)
 
 
 class _Gzip:
+    """A `_Stream` by copies of a decompressor, one every few MiB."""
+
     def __init__(self, descriptor: int, file: tuple[int, int, int, int, int]) -> None:
         self._descriptor = descriptor
         self._points = _points(*file)
@@ -295,7 +299,8 @@ class _Gzip:
             self._begin(point or _Point(0, 0, _gunzip()))
 
     def read(self, count: int) -> bytes:
-        """Members may be tiny, and many: each is given little at first, as what follows it is copied."""
+        """The next bytes, `count` at most; none at the end. Members may be tiny, and many: each is given little at
+        first, as what follows it is copied."""
         while True:
             if self._decompressor.eof:
                 if compression_of(self._feed.ahead(3)) != "gzip":  # padding, or whatever ends the data

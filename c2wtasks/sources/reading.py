@@ -134,7 +134,7 @@ def start_of(place: Place) -> bytes:
 
 
 def parse_at(place: BlobPlace, what: str, parser: Callable[[bytes], T], content: bytes) -> T:
-    """As `parse`, for the content of `place`, of which errors tell nothing that may not be told.
+    """What `parse` gives, for the content of `place`, of which errors tell nothing that may not be told.
 
     Raises SourceError.
     """

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 from c2wtasks.disk import files, safely
 from c2wtasks.errors import OutputError, os_reason
+from c2wtasks.oci.access import Access
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.imagename import Repository
 from c2wtasks.registry import silence  # noqa: F401 (loaded before processes are forked, which share what it knows)
-from c2wtasks.registry.hosts import Access
 from c2wtasks.sources.model import Blob, BlobPlace, FileBlob, Place
 from c2wtasks.sources.resuming import Resuming
 
@@ -20,7 +20,8 @@ _WORTH_RESUMING = 1 << 18  # bytes
 
 @dataclass(frozen=True, slots=True)
 class RemotePlace(Place):
-    """The blob `digest` of a repository. `afresh`: neither from a mirror nor from the blobs that are kept."""
+    """The blob `digest` of a repository, of `size` bytes. `afresh`: it is taken neither from a mirror nor from the
+    blobs that are kept."""
 
     repository: Repository
     digest: Digest

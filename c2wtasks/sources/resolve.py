@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 
 from c2wtasks.errors import SourceError
+from c2wtasks.oci.access import Access
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import Reference
-from c2wtasks.registry.hosts import Access
 from c2wtasks.sources.documents import Documents
 from c2wtasks.sources.fitting import NotFound
 from c2wtasks.sources.memo import Memo
@@ -32,7 +32,7 @@ class Resolver:
         self._named: dict[str, Remote] = {}
 
     def resolve(self, reference: Reference, path: str, platform: Platform) -> Image:
-        """The image that `reference` names, for `platform`. `path` is where its place lies.
+        """The image that `reference` names, for `platform`. `path` is its path as seen from the current folder.
 
         Its layers are there (in a registry: should be) and have the right size; their content has not been read.
 
@@ -54,7 +54,7 @@ class Resolver:
         return self._at_hand(reference, manifest) or self._remote(reference).locked(manifest)
 
     def has(self, reference: Reference, manifest: Digest) -> bool:
-        """Whether that image can be told without asking for it."""
+        """Whether the image of that manifest can be told without asking for it."""
         recalled = self.memo is not None and self.memo.recall_fixed(_key(reference, manifest)) is not None
         return recalled or self._at_hand(reference, manifest) is not None
 
@@ -79,9 +79,8 @@ class Resolver:
         opened = self._open(reference.transport, path)
         if isinstance(opened, SourceError):
             if isinstance(opened, NoSuchPath):
-                hint = _path_hint(reference, path)
-            else:
-                hint = opened.hint or self._other_hint(reference, path, platform)
+                raise NoSuchPath(opened.message, hint=_path_hint(reference, path)) from opened
+            hint = opened.hint or self._other_hint(reference, path, platform)
             raise SourceError(opened.message, hint=hint) from opened
         try:
             return opened, opened.image(reference.tag, platform)
@@ -112,14 +111,14 @@ class Resolver:
 
 
 def _key(reference: Reference, manifest: Digest) -> str:
-    return f"{reference.transport}:{reference.place}@{manifest}"
+    return f"{reference.transport}:{reference.path}@{manifest}"
 
 
 def _path_hint(reference: Reference, path: str) -> str | None:
-    """What was meant, perhaps, by a path that is not there."""
+    """A hint on what was meant, perhaps, by a path that is not there."""
     if reference.tag and not reference.tag.startswith("@"):
         return f"a path ends at the first colon; what follows, {reference.tag!r}, was taken as the tag"
-    if ":" in reference.place and os.path.isdir(folder := path.rpartition(":")[0]):
+    if ":" in reference.path and os.path.isdir(folder := path.rpartition(":")[0]):
         return f"such a folder has no tag: use {reference.transport}:{folder}"
     return None
 

@@ -37,12 +37,12 @@ class Resuming:
                         return descriptor
                     os.close(descriptor)
             files.remove_tree(self._partial)
-            return safely.create(self._partial)
+            return safely.create(self._partial, 0o600)
         except (OSError, OutputError):
             return None
 
     def read(self, size: int, /) -> bytes:
-        """Some bytes, `size` at most; none at the end. Raises OSError, SourceError."""
+        """The next bytes, `size` at most; none at the end. Raises OSError, SourceError."""
         if self._at < self._kept and self._file is not None:
             content = os.pread(self._file, min(size, self._kept - self._at), self._at)
         else:

@@ -1,4 +1,4 @@
-"""The choice of a manifest among the descriptors of an index (container2wasm create-spec `unpackOCI`)."""
+"""The choice of a manifest among the descriptors of an image index (container2wasm create-spec `unpackOCI`)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Generic, Protocol, TypeVar
 
 from c2wtasks.errors import SourceError
 from c2wtasks.oci.digest import Digest
-from c2wtasks.oci.image import DOCKER_SCHEMA1, INDEXES, MANIFESTS, Descriptor, ImageConfig, Index, Manifest
+from c2wtasks.oci.image import DOCKER_SCHEMA1, INDEXES, MANIFESTS, Descriptor, ImageConfig, ImageIndex, Manifest
 from c2wtasks.oci.platform import Platform
 from c2wtasks.sources.fitting import Misses, image_platform, taken_for
 from c2wtasks.sources.reading import MAX_CONFIG, MAX_MANIFEST
 
 T = TypeVar("T")
-MAX_DEPTH = 16  # of indexes in indexes; two are met in practice
+MAX_DEPTH = 16  # of image indexes in image indexes; two are met in practice
+MAX_READ = 1000  # entries that are read until one fits: a registry might list others without end
 
 _ATTESTATION = "vnd.docker.reference.type"
 _NO_PLATFORM = Platform("unknown", "unknown")
@@ -33,13 +34,13 @@ def _keep_text(content: bytes) -> tuple[bytes, ImageConfig]:
     return content, ImageConfig.parse(content)
 
 
-INDEX = Document("index", MAX_MANIFEST, Index.parse)
+INDEX = Document("index", MAX_MANIFEST, ImageIndex.parse)
 MANIFEST = Document("manifest", MAX_MANIFEST, Manifest.parse)
 CONFIG = Document("config", MAX_CONFIG, _keep_text)
 
 
 class Blobs(Protocol):
-    """Where `find` reads manifests, indexes and configs."""
+    """Where `find` reads manifests, image indexes and configs."""
 
     @property
     def path(self) -> str:
@@ -50,7 +51,7 @@ class Blobs(Protocol):
         """How many entries for other platforms may be read to say why none is taken: few where that is dear."""
 
     def named(self, digest: Digest) -> str:
-        """How bundle.yaml names a manifest of this source by its digest, whatever an index says of it."""
+        """How bundle.yaml names a manifest of this source by its digest, whatever an image index says of it."""
 
     def read(self, descriptor: Descriptor, document: Document[T]) -> T:
         """What the blob says, its size and digest checked. Raises SourceError."""
@@ -81,28 +82,32 @@ def search(
 ) -> Found | None:
     """The first image among `descriptors` that serves `platform`; None where there is none.
 
-    Level by level: a level's manifests in their order, then the entries of all its indexes, those for other
+    Level by level: a level's manifests in their order, then the entries of all its image indexes, those for other
     platforms left out, best platform first; of several for one platform, the first (image-spec, image-index.md). As
     in the original, what cannot be read is an error only where it comes before the image that is taken. Attestations,
     artifacts that are no images and whatever has an unknown media type or a digest of an unknown algorithm are passed
     over, and so is what needs features of the operating system (containerd `platforms`, Match).
 
-    What was not taken is noted in `misses`. `seen` are the indexes that were looked into.
+    What was not taken is noted in `misses`. `seen` are the image indexes that were looked into.
 
     Raises SourceError.
     """
     level = [one for one in descriptors if not _is_beyond_us(blobs, one, platform, misses)]
+    left = MAX_READ
     for _ in range(MAX_DEPTH):
         children: list[Descriptor] = []
         for descriptor in level:
             if is_attestation(descriptor):
                 continue
+            if (left := left - 1) < 0:
+                wrong = f"among the first {MAX_READ} images and indexes is none for {platform}, and no more are read"
+                raise SourceError(f"{blobs.path}: {wrong}", hint="name the image by its digest")
             if descriptor.media_type in MANIFESTS:
                 found = _examine(blobs, descriptor, platform, misses)
                 if found is not None:
                     return found
             elif descriptor.media_type in INDEXES:
-                # An index met again holds nothing new; expanding it each time could take for ever.
+                # An image index met again holds nothing new; expanding it each time could take for ever.
                 if descriptor.digest not in seen:
                     seen.add(descriptor.digest)
                     children += blobs.read(descriptor, INDEX).manifests
@@ -118,8 +123,8 @@ def search(
 def no_image(blobs: Blobs, platform: Platform, misses: Misses) -> SourceError:
     """The SourceError where nothing was taken.
 
-    Where an index offers little else, the configs of that are looked at: to name a platform that, asked for, would
-    turn out to be another by the config, would send the user in a circle.
+    Where an image index offers little else, the configs of that are looked at: to name a platform that, asked for,
+    would turn out to be another by the config, would send the user in a circle.
     """
     if len(misses.passed) <= blobs.looked_at:
         for descriptor in list(misses.passed):
@@ -136,13 +141,13 @@ def no_image(blobs: Blobs, platform: Platform, misses: Misses) -> SourceError:
 
 
 def is_attestation(descriptor: Descriptor) -> bool:
-    """Whether BuildKit's provenance or the like: a manifest in form, but no image."""
+    """Whether an entry is BuildKit's provenance or the like: a manifest by its media type, but no image."""
     return descriptor.platform == _NO_PLATFORM or _ATTESTATION in descriptor.annotations
 
 
 def _is_beyond_us(blobs: Blobs, descriptor: Descriptor, platform: Platform, misses: Misses) -> bool:
     """Whether an entry needs features of the operating system that nobody can promise, or has a digest of an unknown
-    algorithm. Noted if it would serve."""
+    algorithm. If it would serve, that is noted in `misses`."""
     is_known = descriptor.digest.is_known
     if is_attestation(descriptor) or (is_known and not descriptor.os_features):
         return not is_known
@@ -155,10 +160,8 @@ def _is_beyond_us(blobs: Blobs, descriptor: Descriptor, platform: Platform, miss
 
 
 def by_preference(children: Iterable[Descriptor], platform: Platform, misses: Misses) -> list[Descriptor]:
-    """Those that may serve `platform`, best first, those without a platform last; else in their order.
-
-    The others are noted in `misses`.
-    """
+    """The entries that may serve `platform`, best first, those without a platform last; else in their order. The
+    others are noted in `misses`."""
     ranked = []
     for child in children:
         if child.platform is None:

@@ -21,6 +21,7 @@ MAX_MEMBERS = 250_000
 MAX_TEXT = 32 << 20  # characters of all names and targets
 MAX_RECORDS = 1_000_000  # of PAX, in all headers
 MAX_FRAGMENTS = 1 << 18  # of all sparse members
+MAX_HOLES = 64 << 30  # bytes of all sparse members that are not stored, and are read as zeros all the same
 _SMALL = 1 << 16
 _LONG_NUMBER = re.compile(rb"[0-9]{100}")  # `tarfile` takes time that grows with the square of the length
 _MAX_OFFSET = 1 << 62
@@ -30,8 +31,8 @@ ReadAt = Callable[[int, int], bytes]
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """`size` bytes at `offset`, of which only the `fragments` are stored where it is sparse; `target` of symbolic
-    links, and of hard links to what the archive lacks."""
+    """One member: `size` bytes at `offset`, of which only the `fragments` are stored where it is sparse. `target` is
+    that of symbolic links, and of hard links to what the archive lacks."""
 
     kind: Literal["file", "folder", "symlink", "broken link", "special file"]
     offset: int
@@ -42,8 +43,8 @@ class Member:
 
 @dataclass(slots=True)
 class _Extensions:
-    """What extended headers say of the entry that follows them; the first of them is at `begin`. Empty text and None:
-    nothing."""
+    """What extended headers say of the entry that follows them; the first of them is at `begin`. Empty text and None
+    mean that they say nothing."""
 
     begin: int
     name: str = ""
@@ -61,21 +62,24 @@ class _Found:
     text: int = 0
     records: int = 0
     fragments: int = 0
+    holes: int = 0
 
     def check(self) -> None:
-        """Raises ValueError."""
+        """Raises ValueError: there is more of something than any archive has."""
         for count, limit, what in (
             (len(self.members), MAX_MEMBERS, "entries"),
             (self.text, MAX_TEXT, "characters in names and targets of links"),
             (self.records, MAX_RECORDS, "PAX records"),
             (self.fragments, MAX_FRAGMENTS, "fragments of sparse entries"),
+            (self.holes, MAX_HOLES, "bytes of holes in sparse entries"),
         ):
             if count > limit:
                 raise ValueError(f"has more than {limit} {what}, which no image archive has")
 
 
 def read_members(read_at: ReadAt, keep: ReadAt | None = None) -> dict[str, Member]:
-    """Name -> member. Names have no leading `./` or `/`; the last entry of a name wins, as when unpacked.
+    """The members by their names, which have no leading `./` or `/`. Of several entries of one name the last counts,
+    as when unpacked.
 
     `read_at(offset, count)` gives that many bytes of the archive; fewer where it ends, none from there on. What it is
     asked for lies ever further on, but for the headers of sparse members, which are read twice. `keep` is asked for
@@ -143,7 +147,10 @@ def _add_plain(found: _Found, read_at: ReadAt, keep: ReadAt | None, header: byte
 
 
 def _add_sparse(found: _Found, read_at: ReadAt, header: bytes, said: _Extensions, at: int) -> int:
-    """Adds a sparse member, old GNU's or PAX's, as `tarfile` reads it. Gives where the next header is."""
+    """Adds a sparse member, old GNU's or PAX's, as `tarfile` reads it. Gives where the next header is.
+
+    Raises ValueError.
+    """
     import tarfile  # few archives have such members, and need it
 
     name = said.name or _header_name(header)
@@ -168,6 +175,7 @@ def _add_sparse(found: _Found, read_at: ReadAt, header: bytes, said: _Extensions
     except (tarfile.TarError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError):
         raise ValueError(damaged) from None
     _following(read_at, at, offset, stored)
+    found.holes += info.size - stored
     said.name = said.name or info.name
     _add(found, header, said, Member("file", offset, info.size, "", fragments), at)
     return following
@@ -204,7 +212,7 @@ def _check_sum(header: bytes, at: int) -> None:
 
 
 def _number(field: bytes, at: int) -> int:
-    """An octal number, or GNU's base-256."""
+    """The number in a field of the header at `at`: octal, or GNU's base-256. Raises ValueError."""
     if field[0] & 0x80:
         if field[0] & 0x40:
             raise ValueError(f"is damaged: the header at offset {at} has a negative number")
@@ -255,7 +263,7 @@ def _extend_by_pax(said: _Extensions, records: dict[str, str], at: int) -> None:
 
 
 def _pax_records(content: bytes, at: int, found: _Found) -> dict[str, str]:
-    """`length key=value\\n`, repeated."""
+    """The PAX records in `content`: `length key=value\\n`, repeated. Raises ValueError."""
     records = {}
     done = 0
     while done < len(content):

@@ -11,11 +11,11 @@ from importlib import import_module
 from types import ModuleType
 from typing import Protocol
 
+from c2wtasks.oci.access import Access
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import Reference
 from c2wtasks.oci.transport import TRANSPORTS
-from c2wtasks.registry.hosts import Access
 from c2wtasks.sources.documents import Documents
 from c2wtasks.sources.model import BlobPlace, Image, Place
 
@@ -36,10 +36,10 @@ class Remote(Protocol):
 
     @property
     def name(self) -> object:
-        """Whose text is the same for all ways to write the name."""
+        """The name of the image; its text is the same for all ways to write it."""
 
     def image(self, platform: Platform) -> Image:
-        """What the name stands for now. Raises SourceError."""
+        """The image that the name stands for now, for `platform`. Raises SourceError."""
 
     def locked(self, manifest: Digest, *, fetched: bool = True) -> Image:
         """The image of a manifest that was chosen before; with what is in the cache alone, if it may not be
@@ -50,13 +50,13 @@ class Remote(Protocol):
 
 
 def open_path(transport: str, path: str) -> Images:
-    """Raises SourceError."""
+    """The source of that transport at `path`. Raises SourceError."""
     opened: Callable[[str], Images] = _module(transport).open_source
     return opened(path)
 
 
 def open_remote(reference: Reference, access: Access, documents: Documents) -> Remote:
-    """Asks for nothing yet."""
+    """The image that a reference names, for which nobody is asked yet."""
     opened: Callable[[Reference, Access, Documents], Remote] = _module(reference.transport).open_source
     return opened(reference, access, documents)
 

@@ -11,7 +11,7 @@ from c2wtasks.engine.checks import Inputs
 from c2wtasks.engine.meta import Meta
 from c2wtasks.output.places import INITCONFIG
 from c2wtasks.output.record import OUTPUT_VERSION
-from c2wtasks.tasks.build import Build, Site, Task
+from c2wtasks.tasks.build import Build, Site, Task, in_private
 from c2wtasks.vm.bootconfig import boot_config
 
 
@@ -29,8 +29,9 @@ def inputs(build: Build) -> BootInputs:
     return BootInputs(build.image.parsed.architecture, build.bundle.boot, build.bundle.profile)
 
 
+@in_private
 def make(site: Site, given: BootInputs) -> None:
-    """Raises OutputError."""
+    """Writes initconfig.json. Raises OutputError."""
     text = boot_config(given.architecture, given.boot, PROFILES[given.profile])
     files.write_if_changed(site.places.part(INITCONFIG), text)
 

@@ -8,20 +8,24 @@ and run again: its outputs appear whole or not at all, and what it finds of an e
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from c2wtasks.bundlefile.model import Bundle
-from c2wtasks.disk import fingerprint, safely
-from c2wtasks.errors import OutputError, os_reason
+from c2wtasks.disk import files, fingerprint, safely
+from c2wtasks.disk.holding import held_if_there
+from c2wtasks.errors import LayerError, OutputError, os_reason
 from c2wtasks.layers.store import Store
 from c2wtasks.output.places import IMAGE, INITCONFIG, SPEC, Places
 from c2wtasks.sources.model import Image, Layer
-from c2wtasks.tree import treefile
-from c2wtasks.tree.treefile import TreeFile
+
+if TYPE_CHECKING:
+    from c2wtasks.tree.treefile import TreeFile
 
 Task = dict[str, Any]
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,8 @@ class Site:
 
         Raises OutputError.
         """
+        from c2wtasks.tree import treefile
+
         return self._tree(lambda content: (treefile.decode(content), fingerprint.of_bytes(content)))
 
     def tar_sizes(self) -> Sequence[int]:
@@ -48,9 +54,13 @@ class Site:
 
         Raises OutputError.
         """
+        from c2wtasks.tree import treefile
+
         return self._tree(treefile.tar_sizes)
 
     def _tree(self, read: Callable[[bytes], T]) -> T:
+        from c2wtasks.tree import treefile
+
         path = self.places.tree
         try:
             return read(safely.read(path, treefile.MAX_SIZE))
@@ -67,8 +77,15 @@ class Site:
         layer = self.layers[number]
         path = self.store.tar(layer.diff_id)
         receipt = self.store.receipt(layer.digest) if layer.digest else None
-        if not self.store.has_tar(layer.diff_id, receipt.tar_size if receipt else None):
+        if (layer.digest and receipt is None) or not self.store.has_tar(layer.diff_id, receipt):
+            index = self.store.index(layer.diff_id)
+            before = safely.identity(index) if safely.exists(index) else None
             self.store.ensure([layer])
+            if before is not None and safely.identity(index) != before:
+                raise LayerError(
+                    f"layer {layer.short}: its index was not that of its content; it is now",
+                    hint="run again; where a remote cache gave it, distrust who signed it",
+                )
         self.store.use(layer.diff_id)
         return path
 
@@ -80,21 +97,22 @@ class Build:
     bundle: Bundle
     image: Image
     site: Site
+    blob_bytes: int = field(init=False)
+    """The bytes of all blobs that the bundle needs: a measure of the work that it makes."""
+
+    def __post_init__(self) -> None:
+        size = sum(layer.place.size for layer in self.image.layers) if self.has_rootfs else 0
+        object.__setattr__(self, "blob_bytes", size)
 
     @property
     def places(self) -> Places:
-        """Where its files lie."""
+        """Where the bundle's files lie."""
         return self.site.places
 
     @property
     def has_rootfs(self) -> bool:
-        """An external bundle is its initconfig.json alone, as a rule: the VM gets the rest from elsewhere."""
+        """Whether the bundle has a root. An external one is its initconfig.json alone, as a rule."""
         return bool(self.bundle.forms)
-
-    @property
-    def blob_bytes(self) -> int:
-        """The bytes of all blobs that the bundle needs: a measure of the work that it makes."""
-        return sum(layer.place.size for layer in self.image.layers) if self.has_rootfs else 0
 
     @property
     def default_mtime_ns(self) -> int:
@@ -103,5 +121,29 @@ class Build:
 
     @property
     def part_names(self) -> tuple[str, ...]:
-        """The small files of the bundle, but for its record."""
+        """The small files of the bundle that each run looks at, but for its record. packages.json is none of them: it
+        follows from the tree, nobody boots by it, and one file more would cost each run with nothing to do."""
         return (IMAGE, SPEC, INITCONFIG) if self.has_rootfs else (INITCONFIG,)
+
+
+def in_private(make: Callable[Concatenate[Site, P], None]) -> Callable[Concatenate[Site, P], None]:
+    """A `make` that works with the bundle's private folder, which is made, held open."""
+
+    @wraps(make)
+    def made(site: Site, /, *given: P.args, **named: P.kwargs) -> None:
+        with files.at_work_in(site.places.parts):
+            make(site, *given, **named)
+
+    return made
+
+
+def of_layers(make: Callable[Concatenate[Site, P], None]) -> Callable[Concatenate[Site, P], None]:
+    """The same, with the folders of the bundle's layers held open, too."""
+
+    @wraps(make)
+    def made(site: Site, /, *given: P.args, **named: P.kwargs) -> None:
+        folders = site.store.folders(layer.diff_id for layer in site.layers)
+        with files.at_work_in(site.places.parts), held_if_there(*folders):
+            make(site, *given, **named)
+
+    return made

@@ -3,6 +3,7 @@ ready to be published. All that is large is moved or linked."""
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -13,13 +14,14 @@ from c2wtasks.engine.checks import Check, Inputs, Values
 from c2wtasks.engine.meta import Meta
 from c2wtasks.errors import OutputError, UserError, os_reason
 from c2wtasks.oci.image import ImageConfig
-from c2wtasks.output import outputs, record, staged, waiting
-from c2wtasks.output.places import FORM_PREFIX, IMAGE, RECORD, ROOTFS, SUMS, TIMES_SUFFIX, Places
+from c2wtasks.output import kept, outputs, record, staged, waiting
+from c2wtasks.output.places import FORM_PREFIX, IMAGE, PACKAGES, RECORD, ROOTFS, SUMS, TIMES_SUFFIX, Places
 from c2wtasks.output.record import OUTPUT_VERSION, FormFacts, Record, RootfsFacts
 from c2wtasks.output.remove import remove
 from c2wtasks.output.standing import identity
-from c2wtasks.tasks import failing, folder, names
+from c2wtasks.tasks import failing, folder, names, sboms
 from c2wtasks.tasks import form as forms
+from c2wtasks.tasks import tree as trees
 from c2wtasks.tasks.build import Build, Task
 from c2wtasks.vm.runtimespec import what_keeps_from_starting
 
@@ -38,28 +40,73 @@ def inputs(build: Build) -> dict[str, Any]:
     }
 
 
+class _Unmovable(Exception):
+    """The root that waits cannot be moved: it lies in a lower layer of an overlay, say."""
+
+
 def make(build: Build) -> None:
     """Makes the bundle ready to be published.
 
     Raises LayerError, OutputError.
     """
+    places = build.places
+    with files.at_work_in(places.parts):
+        contents = {name: _read(places.part(name)) for name in build.part_names}
+        if build.has_rootfs:
+            contents[PACKAGES] = _packages(build)
+            contents |= sboms.of_build(build, contents[PACKAGES])
+        contents |= {name: contents[part] for name, part in places.copies.items()}
+        made = {form.name: forms.facts_of(places, form) for form in build.bundle.file_forms}
+        try:
+            _stage(build, contents, made, moves=True)
+        except _Unmovable:
+            _stage(build, contents, made, moves=False)
+
+
+def _packages(build: Build) -> bytes:
+    """The text of packages.json, which is made again where it was lost. Raises LayerError, TreeError, OutputError."""
+    text = kept.packages(build.places)
+    if text is None:
+        trees.make(build.site, trees.inputs(build), frozenset())
+        text = kept.packages(build.places)
+    if text is None:
+        raise OutputError(f"{build.places.packages}: cannot be read", hint="run again")
+    return text
+
+
+def _stage(build: Build, contents: Mapping[str, bytes], made: Mapping[str, FormFacts], *, moves: bool) -> None:
+    """`moves` says that the root which waits can be moved, for all that is known.
+
+    Raises LayerError, OutputError, _Unmovable.
+    """
     places, bundle, mtime_ns = build.places, build.bundle, build.default_mtime_ns
-    contents = {name: _read(places.part(name)) for name in build.part_names}
-    contents |= {name: contents[part] for name, part in places.copies.items()}
-    made = {form.name: forms.facts_of(places, form) for form in bundle.file_forms}
     new = staged.fresh(places)
-    root, facts = folder.ready(build.site, new) if bundle.folder_form else ("", None)
+    root, facts = folder.ready(build.site, new, share=bundle.share, moves=moves) if bundle.folder_form else ("", None)
 
     def put_rootfs() -> None:
         for name, form in made.items():
             staged.link(places.form(name), form.files, new, mtime_ns)
-        if root and not waiting.move(places, root, f"{new}/{places.rootfs}"):
+        if root and not _moved(places, root, f"{new}/{places.rootfs}", moves):
             raise OutputError(f"{root}: was replaced meanwhile", hint="run again")
         _drop_other_forms(build)
 
-    made_record = record_of(build, facts, contents, made)
-    contents |= {RECORD: record.encode(made_record), SUMS: record.encode_sums(made_record)}
-    staged.put_together(places, new, contents, mtime_ns, put_rootfs)
+    text = record.encode(made_record := record_of(build, facts, contents, made))
+    more = {RECORD: text, SUMS: record.encode_sums(made_record, text)}
+    if build.has_rootfs:
+        from c2wtasks.tasks import changed  # most runs change nothing
+
+        changed.note(places, build.site.store, text, contents[PACKAGES])
+    staged.put_together(places, new, {**contents, **more}, mtime_ns, put_rootfs)
+
+
+def _moved(places: Places, root: str, target: str, moves: bool) -> bool:
+    """As `waiting.move`. Raises OSError, _Unmovable."""
+    try:
+        return waiting.move(places, root, target)
+    except OSError as error:
+        if moves and error.errno == errno.EXDEV:
+            raise _Unmovable from error
+        raise
 
 
 def _read(path: str) -> bytes:
@@ -76,6 +123,9 @@ def _drop_other_forms(build: Build) -> None:
     if not bundle.folder_form:
         files.remove_tree(places.rootfs_facts_file)
         files.remove_tree(places.part(ROOTFS))
+        from c2wtasks.output import spare  # most runs drop nothing
+
+        spare.discard(places)
     for name in files.names(places.parts):
         if name.startswith(FORM_PREFIX) and name.removesuffix(".json").removesuffix(TIMES_SUFFIX) not in wanted:
             files.remove_tree(places.part(name))
@@ -93,8 +143,8 @@ def record_of(
     for form in made.values():
         found |= form.files
     notes = [f"{name} lacks {form.left_out}, which it cannot hold" for name, form in made.items() if form.left_out]
-    if IMAGE in contents:
-        notes += what_keeps_from_starting(ImageConfig.parse(contents[IMAGE]))
+    if (text := contents.get(IMAGE)) is not None:
+        notes += what_keeps_from_starting(image.parsed if text == image.config else ImageConfig.parse(text))
     sizes = build.site.tar_sizes() if build.has_rootfs else [None] * len(image.layers)
     return Record(
         name=bundle.name,
@@ -112,8 +162,8 @@ def record_of(
 
 
 class Published(Check):
-    """The published folder is the one that the task left, with nothing put in or taken out; and the forms that it has
-    as links are those that are kept."""
+    """Holds if the published folder is the one that the task left, with nothing put in or taken out; and the forms
+    that it has as links are those that are kept."""
 
     def __init__(self, folder: str, forms: Sequence[str]) -> None:
         """`forms` are the folders in which the files of the forms are kept."""
@@ -146,8 +196,8 @@ class Published(Check):
             reasons.append(
                 f"{self.folder} {'was replaced, or something was put in or taken out' if state else 'is gone'}"
             )
-        for form, kept in zip(self.forms, values.get("forms") or (), strict=False):
-            if kept != identity(form):
+        for form, left in zip(self.forms, values.get("forms") or (), strict=False):
+            if left != identity(form):
                 reasons.append(f"{form} was made again")
         return reasons
 

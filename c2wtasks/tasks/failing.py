@@ -9,7 +9,7 @@ from c2wtasks.tasks.build import Task
 
 
 def task(name: str, error: UserError, product: str = "") -> Task:
-    """`product` is what cannot be made, if it is more than a part of something."""
+    """A task that fails with `error`. `product` is what cannot be made, if it is more than a part of something."""
     return {
         "name": name,
         "doc": f"fails: {error}",

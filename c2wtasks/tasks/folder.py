@@ -4,99 +4,50 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from contextlib import closing
 from typing import Any
 
 import msgspec
 
-from c2wtasks import progress
 from c2wtasks.bundlefile.model import Form
-from c2wtasks.disk import files, safely, syncing
+from c2wtasks.disk import files
 from c2wtasks.engine.checks import AnyExists, Check, Inputs, Values
 from c2wtasks.engine.meta import Meta
-from c2wtasks.errors import OutputError, os_reason
-from c2wtasks.layers import sameness
-from c2wtasks.output import record, standing, waiting
+from c2wtasks.errors import OutputError
+from c2wtasks.output import record, waiting
 from c2wtasks.output.places import ROOTFS
 from c2wtasks.output.record import OUTPUT_VERSION, RootfsFacts, WrittenRootfs
-from c2wtasks.rootfs import dir as directory
-from c2wtasks.rootfs.dir import Previous
-from c2wtasks.rootfs.rights import LeftOut, builder
-from c2wtasks.tasks.build import Build, Site, Task
-from c2wtasks.tree import difference
-from c2wtasks.tree.model import Content
-from c2wtasks.tree.treefile import TreeFile
-
-_WORTH_SYNCING = 16 << 20  # of small roots, one sync of many is enough: each ends a transaction of the file system
+from c2wtasks.process.rights import LeftOut, builder
+from c2wtasks.tasks.build import Build, Site, Task, of_layers
 
 
 class FolderInputs(msgspec.Struct, frozen=True):
-    """All that a folder is made from, beside the tree."""
+    """All that a folder is made from, beside the tree. `share` changes no byte, but which files others have, too."""
 
     output_version: int = OUTPUT_VERSION
+    share: bool | msgspec.UnsetType = msgspec.UNSET
 
 
-def make(site: Site, _given: FolderInputs) -> None:
+@of_layers
+def make(site: Site, given: FolderInputs) -> None:
     """Writes the root where it waits to be published, and what is to be said of it.
 
     Raises LayerError, OutputError.
     """
     files.remove_tree(site.places.rootfs_facts_file)  # it must never lie beside another root than its own
-    root = write(site, site.places.part(ROOTFS))
+    from c2wtasks.tasks import root as roots  # most runs write none
+
+    root = roots.write(site, site.places.part(ROOTFS), share=bool(given.share))
     files.write(site.places.rootfs_facts_file, record.encode_rootfs(root))
 
 
-def write(site: Site, target: str) -> WrittenRootfs:
-    """Writes the root, by way of a temporary name, which it loses when it is whole. What the published one has
-    unchanged is shared with it. Gives what is to be said of it.
-
-    Raises LayerError, OutputError.
-    """
-    tree, tree_fingerprint = site.tree()
-    unfinished = f"{os.path.dirname(target)}/.{ROOTFS}"
-    files.remove_tree(unfinished)
-    progress.step("writing", tree.size)
-    try:
-        with files.removed_on_failure(unfinished):
-            left_out = directory.write(tree, site.tar, unfinished, _previous(site, tree))
-            if tree.size >= _WORTH_SYNCING:
-                syncing.begin_to_sync(site.places.parts)
-            files.remove_tree(target)
-            safely.rename(unfinished, target)
-            waiting.note(site.places, target)
-    except OSError as error:
-        need = f" (the whole root takes {tree.size} bytes)"
-        raise OutputError(f"{target}: cannot be written: {os_reason(error)}{need}") from error
-    entries = tree.entry_count - left_out.devices
-    return WrittenRootfs(RootfsFacts(tree_fingerprint, tree.size, entries, left_out, builder().ids), builder())
-
-
-def _previous(site: Site, tree: TreeFile) -> Previous | None:
-    """The published root, with what of it is as in `tree`; None unless it can be trusted."""
-    stands = standing.root(site.places)
-    if stands is None:
-        return None
-    old, facts, path = stands
-    if facts.ids != builder().ids:
-        return None
-    old_tars, tars = ([site.store.tar(one) for one in each.diff_ids()] for each in (old, tree))
-    with closing(sameness.MappedTars()) as layers:
-
-        def same(before: Content, now: Content, length: int) -> bool:
-            one, other = (old_tars[before.layer], before.offset), (tars[now.layer], now.offset)
-            return one == other or layers.same(*one, *other, length)
-
-        return Previous(path, difference.kept(old, tree, same), facts.left_out.xattrs)
-
-
-def ready(site: Site, new: str) -> tuple[str, RootfsFacts]:
+def ready(site: Site, new: str, *, share: bool, moves: bool) -> tuple[str, RootfsFacts]:
     """Sees to it that a root waits from where one rename takes it into the folder `new`, in which the bundle is put
     together. Gives its path, and what is to be said of it.
 
     As a rule that is the one which `make` has left. None waits where that one is published, and only what is beside
-    it has changed; and what waits cannot be moved to another disk, or from a lower layer of an overlay. Then the root
-    is written again: by links to the published one, as far as nobody has touched that. Whoever does so may have fewer
-    rights than whoever made it first.
+    it has changed; and what waits cannot be moved to another disk, or, where `moves` says no, from a lower layer of
+    an overlay, which only a rename tells. Then the root is written again: by links to the published one, as far as
+    nobody has touched that. Whoever does so may have fewer rights than whoever made it first.
 
     Raises LayerError, OutputError.
     """
@@ -106,13 +57,12 @@ def ready(site: Site, new: str) -> tuple[str, RootfsFacts]:
     if root is None:
         raise OutputError(f"{facts_file}: cannot be read", hint="run again")
     waits = waiting.waits(places)
-    try:
-        if waiting.can_be_moved(places, new):
-            return usual, root.facts
-    except OSError as error:
-        raise OutputError(f"{usual}: cannot be moved: {os_reason(error)}") from error
+    if moves and waits and os.path.dirname(new) == places.parts:
+        return usual, root.facts
     target = f"{os.path.dirname(new)}/{ROOTFS}"
-    written = write(site, target)
+    from c2wtasks.tasks import root as roots
+
+    written = roots.write(site, target, share=share)
     if not waits and written.facts != root.facts:
         files.write(facts_file, record.encode_rootfs(written))
     if target != usual:
@@ -121,8 +71,8 @@ def ready(site: Site, new: str) -> tuple[str, RootfsFacts]:
 
 
 class Rights(Check):
-    """Whoever wrote the root had all the rights that it takes, or as many as there are now. One who has less leaves a
-    better root alone."""
+    """Holds if whoever wrote the root had all the rights that it takes, or as many as there are now. One who has less
+    leaves a better root alone."""
 
     def __init__(self, facts_file: str) -> None:
         self.facts_file = facts_file
@@ -159,9 +109,9 @@ class Rights(Check):
 
 
 def task(build: Build, form: Form, rights: Rights) -> Task:
-    """`rights` is the check of this task: it also knows what the root lacks."""
+    """The task that writes the root as a folder. `rights` is its check, which also knows what the root lacks."""
     places = build.places
-    given = FolderInputs()
+    given = FolderInputs(share=build.bundle.share or msgspec.UNSET)
     return {
         "name": f"{build.bundle}:{form.name}",
         "doc": f"writes the rootfs folder of {build.bundle}",

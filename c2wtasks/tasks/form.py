@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
-import msgspec
-
-from c2wtasks import progress
 from c2wtasks.bundlefile.model import Bundle, Form
 from c2wtasks.disk import files, fingerprint, safely, syncing
 from c2wtasks.engine.checks import AnyExists, Check, Inputs, Values
@@ -19,9 +17,11 @@ from c2wtasks.output import outputs, record, staged, times
 from c2wtasks.output.outputs import Output
 from c2wtasks.output.places import Places
 from c2wtasks.output.record import OUTPUT_VERSION, FormFacts
-from c2wtasks.rootfs.forms import Making, is_here, maker_of
-from c2wtasks.rootfs.holding import check_holes, left_out
-from c2wtasks.tasks.build import Build, Site, Task
+from c2wtasks.process.programs import is_here
+from c2wtasks.tasks import reuse, tree
+from c2wtasks.tasks.build import Build, Site, Task, of_layers
+from c2wtasks.tasks.tree import TreeInputs
+from c2wtasks.telling import progress
 
 _MODE = 0o644
 
@@ -66,15 +66,19 @@ def made_of(places: Places, form: Form, given: FormInputs, tree_fingerprint: str
     return fingerprint.of_value({"tree": tree_fingerprint, "json": json_files, **given})
 
 
-def make(site: Site, given: FormInputs, bundle: Bundle, form: Form) -> None:
-    """Makes the files of a form.
+@of_layers
+def make(site: Site, given: FormInputs, bundle: Bundle, form: Form, root: TreeInputs) -> None:
+    """Makes the files of a form of the tree that is made of `root`; or takes them from the remote cache.
 
     Raises LayerError, OutputError.
     """
-    tree, tree_fingerprint = site.tree()
+    from c2wtasks.rootfs.forms import Making, maker_of
+    from c2wtasks.rootfs.holding import check_holes, left_out
+
+    nodes, tree_fingerprint = site.tree()
     maker = maker_of(form.kind)
     if not maker.holes(form):
-        check_holes(tree, form.name)
+        check_holes(nodes, form.name)
     places = site.places
     target, unfinished = places.form(form.name), places.part(f".{form.name}")
     before = record.read_form(places.form_facts_file(form.name))
@@ -83,13 +87,17 @@ def make(site: Site, given: FormInputs, bundle: Bundle, form: Form) -> None:
     try:
         with files.removed_on_failure(unfinished):
             files.make_folders(unfinished)
-            key = f"{tree_fingerprint} {bundle.name}".encode()
-            making = Making(bundle, tree, site.tar, json_in(places, form), key, given["created_ns"])
-            progress.step("writing", tree.size)
-            maker.make(making, form, unfinished)
-            lost = left_out(tree, maker.limits)
+            unique = f"{tree_fingerprint} {bundle.name}".encode()
+            making = Making(bundle, nodes, site.tar, json_in(places, form), unique, given["created_ns"])
+            progress.step("writing", nodes.size)
+            key = cache(lambda: reuse.form_key(root, bundle.name, form, given, reuse.json_digests(making.json_files)))
+            began = time.monotonic()
+            taken = reuse.take_form(key, unfinished)
+            known = taken if taken is not None else maker.make(making, form, unfinished) or {}
+            seconds = time.monotonic() - began
+            lost = left_out(nodes, maker.limits)
             progress.step("syncing")
-            found = _settle(unfinished)
+            found = _settle(unfinished, known)
             if before is not None:
                 same = {name: one for name, one in found.items() if before.files.get(name) == one}
                 _keep(places, form, unfinished, same)
@@ -98,14 +106,16 @@ def make(site: Site, given: FormInputs, bundle: Bundle, form: Form) -> None:
             safely.rename(unfinished, target)
             syncing.sync_folder(places.parts)
         times.note(places.form_times(form.name), target, found)
-        files.write(places.form_facts_file(form.name), msgspec.json.encode(facts) + b"\n")
+        files.write(places.form_facts_file(form.name), record.encode_form(facts))
+        if taken is None:
+            reuse.offer_form(key, target, {name: one.size for name, one in found.items()}, seconds)
     except OSError as error:
         raise OutputError(f"{target}: cannot be written: {os_reason(error)}") from error
 
 
-def _settle(folder: str) -> dict[str, Output]:
+def _settle(folder: str, known: Mapping[str, str]) -> dict[str, Output]:
     """Gives the files of a form their mode, sees to it that they are on disk, and says what they are: they are read
-    while they are in memory still.
+    while they are in memory still. `known` has the SHA-256 of some.
 
     Raises OSError.
     """
@@ -114,7 +124,7 @@ def _settle(folder: str) -> dict[str, Output]:
         with open(safely.open_file(f"{folder}/{name}"), "rb", buffering=0) as stream:
             files.set_mode(stream.fileno(), _MODE)
             os.fsync(stream.fileno())
-            found[name] = outputs.of_stream(stream)
+            found[name] = outputs.of_stream(stream, known.get(name, ""))
     for above in (*reversed(staged.folders_of(found)), ""):
         syncing.sync_folder(f"{folder}/{above}")
     return found
@@ -145,8 +155,9 @@ def facts_of(places: Places, form: Form) -> FormFacts:
 
 
 class Untouched(Check):
-    """Each file of the form looks as the task left it. It has the published name, too, as a hard link: somebody may
-    have written to a disk image. Then it is made again; and published again, as its folder is another."""
+    """Holds if each file of the form looks as the task left it. It has the published name, too, as a hard link:
+    somebody may have written to a disk image. Then it is made again; and published again, as its folder is
+    another."""
 
     def __init__(self, places: Places, form: Form) -> None:
         self.times = places.form_times(form.name)
@@ -169,7 +180,7 @@ def task(build: Build, form: Form) -> Task:
     return {
         "name": f"{build.bundle}:{name}",
         "doc": f"makes the form {name} of {build.bundle}",
-        "actions": [(make, [build.site, given, build.bundle, form])],
+        "actions": [(make, [build.site, given, build.bundle, form, tree.inputs(build)])],
         "meta": Meta(blob_bytes=build.blob_bytes, product=""),
         "file_dep": [places.tree, *json_in(places, form).values()],
         "targets": [places.form_facts_file(name)],

@@ -10,19 +10,21 @@ from c2wtasks.engine.meta import Meta
 from c2wtasks.layers.store import Store
 from c2wtasks.output.record import OUTPUT_VERSION
 from c2wtasks.sources.model import Layer
+from c2wtasks.tasks import reuse
 from c2wtasks.tasks.build import Task
 
 
-def make(store: Store, copies: Sequence[Layer]) -> None:
-    """Stores the layer, of the first of its copies that is good.
+def make(store: Store, copies: Sequence[Layer], whole: bool) -> None:
+    """Stores the layer, of the first of its copies that is good; `whole` where tasks will surely want its tar.
 
     Raises LayerError, OutputError.
     """
-    store.ensure(copies)
+    reuse.make_layer(store, copies, whole=whole)
 
 
-def task(store: Store, key: str, copies: Sequence[Layer], waiting_bytes: int) -> Task:
-    """`waiting_bytes` is what the largest bundle that has the layer has of blobs.
+def task(store: Store, key: str, copies: Sequence[Layer], waiting_bytes: int, *, whole: bool) -> Task:
+    """The task that stores a layer. `waiting_bytes` are those of all blobs of the largest bundle that has the layer;
+    `whole` is whether a form of such a bundle takes its tar, whatever else is known of it.
 
     A digest stands for its bytes, so the receipt is all that shows whether the blob was read: it is the target, and
     the blob's file is no dependency. Only where no digest is known is the file itself looked at.
@@ -33,7 +35,7 @@ def task(store: Store, key: str, copies: Sequence[Layer], waiting_bytes: int) ->
         "name": key,
         "title": _titled(f"layer {copies[0].short}"),
         "doc": f"reads, checks and stores the layer {copies[0].short}",
-        "actions": [(make, [store, copies])],
+        "actions": [(make, [store, copies, whole])],
         "meta": Meta(blob_bytes=copies[0].place.size, waiting_bytes=waiting_bytes, product=""),
         "file_dep": [] if digest else sorted({copy.place.where for copy in copies}),
         "targets": [store.receipt_file(digest)] if digest else [],

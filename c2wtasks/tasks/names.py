@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from c2wtasks.bundlefile.model import Bundle
 
 PART_FAMILIES = ("layer", "tree", "rootfs", "spec", "boot")
 """The families of tasks that make what bundles are made of."""
+
+FAMILIES = (*PART_FAMILIES, "bundle", "catalog")
+"""All families of a graph's own tasks; `catalog` is a task by itself."""
 
 
 def layer(key: str) -> str:
@@ -28,6 +31,16 @@ def rootfs(bundle: Bundle, form: str) -> str:
 def bundle(one: Bundle) -> str:
     """The task that publishes a bundle."""
     return f"bundle:{one}"
+
+
+def aliases(bundles: Iterable[Bundle]) -> dict[str, tuple[str, ...]]:
+    """`web` and `web@linux/amd64`, for the tasks that publish these bundles."""
+    found: dict[str, tuple[str, ...]] = {}
+    for one in bundles:
+        task = bundle(one)
+        found[str(one)] = (task,)
+        found[one.name] = (*found.get(one.name, ()), task)
+    return found
 
 
 def parts(one: Bundle) -> Iterator[str]:

@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from c2wtasks.disk import safely
 from c2wtasks.disk.safely import open_quietly
 from c2wtasks.errors import OutputError
-from c2wtasks.output import outputs, record, standing
+from c2wtasks.output import kept, outputs, record, standing
 from c2wtasks.output.outputs import Output
-from c2wtasks.output.places import SUMS
+from c2wtasks.output.places import PACKAGES, SUMS
 from c2wtasks.output.record import FormFacts
 from c2wtasks.tasks import form as forms
+from c2wtasks.tasks import sboms
 from c2wtasks.tasks.build import Build
 from c2wtasks.tasks.bundle import record_of
 
@@ -35,6 +36,10 @@ def _has_proof(build: Build) -> bool:
     published, parts = (
         {name: _content(place(name)) for name in build.part_names} for place in (places.output, places.part)
     )
+    published[PACKAGES] = _content(places.output(PACKAGES))
+    parts[PACKAGES] = kept.packages(places) or b""
+    for name, text in sboms.of_build(build, parts[PACKAGES]).items():
+        published[name], parts[name] = _content(places.output(name)), text
     copies = {name: _content(places.output(name)) for name in places.copies}
     if published != parts or copies != {name: published[part] for name, part in places.copies.items()}:
         return False
@@ -43,6 +48,8 @@ def _has_proof(build: Build) -> bool:
     if bundle.folder_form:
         root = record.read_rootfs(places.rootfs_facts_file)
         if root is None or root.facts.tree != tree_fingerprint or root.may_be_improved:
+            return False
+        if bundle.share != (root.sharing is not None):
             return False
         facts = root.facts
     made: dict[str, FormFacts] = {}
@@ -55,7 +62,7 @@ def _has_proof(build: Build) -> bool:
     wanted = record_of(build, facts, published | copies, made)
     if _content(places.record) != record.encode(wanted):
         return False
-    if _content(places.output(SUMS)) != record.encode_sums(wanted):
+    if _content(places.output(SUMS)) != record.encode_sums(wanted, record.encode(wanted)):
         return False
     return all(_are_whole(build, name, one.files.items()) for name, one in made.items())
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
+from itertools import takewhile
 
 from c2wtasks.layers.store import Store
 from c2wtasks.oci.digest import Digest
-from c2wtasks.output import record
-from c2wtasks.sizes import human
+from c2wtasks.output import record, standing
+from c2wtasks.output.record import Record
 from c2wtasks.sources.model import Layer
 from c2wtasks.tasks import names
 from c2wtasks.tasks.build import Build
+from c2wtasks.telling.sizes import human
 
 _GROWTH = 3  # how often a compressed layer fits into its tar, as a rule
 
@@ -20,11 +22,12 @@ _GROWTH = 3  # how often a compressed layer fits into its tar, as a rule
 @dataclass(frozen=True, slots=True)
 class Job:
     """What is to be made of a bundle: the tars of these `layers`, those that are not in the store; and its root, in
-    so many forms."""
+    so many forms that are files, and as a folder or not."""
 
     build: Build
     layers: tuple[Layer, ...]
-    roots: int
+    files: int
+    folder: bool
 
 
 def jobs(builds: Iterable[Build], tasks: Set[str]) -> list[Job]:
@@ -32,11 +35,11 @@ def jobs(builds: Iterable[Build], tasks: Set[str]) -> list[Job]:
     found: list[Job] = []
     for build in builds:
         bundle = build.bundle
-        forms = [form for form in bundle.forms if names.rootfs(bundle, form.name) in tasks]
-        roots = len(bundle.forms if names.tree(bundle) in tasks else forms)
-        layers = tuple(one for one in build.image.layers if roots or names.layer(one.key) in tasks)
+        forms = [form for form in bundle.forms if {names.tree(bundle), names.rootfs(bundle, form.name)} & tasks]
+        layers = tuple(one for one in build.image.layers if forms or names.layer(one.key) in tasks)
         if layers:
-            found.append(Job(build, layers, roots))
+            files = len([form for form in forms if form in bundle.file_forms])
+            found.append(Job(build, layers, files, bundle.folder_form in forms))
     return found
 
 
@@ -59,24 +62,45 @@ def warnings(jobs: Iterable[Job], store: Store, cache: str, output: str) -> Iter
 def to_write(jobs: Iterable[Job], store: Store) -> tuple[int, int]:
     """About how many bytes the jobs write into the cache, and into the output."""
     tars: dict[Digest, int] = {}
+    shared: dict[tuple[Digest, bool], int] = {}  # what roots that share their files have of layers, all together
     roots = 0
     for job in jobs:
-        sizes, root_size = _sizes(job.build, store)
+        bundle, places = job.build.bundle, job.build.places
+        published = record.read(places.record)
+        sizes = _sizes(job.build, store, published)
         tars |= {layer.diff_id: sizes[layer.diff_id] for layer in job.layers if not store.holds(layer.diff_id)}
-        roots += root_size * job.roots
-    return sum(tars.values()), roots
+        if job.folder and bundle.share:
+            from c2wtasks.output import pool  # only ever needed where roots share their files
+
+            shared |= {(one, bundle.same_owner): 0 if pool.has(places.pool, one) else sizes[one] for one in sizes}
+        roots += _of_roots(job, list(sizes.values()), published)
+    return sum(tars.values()), roots + sum(shared.values())
 
 
-def _sizes(build: Build, store: Store) -> tuple[dict[Digest, int], int]:
-    """The bytes of the tars of a bundle's layers, and of its root: as they are known from earlier runs, or about."""
-    layers = build.image.layers
-    published = record.read(build.places.record)
-    recorded = {layer.diff_id: layer.tar_size for layer in published.layers} if published else {}
-    sizes = {layer.diff_id: _tar_size(layer, store, recorded.get(str(layer.diff_id))) for layer in layers}
+def _of_roots(job: Job, sizes: Sequence[int], published: Record | None) -> int:
+    """The bytes of a root in so many forms, of which the layers have these sizes; of the folder those alone that it
+    does not share with the published one, on which it is founded as far as the layers are the same; none of one that
+    shares its files with other roots."""
+    whole, share = sum(sizes), job.build.bundle.share
+    folder = job.folder and not share
     if published is None or published.rootfs is None:
-        return sizes, sum(sizes.values())
-    same = [layer.diff_id for layer in published.layers] == [str(layer.diff_id) for layer in layers]
-    return sizes, published.rootfs.size if same else sum(sizes.values())
+        return whole * (job.files + folder)
+    pairs = zip(job.build.image.layers, published.layers, strict=False)
+    common = len(list(takewhile(lambda pair: str(pair[0].diff_id) == pair[1].diff_id, pairs)))
+    if common == len(sizes) == len(published.layers):
+        whole = published.rootfs.size
+    shares = (
+        common
+        and published.options.get("same_owner") == job.build.bundle.same_owner
+        and standing.is_noted(job.build.places, shares=False)
+    )
+    return whole * job.files + folder * (sum(sizes[common:]) if shares else whole)
+
+
+def _sizes(build: Build, store: Store, published: Record | None) -> dict[Digest, int]:
+    """The bytes of the tars of a bundle's layers, as they are known from earlier runs, or about."""
+    recorded = {layer.diff_id: layer.tar_size for layer in published.layers} if published else {}
+    return {layer.diff_id: _tar_size(layer, store, recorded.get(str(layer.diff_id))) for layer in build.image.layers}
 
 
 def _tar_size(layer: Layer, store: Store, recorded: int | None) -> int:

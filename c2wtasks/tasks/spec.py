@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from c2wtasks.bundlefile.model import Process
@@ -15,13 +17,14 @@ from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.image import ImageConfig
 from c2wtasks.output.places import IMAGE, SPEC
 from c2wtasks.output.record import OUTPUT_VERSION
-from c2wtasks.tasks.build import Build, Site, Task
-from c2wtasks.tree.lookup import lookup
-from c2wtasks.tree.model import FILE
-from c2wtasks.tree.recorded import Recorded
+from c2wtasks.tasks import reuse
+from c2wtasks.tasks.build import Build, Site, Task, in_private
 from c2wtasks.vm import users
 from c2wtasks.vm.imageconfig import with_overrides
 from c2wtasks.vm.runtimespec import runtime_spec
+
+if TYPE_CHECKING:
+    from c2wtasks.tree.recorded import Recorded
 
 _MAX_USER_FILE = 16 << 20
 
@@ -41,26 +44,43 @@ def inputs(build: Build) -> SpecInputs:
     return SpecInputs(str(build.image.config_digest), build.bundle.process, build.bundle.profile)
 
 
-def make(site: Site, given: SpecInputs, image_config: bytes) -> None:
-    """Raises LayerError, SpecError, OutputError."""
+@in_private
+def make(site: Site, given: SpecInputs, image_config: bytes, parsed: ImageConfig) -> None:
+    """Writes image.json and spec.json. `image_config` is the text that was `parsed`.
+
+    Raises LayerError, SpecError, OutputError.
+    """
     try:
         image_json = with_overrides(image_config, given.process)
-        config = ImageConfig.parse(image_json)
+        config = parsed if image_json == image_config else ImageConfig.parse(image_json)
     except ValueError as error:
         raise SpecError(f"image config {Digest.parse(given.image_config).short}: {error}") from error
     user = users.User()
     if config.user:
-        tree, _ = site.tree()
-        root = Recorded(tree)
-        passwd, group = (_user_file(site, root, config.user, path) for path in (b"etc/passwd", b"etc/group"))
-        user = users.resolve(config.user, passwd, group)
+        user = reuse.user(site, config.user, lambda: _resolved(site, config.user))
     spec = runtime_spec(config, user, PROFILES[given.profile], terminal=given.process.terminal)
     files.write_if_changed(site.places.part(IMAGE), image_json)
     files.write_if_changed(site.places.part(SPEC), spec)
 
 
+def _resolved(site: Site, user: str) -> users.User:
+    """Who `user` is, by the files of the image. Raises LayerError, SpecError, OutputError."""
+    from c2wtasks.tree import recorded
+
+    tree, _ = site.tree()
+    root = recorded.root_of(tree)
+    passwd, group = (_user_file(site, root, user, path) for path in (b"etc/passwd", b"etc/group"))
+    return users.resolve(user, passwd, group)
+
+
 def _user_file(site: Site, root: Recorded, user: str, path: bytes) -> bytes | None:
-    """The content of a file of the image, found as from inside it; None where there is none."""
+    """The content of a file of the image, found as from inside it; None where there is none.
+
+    Raises LayerError, SpecError, OutputError.
+    """
+    from c2wtasks.tree.lookup import lookup
+    from c2wtasks.tree.model import FILE
+
     shown = f"user {user!r}: /{path.decode()}"
     hint = "build the image again with a proper one"
     try:
@@ -90,7 +110,7 @@ def task(build: Build) -> Task:
     return {
         "name": str(build.bundle),
         "doc": f"writes image.json and spec.json of {build.bundle}",
-        "actions": [(make, [build.site, given, build.image.config])],
+        "actions": [(make, [build.site, given, build.image.config, build.image.parsed])],
         "meta": Meta(product=""),
         "file_dep": [places.tree],
         "targets": [places.part(IMAGE), places.part(SPEC)],

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Set
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from c2wtasks import progress
 from c2wtasks.disk import files, fingerprint
 from c2wtasks.engine.checks import Inputs
 from c2wtasks.engine.meta import Meta
@@ -14,14 +14,16 @@ from c2wtasks.errors import TreeError, os_reason
 from c2wtasks.layers.refusal import UnusableIndex, damaged, wrong_diff_id
 from c2wtasks.layers.store import Store
 from c2wtasks.oci.digest import Digest
+from c2wtasks.output import kept
 from c2wtasks.output.record import OUTPUT_VERSION
 from c2wtasks.sources.model import Layer
 from c2wtasks.tasks import names
-from c2wtasks.tasks.build import Build, Site, Task
-from c2wtasks.tree import model, treefile
-from c2wtasks.tree.apply import apply
-from c2wtasks.tree.model import Inode
-from c2wtasks.tree.weight import Scales
+from c2wtasks.tasks.build import Build, Site, Task, of_layers
+from c2wtasks.telling import progress
+
+if TYPE_CHECKING:
+    from c2wtasks.layers.receipt import Receipt
+    from c2wtasks.tree.model import Inode
 
 
 class TreeInputs(msgspec.Struct, frozen=True):
@@ -46,19 +48,26 @@ def inputs(build: Build) -> TreeInputs:
     )
 
 
+@of_layers
 def make(site: Site, given: TreeInputs, copied: Set[str]) -> None:
-    """Writes the merged tree. `copied` are the keys of blobs that lie in several places.
+    """Writes the merged tree, and which packages it holds, told while it is in memory. `copied` are the keys of blobs
+    that lie in several places.
 
     An index that cannot be used is made again, by reading the layer again.
 
     Raises LayerError, TreeError, OutputError.
     """
+    from c2wtasks.tasks import packages  # most runs merge nothing
+    from c2wtasks.tree import treefile
+
     mended: set[Digest] = set()
     while True:
         try:
-            root = _merged(site, given, copied)
-            sizes = [_tar_size(site.store, layer) for layer in site.layers]
+            receipts = [_checked(site, layer, copied) for layer in site.layers]
+            root = _merged(site, given)
+            sizes = [_tar_size(site.store, *one) for one in zip(site.layers, receipts, strict=True)]
             pieces = treefile.pieces(root, list(given.layers), sizes, default_mtime_ns=given.created_ns)
+            kept.keep(site.places, packages.text(site, root))
             files.write_pieces(site.places.tree, pieces)
             return
         except UnusableIndex as error:
@@ -68,12 +77,15 @@ def make(site: Site, given: TreeInputs, copied: Set[str]) -> None:
             site.store.mend_index(next(one for one in site.layers if one.diff_id == error.diff_id))
 
 
-def _merged(site: Site, given: TreeInputs, copied: Set[str]) -> Inode:
+def _merged(site: Site, given: TreeInputs) -> Inode:
+    from c2wtasks.tree import model
+    from c2wtasks.tree.apply import apply
+    from c2wtasks.tree.weight import Scales
+
     progress.step("merging")
     root = model.new_directory()
     scales = Scales(root)
     for number, layer in enumerate(site.layers):
-        _check_claim(site, layer, copied)
         try:
             entries = scales.watch(site.store.entries(layer.diff_id))
             scales.add(apply(root, entries, number, same_owner=given.same_owner))
@@ -85,15 +97,16 @@ def _merged(site: Site, given: TreeInputs, copied: Set[str]) -> Inode:
     return root
 
 
-def _check_claim(site: Site, layer: Layer, copied: Set[str]) -> None:
-    """Raises LayerError unless the blob that was read under the layer's digest, here or elsewhere, is what our image
-    says it is.
+def _checked(site: Site, layer: Layer, copied: Set[str]) -> Receipt | None:
+    """The receipt of the blob that was read under the layer's digest, here or elsewhere, if it is there.
 
     Another image's config may claim another diffID for it; another copy of it may be good and ours not.
+
+    Raises LayerError: the blob is not what our image says it is.
     """
     receipt = site.store.receipt(layer.digest) if layer.digest else None
     if receipt is None:
-        return
+        return None
     if receipt.diff_id != str(layer.diff_id):
         raise wrong_diff_id(layer, receipt)
     place = layer.place
@@ -104,16 +117,17 @@ def _check_claim(site: Site, layer: Layer, copied: Set[str]) -> None:
             raise damaged(layer, f"it cannot be read: {os_reason(error)}") from error
         if not same:
             raise damaged(layer, "another copy of it is good, this one differs")
+    return receipt
 
 
-def _tar_size(store: Store, layer: Layer) -> int:
-    """The bytes of a layer's tar. The layer is read again only where no receipt tells, and the tar was evicted.
+def _tar_size(store: Store, layer: Layer, receipt: Receipt | None) -> int:
+    """The bytes of a layer's tar. The layer is read again only where its `receipt` was lost, or, of one that has
+    none, its tar was evicted.
 
     Raises LayerError, OutputError.
     """
-    receipt = store.receipt(layer.digest) if layer.digest else None
-    if receipt is not None:
-        return receipt.tar_size
+    if layer.digest is not None:
+        return (receipt or store.ensure([layer])).tar_size
     try:
         return store.tar_size(layer.diff_id)
     except OSError:
@@ -121,8 +135,9 @@ def _tar_size(store: Store, layer: Layer) -> int:
 
 
 def task(build: Build, copied: Set[str], disputed: Set[str]) -> Task:
-    """`copied` and `disputed` are keys of blobs: those that lie in several places, and those of which images claim
-    different diffIDs. The index of a wrong diffID is never made, so it is no dependency: `make` tells."""
+    """The task that makes the tree of a bundle. `copied` and `disputed` are keys of blobs: those that lie in several
+    places, and those of which images claim different diffIDs. The index of a wrong diffID is never made, so it is no
+    dependency: `make` tells."""
     layers, site = build.image.layers, build.site
     given = inputs(build)
     return {

@@ -28,7 +28,7 @@ _TAGS = re.compile(rb"\x01(\x04\x10?|\x02*\x04\x08*\x10)\x20")
 
 
 class AclEntry(NamedTuple):
-    """`id` means something only where a user or a group is named."""
+    """One entry of an ACL. `id` means something only where its `tag` names a user or a group."""
 
     tag: int
     permissions: int
@@ -36,7 +36,7 @@ class AclEntry(NamedTuple):
 
 
 def entries(value: bytes) -> list[AclEntry]:
-    """The entries of an ACL in the form of the system call: its version, then 8 bytes for each.
+    """The entries of an ACL as setxattr(2) takes it: its version, then 8 bytes for each.
 
     Raises ValueError: Linux would not set it.
     """
@@ -51,7 +51,7 @@ def as_set(kind: str, name: bytes, value: bytes) -> bytes | None:
     """What setxattr(2) of ACCESS or DEFAULT leaves on a file of some kind: b"" is no ACL; None where the kernel does
     not support it and changes nothing.
 
-    Raises OSError, as that does: EINVAL, EACCES.
+    Raises OSError, as setxattr(2) does: EINVAL, EACCES.
     """
     try:
         if len(value) >= len(_VERSION) and not value.startswith(_VERSION):
@@ -94,7 +94,7 @@ def _read(value: bytes) -> list[AclEntry]:
 
 
 def _check(found: list[AclEntry]) -> None:
-    """Raises ValueError."""
+    """Raises ValueError: the entries are no ACL."""
     if any(entry.permissions > _ALL for entry in found):
         raise ValueError("it has other permissions than there are")
     if found and not _TAGS.fullmatch(bytes([entry.tag for entry in found])):
@@ -102,6 +102,6 @@ def _check(found: list[AclEntry]) -> None:
 
 
 def _pack(found: Iterable[AclEntry]) -> bytes:
-    """As getxattr(2) gives it."""
+    """The entries of an ACL as getxattr(2) gives it."""
     packed = [_ENTRY.pack(tag, permissions, id if tag in _NAMED else _NO_ID) for tag, permissions, id in found]
     return _VERSION + b"".join(packed)

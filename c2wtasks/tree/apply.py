@@ -40,7 +40,7 @@ def apply(root: Inode, entries: Iterable[TarEntry], layer: int, *, same_owner: b
 
 
 class _Directories:
-    """The directories that a layer names, with their mtimes: 10 bytes each, and the name."""
+    """The directories that a layer names, with their mtimes: each takes 10 bytes and those of its name."""
 
     _HEAD = Struct("<qH")
 
@@ -84,7 +84,9 @@ class _Application:
             try:
                 self._set_mtime(name, mtime_ns)
             except OSError as error:
-                reason = f"the directory is removed again by the same layer ({error.strerror})"
+                reason = error.strerror
+                if error.errno in (ENOENT, ENOTDIR):
+                    reason = f"the directory is removed again by the same layer ({reason})"
                 raise TreeError(f"entry {shown(name)}: {reason}") from error
         for parent, name in self.aufs:
             parent.names().pop(name, None)

@@ -10,8 +10,8 @@ from c2wtasks.tree.treefile import Node
 
 
 class Children:
-    """By the index of a directory's node those of the names in it, in the order of the nodes: 8 bytes a node, where
-    lists take 40. Goes through all directories, also in that order."""
+    """Maps the index of a directory's node to the indexes of the names in it, and iterates over the directories; both
+    in the order of the nodes. It takes 8 bytes a node, where lists take 40."""
 
     def __init__(self, nodes: Sequence[Node]) -> None:
         self._folders = array("I")
@@ -51,5 +51,5 @@ class Children:
         return self._ends[folder] - self._starts[folder]
 
     def at(self, folder: int, number: int) -> int:
-        """The name number `number` in a directory."""
+        """The index of the name number `number` in a directory."""
         return self._children[self._starts[folder] + number]

@@ -7,7 +7,7 @@ from errno import E2BIG
 from c2wtasks.tree.lookup import Steps
 
 MAX_STEPS = 20_000_000
-"""To look up the paths of a layer that lead through links, and to clear folders of what lower layers left in them."""
+"""Steps to look up the paths of a layer that lead through links, and to clear folders of what lower layers left."""
 MAX_IMPLIED = 200_000
 """Folders that no entry of a layer names, but that lie on the way to what it names."""
 MAX_PATHS = 64 << 20

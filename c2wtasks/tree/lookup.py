@@ -15,8 +15,8 @@ PATH_MAX = 4095  # without the zero at its end
 _CONTAINERD_MAX_LINKS = 255
 
 
-class Place(Protocol):
-    """A file in a tree, whatever form that has."""
+class AnyFile(Protocol):
+    """A file in a tree, in memory (`model.Inode`) or flat (`recorded.Recorded`)."""
 
     @property
     def kind(self) -> str:
@@ -30,7 +30,7 @@ class Place(Protocol):
         """What has a name in a directory."""
 
 
-P = TypeVar("P", bound=Place)
+P = TypeVar("P", bound=AnyFile)
 
 
 class Steps:
@@ -43,7 +43,7 @@ class Steps:
         self._left = self._limit = limit
 
     def take(self, count: int) -> None:
-        """Raises OSError."""
+        """Counts `count` steps. Raises OSError: they are too many."""
         self._left -= count
         if self._left < 0:
             raise OSError(ELOOP, f"looking up its paths takes more than {self._limit} steps")
@@ -177,7 +177,10 @@ def root_path(root: P, path: bytes, *, steps: Steps | None = None) -> bytes:
 
 
 def _child(directory: P | None, name: bytes) -> P | None:
-    """What has a name in a directory, as it is. In none there is nothing."""
+    """What has a name in a directory, itself if it is a link; None where there is no such name, or no directory.
+
+    Raises OSError: ENOTDIR, ENAMETOOLONG.
+    """
     if directory is None:
         return None
     if directory.kind != DIRECTORY:
@@ -194,6 +197,6 @@ def _join(*parts: bytes) -> bytes:
 
 
 def _check_size(size: int) -> None:
-    """Raises OSError."""
+    """Raises OSError: a path of `size` bytes is too long."""
     if size > PATH_MAX:
         raise refused(ENAMETOOLONG)

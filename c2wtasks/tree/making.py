@@ -40,7 +40,8 @@ def new_inode(entry: TarEntry, gid: int, layer: int) -> Inode:
 
 
 def plain_file(entry: TarEntry, parent: Inode, layer: int, mark: bytes) -> bytes:
-    """What `_new` and `_metadata` give of a file without xattrs, packed."""
+    """The file without xattrs that an entry makes in `parent`, a directory without xattrs: what `apply` makes in
+    several steps of others, packed."""
     uid, gid = entry.uid, entry.gid
     leaf = Leaf(
         FILE,

@@ -31,7 +31,7 @@ DIRENT_TYPES = {FILE: 1, DIRECTORY: 2, CHARACTER: 3, BLOCK: 4, FIFO: 5, SYMLINK:
 class Content(NamedTuple):
     """Where a file's content lies: in the tar of layer number `layer` (0 is the lowest), from `offset` on.
 
-    `sparse` as in `layers.entry.Entry`.
+    `sparse` as in `layers.entry.TarEntry`.
     """
 
     layer: int
@@ -78,7 +78,7 @@ class Shared(msgspec.Struct, eq=False, gc=False):
 
 
 class Linked(msgspec.Struct, eq=False, gc=False):
-    """A name of such a file; `marked` with the layer that wrote it."""
+    """A name of a `Shared` file; `marked` with the layer that wrote it."""
 
     file: Shared
     marked: bytes
@@ -115,7 +115,7 @@ _decode = msgspec.msgpack.Decoder(Leaf).decode
 
 
 def mark(layer: int) -> bytes:
-    """The number of a layer, as a packed file begins with it."""
+    """The bytes for the number of a layer that a packed file begins with."""
     return (layer & 0xFFFF).to_bytes(_MARK, "big")
 
 
@@ -160,7 +160,7 @@ def unpack(leaf: bytes) -> Inode:
 
 
 def fields(leaf: bytes) -> bytes:
-    """Those of a Leaf, in msgpack, without a head: as they stand in a tree file."""
+    """The fields of a Leaf, in msgpack, without a head: as they stand in a tree file."""
     return leaf[_MARK:]
 
 
@@ -170,7 +170,7 @@ def kind_of(leaf: bytes) -> str:
 
 
 def mark_of(child: Child) -> bytes:
-    """That of the layer which wrote the name."""
+    """The mark of the layer which wrote a name."""
     return child[:_MARK] if isinstance(child, bytes) else child.marked
 
 

@@ -42,7 +42,7 @@ _BATCH = 512
 
 class Node(msgspec.Struct, array_like=True, gc=False):
     """One name in the tree. `parent` is the index of its directory's node; `link` that of the first name of the
-    same inode, or -1: of a node with a link only `parent`, `name`, `kind` count.
+    same inode, or -1: of a node with a link only `parent`, `name`, `kind` count. `size` is in bytes.
 
     `xattrs` are (name, value) in byte order; `device` is (major, minor).
     """
@@ -66,7 +66,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode_node = msgspec.msgpack.Decoder(Node).decode
 _decode_nodes = msgspec.msgpack.Decoder(list[Node]).decode
 _decode_layers = msgspec.msgpack.Decoder(list[tuple[str, int]]).decode
-_NODE_HEAD = b"\x9d"  # msgpack's array of as many as a Node has fields
+NODE_HEAD = b"\x9d"  # msgpack's array of as many as a Node has fields
 _LIST_HEAD = Struct(">BI")
 _LIST = 0xDD  # msgpack's array whose length has 4 bytes
 
@@ -78,7 +78,7 @@ class PackedNodes(Sequence[Node]):
     __slots__ = ("_batch", "_content", "_first", "_lone", "_starts")
 
     def __init__(self, content: memoryview, starts: array[int]) -> None:
-        """`starts` has one more, the end of the last."""
+        """`starts` tells where in `content` each node begins, and where the last ends."""
         self._content, self._starts = content, starts
         self._batch: list[Node] = []
         self._first = 0  # of the batch
@@ -126,9 +126,9 @@ class PackedNodes(Sequence[Node]):
 
 @dataclass(slots=True)
 class TreeFile:
-    """`layers` are the diffIDs, lowest first; `nodes` the root (index 0) and all below it, parents first, the
-    names of a directory in byte order. `tar_sizes` are the bytes of the layers' tars, of a tree that is to be
-    recorded."""
+    """A flat tree. `layers` are the diffIDs, lowest first; `nodes` the root (index 0) and all below it, parents
+    first, the names of a directory in byte order. `tar_sizes` are the bytes of the layers' tars, of a tree that is to
+    be recorded."""
 
     layers: list[str]
     nodes: Sequence[Node]
@@ -162,7 +162,7 @@ def flatten(root: Inode, layers: list[str], *, default_mtime_ns: int) -> TreeFil
 def pieces(
     root: Inode, layers: list[str], tar_sizes: Sequence[int] = (), *, default_mtime_ns: int
 ) -> Iterator[bytes]:
-    """The content of the file of the tree below `root`, in order: as of `flatten`."""
+    """The content of the tree file for the tree below `root`, in order. Arguments are as those of `flatten`."""
     return _file(_packed(root, default_mtime_ns), layers, tar_sizes)
 
 
@@ -202,9 +202,9 @@ def _packed(root: Inode, default_mtime_ns: int) -> Iterator[bytes]:
     """The nodes in msgpack. None is made on the way: what is packed in the tree is the end of a node."""
     shared: list[Shared] = []
     seen: dict[int, int] = {}  # of files that are inodes in the tree, which layers do not make
-    yield b"".join((_NODE_HEAD, _encode(ROOT), _encode(b""), _fields(root, default_mtime_ns)))
+    yield b"".join((NODE_HEAD, _encode(ROOT), _encode(b""), _fields(root, default_mtime_ns)))
     count = 1
-    folders = [(root.names(), iter(sorted(root.names())), _NODE_HEAD + _encode(ROOT))]
+    folders = [(root.names(), iter(sorted(root.names())), NODE_HEAD + _encode(ROOT))]
     while folders:
         names, left, head = folders[-1]
         for name in left:
@@ -226,7 +226,7 @@ def _packed(root: Inode, default_mtime_ns: int) -> Iterator[bytes]:
             yield b"".join((head, _encode(name), rest))
             count += 1
             if isinstance(child, Inode) and child.children:
-                folders.append((child.children, iter(sorted(child.children)), _NODE_HEAD + _encode(count - 1)))
+                folders.append((child.children, iter(sorted(child.children)), NODE_HEAD + _encode(count - 1)))
                 break
         else:
             folders.pop()
@@ -239,28 +239,38 @@ def _fields(inode: Inode, default_mtime_ns: int) -> bytes:
 
 
 def decode(content: bytes) -> TreeFile:
-    """Raises ValueError: of another version, or damaged."""
+    """The tree that a tree file holds.
+
+    Raises ValueError: it is of another version, or damaged.
+    """
     body, size, count, named = _parts(content)
-    packed, starts = body[len(MAGIC) :][:size], array("I")
+    packed = body[len(MAGIC) :][:size]
     try:
         layers, tar_sizes = _layers(body[named:])
         if count <= FEW:
             nodes = _decode_nodes(b"".join((_LIST_HEAD.pack(_LIST, count), packed)))
             return TreeFile(layers, nodes, tar_sizes)
-        starts.frombytes(body[len(MAGIC) + size : named])
-        starts = _little_endian(starts)
-        starts.append(size)
-        some = PackedNodes(packed, starts)
+        some = PackedNodes(packed, _starts(body, size, named))
         deque(some, maxlen=0)  # what is not as we write it shows now
     except RecursionError:
         raise ValueError("its values are nested too deep") from None
     return TreeFile(layers, some, tar_sizes)
 
 
+def packed(content: bytes) -> tuple[memoryview, array[int], list[str]]:
+    """What `decode` decodes of a tree file: the nodes, and where in them each begins and the last ends; and the
+    layers' diffIDs.
+
+    Raises ValueError: it is of another version, or damaged.
+    """
+    body, size, _, named = _parts(content)
+    return body[len(MAGIC) :][:size], _starts(body, size, named), _layers(body[named:])[0]
+
+
 def tar_sizes(content: bytes) -> Sequence[int]:
     """The bytes of the layers' tars, of a tree file of which no more is asked.
 
-    Raises ValueError: of another version, or damaged.
+    Raises ValueError: it is of another version, or damaged.
     """
     body, _, _, named = _parts(content)
     return _layers(body[named:])[1]
@@ -270,7 +280,7 @@ def _parts(content: bytes) -> tuple[memoryview, int, int, int]:
     """All of a tree file but what tells that it is whole; how many bytes its nodes take, how many they are, and where
     the layers begin.
 
-    Raises ValueError: of another version, or damaged.
+    Raises ValueError: it is of another version, or damaged.
     """
     if content[: len(MAGIC)] != MAGIC:
         raise ValueError("it is of another version")
@@ -284,8 +294,17 @@ def _parts(content: bytes) -> tuple[memoryview, int, int, int]:
     return body[:foot], size, count, foot - named
 
 
+def _starts(body: memoryview, size: int, end: int) -> array[int]:
+    """Where in the nodes, which take `size` bytes, each begins and the last ends. Read from behind them to `end`."""
+    starts = array("I")
+    starts.frombytes(body[len(MAGIC) + size : end])
+    starts = _little_endian(starts)
+    starts.append(size)
+    return starts
+
+
 def _layers(text: memoryview) -> tuple[list[str], list[int]]:
-    """Raises ValueError."""
+    """The diffIDs and the bytes of the layers' tars. Raises ValueError."""
     layers = _decode_layers(text)
     return [diff_id for diff_id, _ in layers], [size for _, size in layers]
 

@@ -12,7 +12,7 @@ from c2wtasks.tree.lookup import NAME_MAX
 from c2wtasks.tree.model import Inode, Linked
 
 MAX_NAMES = 5 << 17
-"""In a root, where a directory counts as PER_DIRECTORY of them: it takes as much memory."""
+"""Names in a root, where a directory counts as PER_DIRECTORY of them: it takes as much memory."""
 PER_DIRECTORY = 3
 MAX_TEXT = 32 << 20
 """Bytes of the names in a root, of link targets, xattrs and fragments of sparse files."""
@@ -24,7 +24,7 @@ _NUMBERS = 32  # bytes of a packed file that has no text, or a few more
 
 
 class Weight(NamedTuple):
-    """How many names, and how many bytes of text go with them."""
+    """What a tree, or a part of it, weighs: how many names it has, and how many bytes of text go with them."""
 
     names: int
     text: int
@@ -35,7 +35,7 @@ class Weight(NamedTuple):
 
     @property
     def share(self) -> float:
-        """Of what a root may have."""
+        """The part of what a root may have, from 0 on; more than 1 is too much."""
         return max(self.names / MAX_NAMES, self.text / MAX_TEXT)
 
 
@@ -70,7 +70,7 @@ class Scales:
             self._weigh()
 
     def finish(self) -> None:
-        """Raises TreeError."""
+        """Weighs the tree once more, if it may be too heavy. Raises TreeError."""
         if self._weighed.plus(self._added).share > 1:
             self._weigh()
 
@@ -86,7 +86,7 @@ class Scales:
 
 
 def _of_entries(entries: list[TarEntry]) -> Weight:
-    """What they add to a tree at most. Of a path only the last name stays."""
+    """What entries add to a tree at most. Of a path only the last name stays."""
     names = text = 0
     for entry in entries:
         names += PER_DIRECTORY if entry.kind == "5" else 1
@@ -99,7 +99,8 @@ def _of_entries(entries: list[TarEntry]) -> Weight:
 
 
 def _of_tree(root: Inode) -> Weight:
-    """The text of what is packed is what it has beyond a file that has nothing but its numbers."""
+    """What the tree below `root` weighs. The text of what is packed is what it has beyond a file that has nothing but
+    its numbers."""
     names = text = 0
     folders = [root]
     while folders:

@@ -35,7 +35,7 @@ class Removals:
     def add(self, path: bytes) -> None:
         """Notes that this layer has named `path`, and that nothing is there now.
 
-        Raises OSError.
+        Raises OSError: there are too many such paths.
         """
         self._spent.take_path(path)
         self._gone.add(path)

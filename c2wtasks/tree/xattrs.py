@@ -9,14 +9,17 @@ from c2wtasks.tree.model import DIRECTORY, FILE, Inode
 from c2wtasks.tree.refusal import shown
 
 MAX_XATTRS = 1024
-"""Of a file, from all its entries."""
+"""Xattrs of one file, from all its entries."""
 CAPABILITY = b"security.capability"
 _CAPABILITY_REVISIONS = {20: 0x0200_0000, 24: 0x0300_0000}  # by size in bytes
 
 
 def set_xattrs(inode: Inode, xattrs: dict[bytes, bytes]) -> None:
-    """containerd ignores what the kernel does not support: foreign name spaces, `user.` on what is neither
-    file nor directory. Where the kernel finds a name or value malformed, it fails."""
+    """Gives a file the xattrs of an entry. As in containerd, what the kernel does not support is ignored: foreign
+    name spaces, `user.` on what is neither file nor directory.
+
+    Raises OSError: a name or value is malformed to the kernel, or there are too many.
+    """
     for name, value in xattrs.items():
         space, dot, rest = name.partition(b".")
         if name in (acl.ACCESS, acl.DEFAULT):
@@ -56,7 +59,7 @@ def _put_acl(inode: Inode, name: bytes, value: bytes) -> None:
 
 
 def settle_acl(inode: Inode) -> None:
-    """The ACL as it is once the mode is set: they never disagree."""
+    """Makes the access ACL of a file agree with its mode, as chmod(2) does."""
     value = (inode.xattrs or {}).get(acl.ACCESS)
     if value:
         _put_acl(inode, acl.ACCESS, acl.with_mode(value, inode.mode))

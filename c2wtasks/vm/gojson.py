@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from c2wtasks.oci.godecode import Number, Object
 
@@ -13,11 +13,25 @@ _SHORT = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _SHORT_SINCE_1_22 = {"\b": "\\b", "\f": "\\f"}
 
 
+class Ready(NamedTuple):
+    """A value whose text is there already, and which is the same in all versions of Go."""
+
+    text: str
+
+
+def ready(value: Any) -> Ready:
+    """A value that is written again and again."""
+    return Ready(dumps(value).decode())
+
+
 def dumps(value: Any, *, go_before_1_22: bool = False) -> bytes:
-    """The text of `value`: dicts (in their order), lists, strings, integers, booleans, None; all of `godecode`.
+    """The text of `value`: dicts (in their order), lists, strings, integers, booleans, None; all of `godecode`;
+    what is `ready`.
 
     A lone surrogate, which is how Python keeps an invalid UTF-8 byte, becomes the escape of U+FFFD, as Go writes
     an invalid byte. Go before 1.22 wrote backspace and form feed as \\u0008 and \\u000c.
+
+    Raises RecursionError: it is nested too deeply.
     """
     short = _SHORT if go_before_1_22 else _SHORT | _SHORT_SINCE_1_22
 
@@ -39,7 +53,7 @@ def dumps(value: Any, *, go_before_1_22: bool = False) -> bytes:
                 return "false"
             case int():
                 return str(value)
-            case Number():
+            case Number() | Ready():
                 return value.text
             case Object():
                 return members(value)
@@ -56,5 +70,5 @@ def dumps(value: Any, *, go_before_1_22: bool = False) -> bytes:
 
 
 def drop_empty(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Go's `omitempty` for every field: without false, 0, "", null, and empty arrays and objects."""
+    """The fields that Go's `omitempty` leaves: none that is false, 0, "", null, or an empty array or object."""
     return {key: value for key, value in fields.items() if value}

@@ -40,7 +40,7 @@ def with_overrides(config: bytes, process: Process) -> bytes:
 
 
 def _changed(fields: Object, changes: dict[str, Any]) -> Object:
-    """`fields` with `changes` in the place of the keys that Go would take for the same; None removes."""
+    """`fields` with `changes` in the place of the keys that Go would take for the same; None removes a key."""
     names = {fold(name): name for name in changes}
     left = dict(changes)
     pairs: list[tuple[str, Any]] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from c2wtasks.bundlefile.profile import Profile
@@ -55,10 +56,28 @@ def runtime_spec(config: ImageConfig, user: User, profile: Profile, *, terminal:
         "user": {"uid": user.uid, "gid": user.gid, **drop_empty({"additionalGids": list(user.additional_gids)})},
         **drop_empty({"args": [*config.entrypoint, *config.cmd], "env": _environment(config, profile, terminal)}),
         "cwd": config.working_dir or "/",
-        "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), _CAPABILITIES),
-        "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024}],
+        **_of_all_processes(),
         **drop_empty({"noNewPrivileges": profile.no_new_privileges}),
     }
+    spec = {
+        "ociVersion": profile.oci_version,
+        "process": process,
+        "root": {"path": ROOTFS_IN_VM},
+        **_of_profile(profile),
+    }
+    return gojson.dumps(spec, go_before_1_22=profile.go_before_1_22)
+
+
+@cache
+def _of_all_processes() -> dict[str, Any]:
+    return {
+        "capabilities": gojson.ready(dict.fromkeys(("bounding", "effective", "permitted"), _CAPABILITIES)),
+        "rlimits": gojson.ready([{"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024}]),
+    }
+
+
+@cache
+def _of_profile(profile: Profile) -> dict[str, Any]:
     namespaces = ["pid", "ipc", "uts", "mount", *(["network"] if profile.network_namespace else [])]
     masked = [
         "/proc/acpi",
@@ -80,18 +99,14 @@ def runtime_spec(config: ImageConfig, user: User, profile: Profile, *, terminal:
         "maskedPaths": [*masked, "/proc/scsi"],
         "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
     }
-    spec = {
-        "ociVersion": profile.oci_version,
-        "process": process,
-        "root": {"path": ROOTFS_IN_VM},
-        "mounts": [*_MOUNTS, _RUN_MOUNT] if profile.run_mount else _MOUNTS,
-        "linux": linux,
+    return {
+        "mounts": gojson.ready([*_MOUNTS, _RUN_MOUNT] if profile.run_mount else _MOUNTS),
+        "linux": gojson.ready(linux),
     }
-    return gojson.dumps(spec, go_before_1_22=profile.go_before_1_22)
 
 
 def what_keeps_from_starting(config: ImageConfig) -> list[str]:
-    """Sentences, for what in the config lets no container start: it is legal, and the bundle is made all the same."""
+    """Sentences on what in the config lets no container start: it is legal, and the bundle is made all the same."""
     found = []
     if not [*config.entrypoint, *config.cmd, ""][0]:
         found.append(
@@ -113,8 +128,8 @@ def _environment(config: ImageConfig, profile: Profile, terminal: bool) -> list[
 
 
 def overlay_environment(defaults: tuple[str, ...], overrides: tuple[str, ...]) -> list[str]:
-    """containerd's `replaceOrAppendEnvValues`: a default keeps its place and takes the last override's value; other
-    overrides follow, repetitions and all; a name without "=" removes a default."""
+    """The environment that containerd's `replaceOrAppendEnvValues` makes: a default keeps its place and takes the
+    last override's value; other overrides follow, repetitions and all; a name without "=" removes a default."""
     places = {entry.partition("=")[0]: at for at, entry in enumerate(defaults)}
     result = list(defaults)
     for entry in overrides:

@@ -18,7 +18,7 @@ _HINT = "set process.user in bundle.yaml, or add the entry to the image"
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """As spec.json's `process.user` has it: ids are 32 bits."""
+    """A user, as spec.json's `process.user` names one: ids are 32 bits."""
 
     uid: int = 0
     gid: int = 0
@@ -76,7 +76,8 @@ def _unlisted(spec: str, what: str, wanted: str, file: str, content: bytes | Non
 
 
 def _atoi(text: str) -> tuple[int, bool]:
-    """Go's `strconv.Atoi`: 0 for what is no number, the nearest of 64 bits for one too big; whether that is right."""
+    """The number that Go's `strconv.Atoi` gives: 0 for what is none, the nearest of 64 bits for one that is too big;
+    and whether it is the one that `text` states."""
     match = _INTEGER.fullmatch(text)
     if match is None:
         return 0, False
@@ -92,7 +93,7 @@ def _as_32_bits(number: int) -> int:
 
 
 def _passwd_entries(content: bytes) -> list[_Entry]:
-    """Also what looks like a comment is an entry."""
+    """The entries of /etc/passwd: also what looks like a comment is one. Raises SpecError: a line is too long."""
     if any(len(line) >= _MAX_PASSWD_LINE for line in content.split(b"\n")):
         raise SpecError("/etc/passwd: a line is longer than 64 KiB")
     return [_entry(line) for line in _lines(content)]
@@ -110,6 +111,6 @@ def _lines(content: bytes) -> Iterator[str]:
 
 
 def _entry(line: str) -> _Entry:
-    """A field that is missing counts as empty, an id that is no number as 0."""
+    """The entry that a line states: a field that is missing counts as empty, an id that is no number as 0."""
     name, _, number, fourth, *_ = [*line.split(":"), "", "", "", ""]
     return _Entry(name, _atoi(number)[0], fourth)

@@ -88,8 +88,8 @@ ONE_FILE: list[tuple[str, str, list[str]]] = [
         f"1:41: images.a.process.xyz: unknown key; known here: {PROCESS_KEYS}"
     ]),
     ("control in key", IMAGES + '"\\e[1m": 1\n', [
-        "2:1: \\x1b[1m: unknown key; known here: profile, platforms, output, cache, name, cache_max_size, keep_runs, cache_trust, max_layer_size, workers, "
-        "registries, keep_blobs, lock, strict, defaults, include, images"
+        "2:1: \\x1b[1m: unknown key; known here: profile, platforms, share, output, cache, name, cache_max_size, keep_runs, cache_trust, max_layer_size, workers, engine, "
+        "registries, keep_blobs, remote_cache, lock, strict, defaults, include, images"
     ]),
     ("lock", IMAGES + "lock: x\n", ["2:7: lock: 'x' is not one of remote, all"]),
     ("a registry's keys", IMAGES + "registries: {h.example: {insecur: true, mirrors: [a/B, 'http://m', 7]}}\n", [
@@ -323,6 +323,31 @@ ONE_FILE: list[tuple[str, str, list[str]]] = [
         "3:3: images.a.boot.external_bundle: profile v0.3 cannot have an external bundle (set at bundle.yaml:1:36); "
         "use profile v0.8"
     ]),
+    # -- share
+    ("shared files that a VM writes to", "images:\n  a:\n    source: oci:a\n    share: true\n    rootfs: [9p]\n", [
+        "4:12: images.a.share: form 9p, which a VM writes to, cannot share its files; write share: false for this image"
+    ]),
+    ("inherited shared files", (
+        "share: true\nimages:\n  a: {source: 'oci:a', rootfs: [tar, 9p]}\n  b: oci:b\n"
+        "  c: {source: 'oci:c', rootfs: [9p], share: false}\n"
+    ), [
+        "3:3: images.a.share: form 9p, which a VM writes to, cannot share its files (set at bundle.yaml:1:8); "
+        "write share: false for this image"
+    ]),
+    ("share, twice", IMAGES + "share: true\ndefaults: {share: true}\n", [
+        "3:19: defaults.share: 'share' is also set at bundle.yaml:2:8; keep one of them"
+    ]),
+    # -- sbom
+    ("sbom, a word", IMAGES + "defaults: {sbom: spdx}\n", [
+        "2:18: defaults.sbom: expected a list of formats, found the string 'spdx'; write [spdx]"
+    ]),
+    ("sbom, a typo", "images: {a: {source: 'oci:a', sbom: [spdx, cyclondx]}}\n", [
+        "1:44: images.a.sbom[1]: 'cyclondx' is not one of spdx, cyclonedx; did you mean 'cyclonedx'?"
+    ]),
+    ("sbom, twice", IMAGES + "defaults: {sbom: [spdx, cyclonedx, spdx]}\n", [
+        "2:36: defaults.sbom[2]: 'spdx' is given twice"
+    ]),
+    ("sbom, for the file", IMAGES + "sbom: [spdx]\n", ["2:1: sbom: unknown key; write it as defaults: {sbom: ...}"]),
     # -- cache_max_size
     ("no size", IMAGES + "cache_max_size: lots\n", [f"2:17: cache_max_size: expected a size, found the string 'lots'; {SIZES}"]),
     ("size, negative", IMAGES + "cache_max_size: -1\n", [f"2:17: cache_max_size: expected a size, found the number -1; {SIZES}"]),
@@ -342,6 +367,22 @@ ONE_FILE: list[tuple[str, str, list[str]]] = [
     ]),
     ("workers, a word", IMAGES + "workers: all\n", [
         "2:10: workers: expected a number from 1 to 9999, found the string 'all'"
+    ]),
+    # -- engine
+    ("engine, a word", IMAGES + "engine: dask\n", ["2:9: engine: expected a mapping, found the string 'dask'"]),
+    ("engine, no port", IMAGES + "engine: {dask: 'tls://h.example'}\n", [
+        "2:16: engine.dask: 'tls://h.example' is no address of a scheduler; write e.g. tls://HOST:8786"
+    ]),
+    ("engine, a number", IMAGES + "engine: {dask: 8786}\n", [
+        "2:16: engine.dask: expected the address of a scheduler, found the number 8786"
+    ]),
+    ("engine, without TLS", IMAGES + "engine: {dask: 'tcp://h.example:8786', shard: 2}\n", [
+        "2:16: engine.dask: 'tcp://h.example:8786' is another machine, without TLS: all who reach it could run programs "
+        "there; write tls://h.example:8786",
+        "2:40: engine.shard: unknown key; did you mean 'shards'?",
+    ]),
+    ("engine, no shards", IMAGES + "engine: {shards: 0}\n", [
+        "2:18: engine.shards: expected a number from 1 to 9999, found the number 0"
     ]),
     # -- output and cache
     ("output, a number", IMAGES + "output: 12\n", ["2:9: output: expected a folder, found the number 12; put it in quotes"]),

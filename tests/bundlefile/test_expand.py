@@ -134,6 +134,26 @@ def test_process_over_defaults(catalog):
     assert bundle.process == Process(args=("c",), cwd="/x", env=(("A", "1"), ("B", None), ("C", "3")), terminal=False)
 
 
+@pytest.mark.parametrize("place", ["share: true", "defaults: {share: true}"])
+def test_share(catalog, place):
+    loaded = expand(catalog, place + "\nimages: {a: 'oci:a', b: {source: 'oci:b', share: false}}\n")
+    assert [bundle.share for bundle in loaded.bundles] == [True, False]
+    assert not expand(catalog, "images: {a: 'oci:a'}\n").bundles[0].share
+
+
+@pytest.mark.parametrize(
+    ("text", "formats"),
+    [
+        ("images: {a: 'oci:a'}\n", [()]),
+        ("images: {a: {source: 'oci:a', sbom: [cyclonedx, spdx]}, b: 'oci:b'}\n", [("spdx", "cyclonedx"), ()]),
+        ("defaults: {sbom: [spdx]}\nimages: {a: 'oci:a', b: {source: 'oci:b', sbom: []}}\n", [("spdx",), ()]),
+        ("defaults: {sbom: [spdx]}\nimages: {a: {source: 'oci:a', sbom: [cyclonedx]}}\n", [("cyclonedx",)]),
+    ],
+)
+def test_sbom(catalog, text, formats):
+    assert [bundle.sbom for bundle in expand(catalog, text).bundles] == formats
+
+
 @pytest.mark.parametrize(
     "place", ["profile: v0.3\nplatforms: [linux/s390x]", "defaults: {profile: v0.3, platforms: [linux/s390x]}"]
 )

@@ -20,7 +20,6 @@ from c2wtasks.bundlefile.lockfile import LockFile
 from c2wtasks.bundlefile.model import BundleFile
 from c2wtasks.bundlefile.problems import BundleFileError
 from tests.graph.catalogs import small_catalog, write_catalog
-from tests.support.forked import run_forked
 from tests.support.images import Layout
 from tests.support.running import run_doit
 
@@ -110,7 +109,7 @@ REPLACED: list[tuple[str, str, str, Want, Any]] = [
     (A + "registries: {'https://h.example:5000/': {insecure: true}}\n", "'https://h.example:5000/'", WRITE, lambda file: file.registries[0][0], "h.example:5000"),
     (A + "registries: {h.example: {mirrors: ['https://m.example/hub']}}\n", "'https://m.example/hub'", WRITE, lambda file: file.registries[0][1].mirrors, ("m.example/hub",)),
     # the rest
-    ("images: {a: {profile: v0.3}}\n", "profile: v0.3", r"e\.g\. (source: \S+)$", first("source.place"), "DIR"),
+    ("images: {a: {profile: v0.3}}\n", "profile: v0.3", r"e\.g\. (source: \S+)$", first("source.path"), "DIR"),
     (A + "defaults: {rootfs: [{size: 1G}]}\n", "{size: 1G}", r"e\.g\. (\{.+\})$", forms, ["iso-vm"]),
     (A + "platforms: []\n", "[]", r"e\.g\. (.+)$", platforms, ["linux/amd64"]),
     (ARGS % "[]", "[]", r"e\.g\. (.+)$", args, ("/bin/sh",)),
@@ -249,7 +248,7 @@ def test_a_folder_without_a_bundle_file(tmp_path: Path) -> None:
     assert "the file is not there; run in the folder that has one, or write one, e.g. images: {" in done.stderr
     example = done.stderr.partition("e.g. ")[2].partition("\n")[0]
     (tmp_path / "bundle.yaml").write_text(example.replace("DIR", "web"))
-    assert run_forked(tmp_path)[0] == 0
+    assert run_doit(tmp_path).exit == 0
 
 
 def test_a_folder_whose_name_is_not_utf_8(tmp_path: Path) -> None:
@@ -267,7 +266,7 @@ def test_a_folder_whose_name_is_not_utf_8(tmp_path: Path) -> None:
     )
     assert (tmp_path / "bundles/web/linux-amd64/bundle.json").exists()
     os.rename(odd, tmp_path / "teams/x")
-    assert run_forked(tmp_path)[0] == 0
+    assert run_doit(tmp_path).exit == 0
     assert (tmp_path / "bundles/t/linux-amd64/bundle.json").exists()
 
 
@@ -289,13 +288,13 @@ DAMAGE: dict[str, Callable[[str], str]] = {
 def test_a_damaged_lock(tmp_path: Path, damage: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_catalog(tmp_path, small_catalog(tmp_path), lock="all")
-    assert run_forked(tmp_path, "lock")[0] == 0
+    assert run_doit(tmp_path, "lock").exit == 0
     lock = tmp_path / "bundle.lock"
     good = lock.read_text()
     lock.write_text(damage(good))
     with pytest.raises(BundleFileError) as raised:
         LockFile.read("bundle.lock")
-    assert run_forked(tmp_path, "lock")[0] == 3, "it does not mend itself: nothing that was locked is lost"
+    assert run_doit(tmp_path, "lock").exit == 3, "it does not mend itself: nothing that was locked is lost"
     hints = {problem.hint or "" for problem in raised.value.problems}
     (hint, *_) = sorted(hints)
     if "delete the file" in hint:
@@ -311,7 +310,7 @@ def test_a_damaged_lock(tmp_path: Path, damage: Callable[[str], str], monkeypatc
         ends = [sum(block.count("\n") + 2 for block in blocks[: n + 1]) for n in range(len(blocks))]
         del blocks[next(n for n, end in enumerate(ends) if at < end)]
         lock.write_text("\n\n".join(blocks))
-    assert run_forked(tmp_path, "lock")[0] == 0
+    assert run_doit(tmp_path, "lock").exit == 0
     assert lock.read_text() == good
 
 
@@ -327,16 +326,16 @@ def test_what_commands_ask_for(tmp_path: Path) -> None:
     assert "only with lock: all in bundle.yaml" in refused("lock", "--update", "web")
     write_catalog(tmp_path, images, lock="all")
     assert "to make it fit, run: doit lock\n" in refused("--locked")
-    assert run_forked(tmp_path, "lock")[0] == 0
-    assert run_forked(tmp_path, "lock", "--update", "web")[0] == 0
-    assert run_forked(tmp_path, "--locked")[0] == 0
+    assert run_doit(tmp_path, "lock").exit == 0
+    assert run_doit(tmp_path, "lock", "--update", "web").exit == 0
+    assert run_doit(tmp_path, "--locked").exit == 0
     shutil.rmtree(tmp_path / "web")
     Layout(tmp_path / "web").image({"srv/": None}, cmd=["httpd"])
     done = run_doit(tmp_path)
     assert done.exit == 1
     hint = re.search(r"; run: doit (lock --update web)\n", done.stderr)
     assert hint is not None
-    assert run_forked(tmp_path, *hint[1].split())[0] == 0
-    assert run_forked(tmp_path)[0] == 0
+    assert run_doit(tmp_path, *hint[1].split()).exit == 0
+    assert run_doit(tmp_path).exit == 0
     assert "larger than 1K: no more tars can go" in run_doit(tmp_path, "gc", "--max-size", "1K").stderr
     assert "is not a size" in refused("gc", "--max-size", "lots")

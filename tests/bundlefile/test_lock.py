@@ -85,7 +85,7 @@ ANEW = "delete the file, and run: doit lock"
         ("version 2\n", [f"1:1: expected 'version 1', found 'version 2'; use the c2wtasks that wrote it, or {ANEW}"]),
         (
             TEXT.replace("  manifest -\n", "<<<<<<< HEAD\n  manifest -\n=======\n>>>>>>> other\n"),
-            ["6:1: a merge was left unfinished here; keep one side, or both images; then run: doit lock"],
+            ["6:1: a merge was left unfinished here; keep one side, or both; then run: doit lock"],
         ),
         (TEXT.replace(f"  layer - {C} 7", f"  layer - {C}"), ["8:1: expected digest, diffID and size, found '- "]),
         (TEXT.replace(" 7\n", " -7\n"), ["8:1: expected digest, diffID and size, found '- "]),

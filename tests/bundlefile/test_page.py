@@ -12,7 +12,8 @@ from c2wtasks.bundlefile.boot import Boot
 from c2wtasks.bundlefile.load import load
 from c2wtasks.bundlefile.model import Bundle, Process
 from c2wtasks.bundlefile.page import renewed
-from c2wtasks.bundlefile.settings import SETTINGS, Setting
+from c2wtasks.bundlefile.setting import Setting
+from c2wtasks.bundlefile.settings import SETTINGS
 from c2wtasks.errors import UserError
 
 PAGE = Path(__file__).parents[2] / "docs" / "bundle-yaml.md"
@@ -60,6 +61,9 @@ def test_every_example_loads(row: Setting, catalog):
     lines.append(f"{'  ' * len(parents)}{key}: {row.example}")
     if row.path.startswith("images.NAME.") and key != "source":
         lines.insert(2, "    source: oci:b")
+    if row.parent == "remote_cache":  # which has some that must be there
+        siblings = {"url": "file:///c", "trust": "[a.pub, b.pub]"}
+        lines += [f"  {name}: {value}" for name, value in siblings.items() if name != key]
     if not row.path.startswith("images"):
         lines.append("images: {b: 'oci:b'}")
     catalog({"bundle.yaml": "\n".join(lines), "teams/c/bundle.yaml": "images: {c: 'oci:c'}"})

@@ -7,7 +7,7 @@ import tempfile
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from c2wtasks.bundlefile import nodes
@@ -94,6 +94,7 @@ def load_or_refuse(content: bytes) -> None:
 
 @settings(max_examples=400, deadline=None)
 @given(TEXTS)
+@example(b"\xc2\x85*")
 def test_never_anything_else(content):
     load_or_refuse(content)
 

@@ -32,7 +32,7 @@ BEYOND_A_SCHEMA = {
     "a registry's names": r"names no (?:image|path)|is not (?:a host|a tag|the name)|lower case|looks like",
     "a line end after a name, to Python": r"'a\\n' is not a name for an image",
     "what chooses an image": r"digest|position|names no known transport",
-    "settings that go together": r"there is no compression|has the levels|cannot have an external bundle",
+    "settings that go together": r"there is no compression|has the levels|cannot (?:share|have an ext)",
     "characters that nothing can hold": r"no process can be given|control character|cannot be the name",
 }
 TOLD_BY_THE_LOADER = re.compile("|".join(BEYOND_A_SCHEMA.values()))
@@ -71,7 +71,7 @@ def good() -> list[str]:
     texts += [f"images: {{a: '{written}'}}\n" for written in parameters(test_expand.test_path)]
     for test in (test_expand.test_sizes, test_expand.test_folders, test_expand.test_workers):
         texts += [f"images: {{a: 'oci:a'}}\n{text}" for text in parameters(test)]
-    texts += parameters(test_expand.test_ways_to_write_it)
+    texts += parameters(test_expand.test_ways_to_write_it) + parameters(test_expand.test_sbom)
     page = (PROJECT / "docs/bundle-yaml.md").read_text()
     texts += re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     return [*texts, (PROJECT / "bundle.yaml").read_text()]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.graph.catalogs import BASE, write_catalog
-from tests.support.forked import run_forked
 from tests.support.images import Device, Dir, Fifo, File, Hardlink, Layout, Symlink, Tree
+from tests.support.running import run_doit
 
 AS_ROOT = os.geteuid() == 0
 SPARSE = {"GNU.sparse.map": "4096,5000", "GNU.sparse.size": "20000", "GNU.sparse.numblocks": "1"}
@@ -39,8 +39,8 @@ def lay_out(folder: Path) -> None:
 
 def build(folder: Path) -> Path:
     lay_out(folder)
-    status, text = run_forked(folder)
-    assert status == 0, text
+    built = run_doit(folder)
+    assert built.exit == 0, built.stderr
     return folder
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,14 +17,15 @@ from tests.graph.catalogs import write_catalog
 from tests.support.running import environment, run_doit
 
 BUNDLES = ["db@linux/amd64", "web@linux/amd64", "web@linux/arm64", "why-not@linux/amd64"]
+TAKEN: dict[str, Any] = {"capture_output": True, "text": True, "check": True}
 # What is typed, in bash; what stands there after TAB, or is offered.
 TYPED = [
     ("doit we", {"web", "web@linux/amd64", "web@linux/arm64"}),
     ("c2wtasks why web@linux/ar", {"linux/arm64"}),
     ("doit clean web@", {"linux/amd64", "linux/arm64"}),
     ("doit ver", {"verify"}),
-    ("doit wh", {"why", "why-not"}),
-    ("doit -n 2 d", {"db", "doctor"}),
+    ("doit wh", {"which", "why", "why-not"}),
+    ("doit -n 2 d", {"db", "diff", "doctor"}),
     ("doit zz", set()),
 ]
 
@@ -62,12 +65,57 @@ def test_bash(catalog: Path, line: str, offered: set[str]) -> None:
     assert (set(done.stdout.split()), done.stderr) == (offered, "")
 
 
-@pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_other_shells_take_the_script(shell: str) -> None:
+WHOLE = [
+    (line, {f"{line.split()[-1].partition('@')[0]}@{one}" if "@" in line else one for one in offered})
+    for line, offered in TYPED
+]
+"""The same, for shells that take `web@linux/amd64` as one word."""
+
+
+@pytest.mark.parametrize(("line", "offered"), WHOLE)
+def test_fish(catalog: Path, line: str, offered: set[str]) -> None:
+    """fish itself says what it would offer."""
+    _need("fish")
+    script = f"{SCRIPTS['fish']}complete --do-complete {line!r}\n"
+    done = subprocess.run(["fish", "-N"], input=script, cwd=catalog, env=_env(catalog), **TAKEN)
+    assert ({text.partition("\t")[0] for text in done.stdout.splitlines()}, done.stderr) == (offered, "")
+
+
+ZSH = """
+zmodload zsh/zpty
+zpty shell zsh -f -i
+say() {{ zpty -w shell "$1" }}
+say 'source ./script' # which begins zsh's completion where it has not been
+say 'zstyle ":completion:*" list-colors ""; zstyle ":completion:*:default" list-prompt ""; LISTMAX=0'
+# What is offered is written into a file, as compadd is given it.
+say 'compadd() {{ builtin compadd -O all "$@"; print -rl -- $all > part; mv part offered; builtin compadd "$@" }}'
+# What it answers is never what the terminal echoes; and its prompt comes when it reads single keys.
+say 'PS1="it re""ads "'
+zpty -r -m shell seen '*it reads *'
+zpty -w -n shell {line}$'\t'
+repeat 500; do [[ -e offered ]] && break; sleep 0.1; done
+zpty -d shell
+"""
+
+
+@pytest.mark.parametrize(("line", "offered"), WHOLE)
+def test_zsh(catalog: Path, line: str, offered: set[str]) -> None:
+    """TAB in a zsh on a terminal."""
+    _need("zsh")
+    (catalog / "script").write_text(SCRIPTS["zsh"])
+    script = ZSH.format(line=shlex.quote(line))
+    done = subprocess.run(["zsh", "-f"], input=script, cwd=catalog, env=_env(catalog), timeout=60, **TAKEN)
+    assert set((catalog / "offered").read_text().split()) == offered, done
+
+
+def _env(folder: Path) -> dict[str, str]:
+    path = f"{Path(sys.executable).parent}:{environment()['PATH']}"
+    return environment({"PATH": path, "HOME": str(folder), "TERM": "dumb"})
+
+
+def _need(shell: str) -> None:
     if not shutil.which(shell):
         pytest.skip(f"needs {shell}")
-    done = subprocess.run([shell, "-n"], input=SCRIPTS[shell], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("text", ["images: [", "images: {}\n", None])

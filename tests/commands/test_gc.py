@@ -13,11 +13,10 @@ from typing import Any
 
 import pytest
 
-from c2wtasks import sizes
+from c2wtasks.telling import sizes
 from tests.graph.catalogs import small_catalog, write_catalog
 from tests.support.caches import age, bytes_in, note_use
-from tests.support.forked import executed_forked, run_forked
-from tests.support.running import environment, run_doit
+from tests.support.running import environment, executed, run_doit
 
 DAY = 86400
 HOUR = 3600
@@ -29,7 +28,7 @@ def catalog(tmp_path: Path) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path / "catalog"
     folder.mkdir()
     images = small_catalog(folder)
-    assert run_forked(folder)[0] == 0
+    assert run_doit(folder).exit == 0
     age(folder / "cache", 2 * HOUR)
     return folder, images
 
@@ -41,8 +40,8 @@ def files(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 def gc(folder: Path, *args: str) -> tuple[int, dict[str, Any]]:
-    status, text = run_forked(folder, "gc", "--json", *args)
-    return status, json.loads(text)
+    ended = run_doit(folder, "gc", "--json", *args)
+    return ended.exit, json.loads(ended.stdout)
 
 
 def kinds(report: dict[str, Any]) -> list[str]:
@@ -73,7 +72,7 @@ def test_what_no_bundle_needs_goes(catalog: tuple[Path, dict[str, Any]]) -> None
     assert {line["path"]: line["bytes"] for line in report["removed"]} == gone
     assert report["freed"] == sum(gone.values())
     assert report["kept"] == bytes_in(folder / "cache")
-    assert executed_forked(folder) == {"catalog"}
+    assert executed(folder) == {"catalog"}
     assert gc(folder)[1]["removed"] == []
 
 
@@ -172,9 +171,9 @@ def test_max_size_takes_the_tars_used_longest_ago(catalog: tuple[Path, dict[str,
     assert status == 1
     assert kinds(report) == ["tar"] * 3
     assert report["kept"] == report["over"] > 0
-    assert executed_forked(folder) == set()  # nothing is stale for that
+    assert executed(folder) == set()  # nothing is stale for that
     shutil.rmtree(folder / "bundles/web")
-    assert "bundle:web@linux/amd64" in executed_forked(folder)
+    assert "bundle:web@linux/amd64" in executed(folder)
     assert (folder / "bundles/web/linux-amd64/rootfs/srv/index").read_text() == "web\n"
 
 
@@ -185,7 +184,7 @@ def test_the_last_good_bundle_of_an_image_that_cannot_be_read_keeps_its_layers(
     os.rename(folder / "web", folder / "away")
     assert gc(folder)[1]["removed"] == []
     os.rename(folder / "away", folder / "web")
-    assert executed_forked(folder) <= {"bundle:web@linux/amd64", "catalog"}
+    assert executed(folder) <= {"bundle:web@linux/amd64", "catalog"}
 
 
 @pytest.fixture
@@ -197,7 +196,7 @@ def two_catalogs(tmp_path: Path) -> tuple[Path, Path, dict[str, Any]]:
         folder.mkdir()
         images = small_catalog(folder)
         write_catalog(folder, images, cache=cache)
-        assert run_forked(folder)[0] == 0
+        assert run_doit(folder).exit == 0
     write_catalog(places[0], {"db": images["db"]}, cache=cache)
     return places[0], places[1], images
 
@@ -211,7 +210,7 @@ def test_a_shared_cache_keeps_what_others_need(two_catalogs: tuple[Path, Path, d
     age(cache, 31 * DAY)
     _, report = gc(one)
     assert kinds(report) == ["tar", "tar", "memo", "catalog"]  # never a receipt or an index
-    assert executed_forked(two) == set()
+    assert executed(two) == set()
 
 
 def test_a_cache_of_ours_that_another_catalog_uses_is_shared(catalog: tuple[Path, dict[str, Any]]) -> None:
@@ -220,7 +219,7 @@ def test_a_cache_of_ours_that_another_catalog_uses_is_shared(catalog: tuple[Path
     other.mkdir()
     images_there = small_catalog(other)
     write_catalog(other, images_there, cache="../catalog/cache")
-    assert run_forked(other)[0] == 0
+    assert run_doit(other).exit == 0
     age(folder / "cache", 2 * HOUR)
     write_catalog(folder, {"db": images["db"]})
     _, report = gc(folder)

@@ -7,7 +7,6 @@ import os
 import shutil
 import stat
 import subprocess
-import sys
 import tarfile
 import tempfile
 import time
@@ -17,13 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doit.doit_cmd import DoitMain
 
 from c2wtasks.cachedir import lastuse
 from tests.graph.catalogs import small_catalog, write_catalog
 from tests.support.caches import age, bytes_in, note_use
-from tests.support.child import USER, as_user
-from tests.support.forked import run_forked
+from tests.support.child import USER
+from tests.support.forked import doit_as_user
 from tests.support.running import executed, run_doit
 
 HOUR = 3600
@@ -38,13 +36,13 @@ def catalog(tmp_path: Path) -> Catalog:
     folder.mkdir()
     images = small_catalog(folder)
     write_catalog(folder, images, cache="../cache")
-    assert run_forked(folder)[0] == 0
+    assert run_doit(folder).exit == 0
     return folder, images
 
 
 def gc(folder: Path, *args: str) -> tuple[int, dict[str, Any]]:
-    status, text = run_forked(folder, "gc", "--json", *args)
-    return status, json.loads(text)
+    ended = run_doit(folder, "gc", "--json", *args)
+    return ended.exit, json.loads(ended.stdout)
 
 
 def tars(cache: Path) -> list[Path]:
@@ -108,7 +106,7 @@ def test_what_a_run_uses_is_noted(catalog: Catalog) -> None:
     cache = folder.parent / "cache"
     age(cache, 2 * HOUR)
     shutil.rmtree(folder / "bundles/web")
-    assert run_forked(folder)[0] == 0
+    assert run_doit(folder).exit == 0
     now = time.time_ns()
     used = [tar for tar in tars(cache) if now - (lastuse.noted(str(tar), now) or 0) < HOUR * 10**9]
     assert len(used) == 2, "those of web's layers"
@@ -119,7 +117,7 @@ def test_what_a_run_uses_is_noted(catalog: Catalog) -> None:
 
 def test_a_run_with_nothing_to_do_writes_nothing_to_the_cache(catalog: Catalog) -> None:
     folder, _ = catalog
-    run_forked(folder)  # the memo is brought up to date
+    run_doit(folder)  # the memo is brought up to date
     before = {path: path.lstat() for path in folder.parent.rglob("cache/**/*")}
     assert executed(folder) == set()
     after = {path: path.lstat() for path in folder.parent.rglob("cache/**/*")}
@@ -210,7 +208,7 @@ def inside(place: Path, **more: Any) -> dict[str, Any]:
     place.mkdir()
     images = small_catalog(place)
     write_catalog(place, images, **more)
-    assert run_forked(place)[0] == 0
+    assert run_doit(place).exit == 0
     return images
 
 
@@ -223,7 +221,7 @@ def test_a_catalog_that_moved_is_the_same(tmp_path: Path) -> None:
     before = memos(tmp_path / "one")
     (tmp_path / "one").rename(tmp_path / "two")
     write_catalog(tmp_path / "two", {"db": images["db"]})
-    assert run_forked(tmp_path / "two")[0] == 0
+    assert run_doit(tmp_path / "two").exit == 0
     assert memos(tmp_path / "two") == before
     report = gc(tmp_path / "two")[1]
     assert report["shared"] is False
@@ -239,7 +237,7 @@ def test_a_catalog_that_is_cloned_elsewhere_each_night_is_the_same_by_its_name(t
             shutil.copytree(tmp_path / f"night-{night - 1}/cache", folder / "cache")
         images = small_catalog(folder)
         write_catalog(folder, images, name="nightly")
-        assert run_forked(folder)[0] == 0
+        assert run_doit(folder).exit == 0
         assert not (folder / ".doit.db-catalog").exists()
     assert len(memos(folder)) == 1
     write_catalog(folder, {"db": images["db"]}, name="nightly")
@@ -255,7 +253,7 @@ def test_a_file_that_says_nothing_of_use(tmp_path: Path, content: str) -> None:
     note = tmp_path / "one/.doit.db-catalog"
     right = note.read_text()
     note.write_text(content)
-    assert run_forked(tmp_path / "one")[0] == 0
+    assert run_doit(tmp_path / "one").exit == 0
     assert memos(tmp_path / "one") == before
     assert note.read_text() == right
 
@@ -267,7 +265,7 @@ def test_a_file_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     note.unlink()
     other.write_text("0" * 32)
     note.symlink_to(other)
-    assert run_forked(tmp_path / "one")[0] == 0
+    assert run_doit(tmp_path / "one").exit == 0
     assert memos(tmp_path / "one") == before
     assert other.read_text() == "0" * 32
     assert not note.is_symlink()
@@ -279,7 +277,7 @@ def test_another_catalog_counts_by_what_it_noted(tmp_path: Path) -> None:
     other = tmp_path / "two"
     other.mkdir()
     write_catalog(other, small_catalog(other), cache="../one/cache")
-    assert run_forked(other)[0] == 0
+    assert run_doit(other).exit == 0
     write_catalog(tmp_path / "one", {"db": images["db"]})
     memo = tmp_path / "one/cache/memo"
     (theirs,) = {path.stem for path in memo.iterdir()} - {path.stem for path in memo.glob(mine(tmp_path / "one"))}
@@ -290,7 +288,7 @@ def test_another_catalog_counts_by_what_it_noted(tmp_path: Path) -> None:
     report = gc(tmp_path / "one")[1]
     assert report["shared"] is False
     assert {"memo", "catalog", "receipt", "tar"} <= {line["kind"] for line in report["removed"]}
-    assert run_forked(other)[0] == 0
+    assert run_doit(other).exit == 0
 
 
 def mine(folder: Path) -> str:
@@ -339,20 +337,12 @@ def test_a_cache_that_may_only_be_read(catalog: Catalog) -> None:
     other.mkdir()
     write_catalog(other, small_catalog(other), cache="../cache")
 
-    def build() -> str:
-        with open("said", "w") as said:
-            os.dup2(said.fileno(), 1)
-            os.dup2(said.fileno(), 2)
-            sys.stdout = sys.stderr = said
-            return str(DoitMain().run([]))
-
     with tempfile.TemporaryDirectory() as open_to_all:
         shutil.copytree(folder.parent, open_to_all, symlinks=True, dirs_exist_ok=True)
         os.chmod(open_to_all, 0o755)
         other = Path(open_to_all, "other")
         subprocess.run(["chown", "-R", str(USER), other], check=True)
-        status = as_user(build, other)
-        said = (other / "said").read_text()
+        status, said = doit_as_user(other)
         assert status == "0", said
         assert (other / "bundles/web/linux-amd64/rootfs/srv/index").read_text() == "web\n"
     (line,) = [line for line in said.splitlines() if "cannot be written" in line]

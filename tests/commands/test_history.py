@@ -3,8 +3,10 @@ write there."""
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -15,16 +17,18 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
 from c2wtasks.output import history, past
 from c2wtasks.output.history import BundleRun, NullRun, Run
 from tests.graph.catalogs import small_catalog, write_catalog
-from tests.support.running import environment, run_doit
+from tests.support.running import environment, run_doit, run_ours
 
 WEB, DB, OTHER = "web@linux/amd64", "db@linux/amd64", "other@linux/amd64"
-FILE = re.compile(r"\d{8}T\d{6}\.\d{3}Z\.json")
+GONE = "web does not exist; put it there, or mend the source of web (bundle.yaml:6:3)"
+FILE = re.compile(r"\d{8}T\d{6}\.\d{3}Z\.json\.gz")
 
 
 def runs(folder: Path, *words: str) -> list[dict[str, Any]]:
@@ -55,7 +59,7 @@ def test_failed_on_the_first_night_and_good_since(catalog: tuple[Path, dict[str,
     assert run_doit(folder).exit == 1
     (folder / "away").rename(folder / "web")
     shown = run_doit(folder, "why", "web", "db").stdout.splitlines()
-    assert re.fullmatch(rf"{WEB}: last failed \d\d:\d\d, (today|last night): web does not exist", shown[0])
+    assert re.fullmatch(rf"{WEB}: last failed \d\d:\d\d, (today|last night): {re.escape(GONE)}", shown[0])
     assert re.fullmatch(rf"{WEB}: last good \d\d:\d\d, (today|last night) \(built\)", shown[1])
     assert re.fullmatch(rf"{DB}: last good \d\d:\d\d, (today|last night) \(current\)", shown[2])
     for _ in range(2):
@@ -70,16 +74,16 @@ def test_failed_on_the_first_night_and_good_since(catalog: tuple[Path, dict[str,
     assert [run.get("status", 0) for run in found] == [0, 0, 1, 0]
     (failed,) = found[2]["bundles"]
     digest = found[3]["bundles"][2]["after"]
-    assert (failed["error"], failed["before"]) == ("web does not exist", digest)
+    assert (failed["error"], failed["before"]) == (GONE, digest)
     (again,) = found[1]["bundles"]
     assert (again["before"], again["after"]) == (digest, digest)
     assert all(one["seconds"] > 0 and one["bytes"] > 1000 for one in found[3]["bundles"])
     past = json.loads(run_doit(folder, "why", "web", "--json").stdout)["past"]
     assert [(one["bundle"], one["lastFailed"]["error"], one["lastGood"]["state"]) for one in past] == [
-        (WEB, "web does not exist", "current")
+        (WEB, GONE, "current")
     ]
     lines = run_doit(folder, "history", "web").stdout.splitlines()
-    assert [line[16:] for line in lines[:3:2]] == ["  current", f"  failed    {WEB}  web does not exist"]
+    assert [line[16:] for line in lines[:3:2]] == ["  current", f"  failed    {WEB}  {GONE}"]
     assert f"  built     {WEB}  " in lines[1]
     assert lines[3].endswith(f", new: {digest[:12]}")
     shown = run_doit(folder, "history").stdout.splitlines()
@@ -87,12 +91,38 @@ def test_failed_on_the_first_night_and_good_since(catalog: tuple[Path, dict[str,
     assert shown[2].endswith("  1 failed, 2 current")
 
 
+def test_a_run_before_a_bundle_was_there_tells_nothing_of_it(catalog: tuple[Path, dict[str, Any]]) -> None:
+    folder, images = catalog
+    assert run_doit(folder).exit == 0
+    images["new"] = {"source": "oci:gone"}
+    write_catalog(folder, images)
+    assert run_doit(folder).exit == 1
+    del images["new"]
+    write_catalog(folder, images)
+    assert run_doit(folder).exit == 0
+    assert run_doit(folder).exit == 0
+    images["new"] = {"source": "oci:gone"}
+    write_catalog(folder, images)
+    assert [run["status"] for run in runs(folder, "new")] == [1]
+    said = run_doit(folder, "why", "new").stdout.splitlines()
+    assert [line.partition(":")[2][:12] for line in said] == [" last failed", " gone does n"]
+    assert len(run_doit(folder, "history", "web").stdout.splitlines()) >= 2
+
+
+def test_the_time_that_loading_takes_counts(catalog: tuple[Path, dict[str, Any]]) -> None:
+    folder, _ = catalog
+    with (folder / "dodo.py").open("a") as dodo:
+        dodo.write("import time\ntime.sleep(1)\n")
+    assert run_doit(folder).exit == 0
+    assert runs(folder)[0]["seconds"] >= 1
+
+
 def test_a_run_with_nothing_to_do_is_a_line(catalog: tuple[Path, dict[str, Any]]) -> None:
     folder, _ = catalog
     for _ in range(3):
         assert run_doit(folder).exit == 0
     assert run_doit(folder, "web").exit == 0
-    (name, null) = files(folder)
+    (_, name, null) = files(folder)
     assert FILE.fullmatch(name)
     assert null == "null"
     lines = [json.loads(line) for line in (folder / "bundles/.history/null").read_text().splitlines()]
@@ -105,7 +135,7 @@ def test_runs_that_only_a_seal_was_needed_for_count(catalog: tuple[Path, dict[st
     folder, _ = catalog
     seen = folder / ".doit.seal-runs"
     for _ in range(5):
-        assert doit(folder).returncode == 0
+        assert run_ours(folder).exit == 0
         time.sleep(0.05)  # the seal is of files that were not changed just now
     sealed = len(seen.read_text().splitlines())
     assert sealed >= 2
@@ -117,14 +147,8 @@ def test_runs_that_only_a_seal_was_needed_for_count(catalog: tuple[Path, dict[st
     assert [run["bundles"] for run in found[:2]] == [1, 3]
     assert len(found) == 7
     seen.symlink_to(folder / "elsewhere")
-    assert doit(folder).returncode == 0
+    assert run_ours(folder).exit == 0
     assert not (folder / "elsewhere").exists()
-
-
-def doit(folder: Path) -> subprocess.CompletedProcess[bytes]:
-    """The program itself, which looks for a seal."""
-    program = Path(sys.executable).with_name("doit")
-    return subprocess.run([program], cwd=folder, env=environment(), capture_output=True, check=False)
 
 
 def test_only_so_many_are_kept(catalog: tuple[Path, dict[str, Any]]) -> None:
@@ -134,7 +158,7 @@ def test_only_so_many_are_kept(catalog: tuple[Path, dict[str, Any]]) -> None:
         write_catalog(folder, images, keep_runs=2)
         assert run_doit(folder).exit == 0
         assert run_doit(folder).exit == 0
-    assert len(files(folder)) == 2 + 1
+    assert len(files(folder)) == 2 * 2 + 1  # of each run what it did, and what it changed
     assert len((folder / "bundles/.history/null").read_text().splitlines()) == 2
     assert len(runs(folder)) == 4
 
@@ -207,6 +231,24 @@ def test_whatever_lies_in_its_place(catalog: tuple[Path, dict[str, Any]], kind: 
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("began", ["yesterday", "", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
+def test_a_run_that_began_at_no_time_is_passed_over(catalog: tuple[Path, dict[str, Any]], began: str) -> None:
+    folder, _ = catalog
+    place = folder / "bundles/.history"
+    assert run_doit(folder).exit == 0
+    (record,) = place.glob("*.gz")
+    before = run_doit(folder, "history").stdout
+    odd = {**json.loads(gzip.decompress(record.read_bytes())), "began": began}
+    (place / "20260101T000000.000Z.json").write_text(json.dumps(odd))
+    with (place / "null").open("a") as null:
+        null.write(json.dumps({"began": began, "seconds": 0.1, "bundles": 3}) + "\n")
+    for zone in ("UTC-14", "UTC+12"):
+        for command in (["history"], ["history", "web"], ["why", "web"]):
+            done = run_doit(folder, *command, env={"TZ": zone})
+            assert (done.exit, done.stderr) == (0, ""), command
+    assert run_doit(folder, "history").stdout == before
+
+
 def test_clean_and_prune_leave_it_and_a_failure_that_was_cleaned_is_missing(
     catalog: tuple[Path, dict[str, Any]],
 ) -> None:
@@ -229,11 +271,20 @@ def test_clean_and_prune_leave_it_and_a_failure_that_was_cleaned_is_missing(
 
 
 def test_400_nights_of_1000_bundles_take_less_than_50_mb(tmp_path: Path) -> None:
-    """Even where a fifth of them is built anew each night."""
-    names = [f"a-long-name-of-an-image-{number}@linux/amd64" for number in range(1000)]
-    digest = "0123456789abcdef" * 4
-    built = tuple(BundleRun(name, "built", 12.345, 123_456_789, digest, digest[::-1]) for name in names[:200])
-    run = Run(history.VERSION, "", 600.123, 0, "c2wtasks 0.1.0", "builder", "ci-12", (), built, tuple(names[200:]))
+    """Even where all of them are built anew each night, and become other ones."""
+    rng = random.Random(1)
+    built = tuple(
+        BundleRun(
+            f"a-long-name-of-an-image-{number}@linux/amd64",
+            "built",
+            round(rng.uniform(0.1, 60), 3),
+            rng.randrange(1 << 20, 1 << 30),
+            rng.randbytes(32).hex(),
+            rng.randbytes(32).hex(),
+        )
+        for number in range(1000)
+    )
+    run = Run(history.VERSION, "", 600.123, 0, "c2wtasks 0.1.0", "builder", "ci-12", (), built)
     start = datetime(2026, 1, 1, 2, 13).timestamp()
     for night in range(3):
         history.note(str(tmp_path), replace(run, began=history.stamp(start + night * 86_400)), 2)
@@ -243,6 +294,27 @@ def test_400_nights_of_1000_bundles_take_less_than_50_mb(tmp_path: Path) -> None
     assert max(path.stat().st_size for path in kept) * 400 < 50_000_000
     found = list(history.runs(str(tmp_path)))
     assert [one.began[:10] for one in found] == ["2026-01-03", "2026-01-02", "2026-01-01"]
+    assert isinstance(found[0], Run)
+    assert found[0].bundles == built
+
+
+def test_what_older_versions_wrote_is_read_and_goes_in_its_turn(tmp_path: Path) -> None:
+    run = Run(history.VERSION, "2026-01-01T02:13:00.000Z", 1.5, 1, "c2wtasks 0.1.0", "builder", "ci-12")
+    (tmp_path / ".history").mkdir()
+    (tmp_path / ".history/20260101T021300.000Z.json").write_bytes(msgspec.json.encode(run))
+    history.note(str(tmp_path), replace(run, status=0), 2)  # at the same moment: the clock was set back
+    assert sorted(one.status for one in history.runs(str(tmp_path)) if isinstance(one, Run)) == [0, 1]
+    history.note(str(tmp_path), replace(run, began="2026-01-02T02:13:00.000Z"), 1)
+    assert os.listdir(tmp_path / ".history") == ["20260102T021300.000Z.json.gz"]
+
+
+def test_a_file_that_unpacks_to_far_too_much_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "_MAX_SIZE", 10_000)
+    run = Run(history.VERSION, "2026-01-01T02:13:00.000Z", 1.5, 0, "c2wtasks 0.1.0", "builder", "ci-12")
+    history.note(str(tmp_path), run, 9)
+    history.note(str(tmp_path), replace(run, began="2026-01-02T02:13:00.000Z", user="x" * 20_000), 9)
+    (tmp_path / ".history/20260103T021300.000Z.json.gz").write_bytes(b"no gzip")
+    assert [one.began[:10] for one in history.runs(str(tmp_path))] == ["2026-01-01"]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,14 @@ import yaml
 from c2wtasks.bundlefile.load import load
 from tests.support.images import Layout
 from tests.support.registries import Storage
-from tests.support.running import Result, run_python
+from tests.support.running import Result, run_ours
 
+PROGRAM = f"{os.path.basename(sys.executable)} -m c2wtasks"
 PASSWD = {"etc/passwd": "root:x:0:0::/:/bin/sh\n"}
 
 
 def c2wtasks(folder: Path, *args: str) -> Result:
-    return run_python(folder, "-m", "c2wtasks", *args)
+    return run_ours(folder, *args)
 
 
 def statuses(folder: Path) -> dict[str, str]:
@@ -29,7 +31,7 @@ def statuses(folder: Path) -> dict[str, str]:
 def test_without_an_image_it_builds_at_once(tmp_path: Path) -> None:
     done = c2wtasks(tmp_path, "init", "mine")
     assert (done.exit, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[-1] == "next: cd mine && c2wtasks"
+    assert done.stdout.splitlines()[-1] == f"next: cd mine && {PROGRAM}"
     mine = tmp_path / "mine"
     assert c2wtasks(mine).exit == 0
     platforms = ("linux/amd64", "linux/arm64", "linux/riscv64")
@@ -116,10 +118,53 @@ def test_what_cannot_be(tmp_path: Path, words: list[str], status: int, line: str
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    ("folder", "tag", "line"),
+    [
+        ("images", "@web", "images: an image that bundle.yaml cannot name by its tag: '@web' is neither a digest "),
+        ("a:b", "web", "a:b: bundle.yaml names no layout with a colon in its path; give it another name"),
+    ],
+)
+def test_what_bundle_yaml_could_not_name(tmp_path: Path, folder: str, tag: str, line: str) -> None:
+    layout = Layout(tmp_path / folder)
+    layout.image(PASSWD, tag="db", cmd=["db"])
+    layout.image(PASSWD, tag=tag, cmd=["web"])
+    done = c2wtasks(tmp_path, "init", "--from-layout", folder, "new")
+    assert (done.exit, done.stdout) == (1, "")
+    assert done.stderr.startswith(line)
+    assert len(done.stderr.splitlines()) == 1
+    assert os.listdir(tmp_path) == [folder]
+
+
 def test_an_empty_folder_says_how_to_begin(tmp_path: Path) -> None:
     done = c2wtasks(tmp_path)
     assert (done.exit, done.stdout) == (3, "")
-    assert done.stderr == "ERROR: no bundle.yaml here; to begin one, run: c2wtasks init\n"
+    assert done.stderr == f"ERROR: no bundle.yaml here; to begin one, run: {PROGRAM} init\n"
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("mine", "mine"),
+        ("Web images", "Web-images"),
+        (".hidden", "hidden"),
+        ("2024", "2024"),
+        ("1e3", "1e3"),
+        ("true", "true"),
+        ("null", "null"),
+        ("été", "t"),
+        ("...", "catalog"),
+        ("a" * 100, "a" * 60),
+    ],
+)
+def test_the_catalog_is_called_as_its_folder(folder: str, name: str, tmp_path: Path) -> None:
+    """So it is the same one wherever a CI job checks it out, with only its cache kept."""
+    assert c2wtasks(tmp_path, "init", folder).exit == 0
+    assert load(str(tmp_path / folder / "bundle.yaml"), {}).name == name
+    here = tmp_path / "here" / folder
+    here.mkdir(parents=True)
+    assert c2wtasks(here, "init").exit == 0
+    assert load(str(here / "bundle.yaml"), {}).name == name
 
 
 def test_the_bundle_file_loads_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,7 +56,7 @@ NAMES = [
     ("plan othre", "other"),
     ("web@linux/amd46", "web@linux/amd64"),
     ("verify web@linux/adm64", "web@linux/amd64"),
-    ("lock --update wbe", "web"),
+    ("history wbe", "web"),
 ]
 SETTINGS: list[tuple[dict[str, Any], str]] = [
     ({"platforms": ["linux/amd46"]}, "linux/amd64"),
@@ -90,6 +90,17 @@ def test_options(catalog: Path, typed: str, meant: str | None) -> None:
     assert error.startswith("ERROR: ")
     assert "<" not in error, "no reprs"
     assert hint == f"did you mean {meant}?"
+    (wrong,) = re.findall(r"option (\S+) not recognized", error)
+    check_taken(catalog, typed, wrong, meant)
+
+
+def check_taken(catalog: Path, typed: str, wrong: str, meant: str) -> None:
+    """That the command line is right with what was meant in the place of what is wrong."""
+    assert typed.split().count(wrong) == 1 or f"{wrong}=" in typed, (typed, wrong)
+    done = run_doit(catalog, *typed.replace(wrong, meant).split())
+    asks = "give --yes, or names" in done.stderr  # clean, where another test has built something
+    assert done.exit in (0, 1) or asks, done
+    assert "did you mean" not in done.stderr
 
 
 @pytest.mark.parametrize(("typed", "meant"), COMMANDS + NAMES)
@@ -98,6 +109,8 @@ def test_commands_and_names(catalog: Path, typed: str, meant: str) -> None:
     assert (done.exit, done.stdout) == (3, "")
     (line,) = done.stderr.splitlines()
     assert re.search(rf"; did you mean {re.escape(meant)}(?: or |\?)", line), line
+    (wrong,) = re.findall(r"'(\S+)'", line)
+    check_taken(catalog, typed, wrong, meant)
 
 
 @pytest.mark.parametrize(("setting", "meant"), SETTINGS)

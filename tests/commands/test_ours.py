@@ -11,7 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
+from doit.cmd_base import get_loader
 
+from c2wtasks.commands import words
+from c2wtasks.commands.program import Program
 from tests.engine import toys
 from tests.graph.catalogs import small_catalog
 from tests.support.running import environment, run_doit
@@ -87,3 +90,17 @@ def test_an_interrupt_ends_verify_at_once(tmp_path: Path) -> None:
 
 def is_reading(pid: int, path: Path) -> bool:
     return any(os.path.realpath(open_file) == str(path) for open_file in Path(f"/proc/{pid}/fd").iterdir())
+
+
+@pytest.mark.parametrize("name", sorted([*words.commands(), "clean", "forget", "help", "info", "list", "run"]))
+def test_every_option_is_in_the_help(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    (tmp_path / "bundle.yaml").write_text("images: {}\n")
+    monkeypatch.chdir(tmp_path)
+    program = Program()
+    commands = program.get_cmds()
+    loader = get_loader({}, program.task_loader, commands)
+    command = commands.get_plugin(name)(task_loader=loader, config={}, bin_name="doit", cmds=commands, opt_vals={})
+    long = [f"--{option.strip('-=')}" for option in (*command.cmdparser.get_long(), *command.switches)]
+    short = [f"-{option}" for option in command.cmdparser.get_short() if option != ":"]
+    shown = set(re.findall(r"(?<![\w-])--?[A-Za-z][\w-]*", command.help()))
+    assert [option for option in (*long, *short) if option not in shown] == []

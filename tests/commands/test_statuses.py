@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.graph.catalogs import small_catalog, write_catalog
+from tests.support.hooking import SHORT_WAITS, hooked
 from tests.support.running import run_doit
 
 PAGE = (Path(__file__).parents[2] / "docs/commands.md").read_text()
@@ -67,8 +68,9 @@ def catalogs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize(("state", "command", "status"), ENDS)
-def test_it_ends_so(catalogs: dict[str, Path], state: str, command: str, status: int) -> None:
-    done = run_doit(catalogs[state], *command.split())
+def test_it_ends_so(catalogs: dict[str, Path], tmp_path: Path, state: str, command: str, status: int) -> None:
+    env = hooked(tmp_path / "hook", SHORT_WAITS) if state == "remote" else {}
+    done = run_doit(catalogs[state], *command.split(), env=env)
     assert done.exit == status, done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert bool(done.stderr) >= (status == 3), "what is wrong is said"

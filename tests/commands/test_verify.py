@@ -15,11 +15,14 @@ from typing import Any
 
 import pytest
 
+from c2wtasks.audit.store import check_receipt, receipts
+from c2wtasks.commands.verify import _briefly
+from c2wtasks.layers.store import Store
+from c2wtasks.oci.digest import Digest
 from tests.commands.conftest import AS_ROOT, build, lay_out
 from tests.graph.catalogs import write_catalog
-from tests.support.forked import executed_forked, run_forked
 from tests.support.roots import of_folder
-from tests.support.running import environment, run_doit
+from tests.support.running import environment, executed, run_doit
 
 WEB = "bundles/web/linux-amd64"
 ROOTFS = f"{WEB}/rootfs"
@@ -34,11 +37,11 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def verify(folder: Path, *args: str) -> tuple[int, dict[str, Any]]:
-    status, text = run_forked(folder, "verify", "--json", *args)
+    ended = run_doit(folder, "verify", "--json", *args)
     try:
-        return status, json.loads(text)
+        return ended.exit, json.loads(ended.stdout)
     except ValueError:
-        raise AssertionError((status, text)) from None
+        raise AssertionError(ended) from None
 
 
 def state(folder: Path) -> list[str]:
@@ -273,7 +276,7 @@ def test_each_deviation_is_found_and_mended(shared: Path, row: str) -> None:
     assert (code, report["notMended"]) == (0, [])
     assert all(line["mended"] for line in report["deviations"])
     assert content(state(shared)) == content(good)
-    assert executed_forked(shared) == set()
+    assert executed(shared) == set()
 
 
 def test_nothing_is_wrong(shared: Path) -> None:
@@ -315,7 +318,7 @@ def test_with_names_only_these_and_their_layers(catalog: Path) -> None:
     code, report = verify(catalog, "--repair")
     assert (code, report["bundles"]) == (0, 2)
     assert {line["of"] for line in report["deviations"]} > {"web@linux/amd64"}
-    assert executed_forked(catalog) == set()
+    assert executed(catalog) == set()
 
 
 @pytest.mark.parametrize("args", [["wep"], ["web@linux/arm64"], ["layer:x"], ["-n", "-1"], ["--bogus"]])
@@ -352,6 +355,27 @@ def test_an_edited_record_without_doits_memory(catalog: Path) -> None:
     assert record.read_text() == text
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        (r'"configDigest": "sha256:\w+"', '"configDigest": "nothing"', ["configDigest", "a digest", "nothing"]),
+        ('"spec.json": {', '"../../../bundle.yaml": {', ["outputs", "paths in the bundle", "../../../bundle.yaml"]),
+        ('"spec.json": {', '"/etc/passwd": {', ["outputs", "paths in the bundle", "/etc/passwd"]),
+    ],
+)
+def test_a_record_of_what_no_bundle_can_have(catalog: Path, old: str, new: str, what: list[str]) -> None:
+    record = catalog / WEB / "bundle.json"
+    text = record.read_text()
+    edited = re.sub(old, new, text)
+    assert edited != text
+    record.write_text(edited)
+    code, report = verify(catalog, "web")
+    found = [[line[key] for key in ("what", "want", "have")] for line in report["deviations"]]
+    assert code == 1
+    assert what in found
+    assert all(line["path"] == f"{WEB}/bundle.json" for line in report["deviations"]), "nothing else is looked at"
+
+
 def test_a_bundle_that_is_due_to_be_replaced_is_no_deviation(catalog: Path) -> None:
     images = {"web": {"source": "oci:web", "process": {"cwd": "/srv"}}, "db": {"source": "oci:db"}}
     write_catalog(catalog, images)
@@ -366,13 +390,35 @@ def test_an_evicted_tar_is_read_again_and_not_kept(catalog: Path) -> None:
     assert not list(catalog.glob(TARS))
 
 
+def test_a_tar_that_is_evicted_meanwhile_is_no_deviation(catalog: Path) -> None:
+    store = Store(str(catalog / "cache/layers"))
+    digest, *_ = receipts(store)
+    diff_id = Digest.parse(json.loads((catalog / f"cache/layers/receipts/sha256/{digest.hex}").read_text())["diffId"])
+    Path(store.tar(diff_id)).unlink()
+    assert check_receipt(store, digest, (), {diff_id: "good"}) == ()
+
+
 def test_what_cannot_be_compared_is_said(catalog: Path) -> None:
     for tar in catalog.glob(TARS):
         tar.unlink()
     shutil.rmtree(catalog / "web")
     done = run_doit(catalog, "verify", "web")
     assert done.exit == 0
-    assert f"not compared: {INDEX}: its layer's tar is not at hand\n" in done.stderr
+    assert re.search("not compared: .* and [0-9]+ more: its layer's tar is not at hand\n", done.stderr)
+    assert any(INDEX in line for line in json.loads(run_doit(catalog, "verify", "web", "--json").stdout)["unread"])
+
+
+def test_what_cannot_be_compared_for_one_reason_is_said_once() -> None:
+    """A damaged layer has thousands of files."""
+    root = "bundles/web/linux-amd64/rootfs"
+    files = [f"{root}/{name}: its layer's tar is not at hand" for name in ("a", "b/c", "d: e", "f", "g")]
+    others = [f"{root}/s: Permission denied", "bundles/db/linux-amd64/rootfs/a: its layer's tar is not at hand"]
+    assert list(_briefly([*files[:2], *others, *files[3:]])) == [
+        f"{root}/a and 3 more: its layer's tar is not at hand",
+        *others,
+    ]
+    assert list(_briefly(files[:3])) == files[:3]
+    assert list(_briefly(["web@linux/amd64: x: y", *files[:1]])) == ["web@linux/amd64: x: y", files[0]]
 
 
 def test_what_cannot_be_mended_is_said_and_kept(catalog: Path) -> None:
@@ -429,7 +475,7 @@ def test_a_builder_without_rights(tmp_path: Path) -> None:
 
     lay_out(tmp_path)
     assert without_rights()[0] == 0
-    for status, text in (without_rights("verify"), run_forked(tmp_path, "verify")):
+    for status, text in (without_rights("verify"), run_doit(tmp_path, "verify")[:2]):
         assert status == 0, text
     (tmp_path / INDEX).chmod(0o600)
     os.chown(tmp_path / ROOTFS / "bin/sh", 1, 1)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.graph.catalogs import BASE, write_catalog
-from tests.support.forked import doit_forked
 from tests.support.images import Layout
+from tests.support.running import run_doit
 
 WEB = "bundles/web/linux-amd64"
 PARTS = "bundles/.parts/web/linux-amd64"
@@ -32,7 +32,7 @@ PLACES = {
 def test_an_endless_file(tmp_path: Path, at: str, gone: str) -> None:
     Layout(tmp_path / "image").image(BASE)
     write_catalog(tmp_path, {"web": {"source": "oci:image", "rootfs": ["dir", "tar", "ext4"]}})
-    assert doit_forked(tmp_path).exit == 0
+    assert run_doit(tmp_path).exit == 0
     if gone:
         (tmp_path / gone).unlink()
     (tmp_path / "cache/blobs/sha256").mkdir(parents=True)
@@ -45,6 +45,6 @@ def test_an_endless_file(tmp_path: Path, at: str, gone: str) -> None:
     os.truncate(path, 8 << 40)
     for command, status in ((["verify"], 1), (["verify", "--repair"], 0), (["verify"], 0)):
         signal.alarm(_TOO_LONG_S)
-        ended = doit_forked(tmp_path, *command)
+        ended = run_doit(tmp_path, *command)
         signal.alarm(0)
         assert ended.exit == status, ended

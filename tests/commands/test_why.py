@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from c2wtasks.commands.why import Cause, grouped
 from tests.graph.catalogs import BASE, small_catalog, write_catalog
 from tests.support.images import Layer, Layout
 from tests.support.running import executed, run_doit
@@ -109,6 +110,19 @@ def test_a_layer_that_only_moves_is_not_named(catalog: tuple[Path, Images]) -> N
     assert why(folder, "web")[1] == [f"{WEB}: layer 2 of 3 gone: {first.diff_id[:19]}"]
 
 
+def test_a_form_more(catalog: tuple[Path, Images]) -> None:
+    folder, images = catalog
+    images["web"] |= {"rootfs": ["dir", "cpio"], "process": {"args": ["x"]}}
+    write_catalog(folder, images)
+    status, said = why(folder)
+    assert status == 1
+    assert sorted(said) == [
+        f'{WEB}: option process.args: null -> ["x"]',
+        f'{WEB}: option rootfs: ["dir"] -> ["dir","cpio"]',
+        f"{WEB}: the form cpio was never made",
+    ]
+
+
 def test_a_bundle_more_and_one_less(catalog: tuple[Path, Images]) -> None:
     folder, images = catalog
     images["new"] = images.pop("db")
@@ -185,3 +199,67 @@ def test_a_source_that_cannot_be_read(catalog: tuple[Path, Images]) -> None:
         assert line.startswith(f"{name}@linux/amd64: ")
         assert "nowhere" in line
     assert run_doit(folder, "run", WEB).exit == 1
+
+
+def names(*numbers: int) -> list[str]:
+    return [f"app{number}@linux/amd64" for number in numbers]
+
+
+A, B, C = names(1, 2, 3)
+GROUPS: list[tuple[list[Cause], list[str]]] = [
+    ([Cause(A, ("x", "y"))], [f"{A}: x", f"{A}: y"]),
+    ([Cause(A, ("x",)), Cause(B, ("y",))], [f"{A}: x", f"{B}: y"]),
+    ([Cause(B, ("x",)), Cause(A, ("x",))], ["x", f"    2 bundles: {A}, {B}"]),
+    (
+        [Cause(A, ("x", "y")), Cause(B, ("x", "y", "z")), Cause(C, ("y",))],
+        ["x", f"    2 bundles: {A}, {B}", "y", f"    3 bundles: {A}, {B}, {C}", f"{B}: z"],
+    ),
+    ([Cause("catalog", ("x",)), Cause(A, ("x",))], ["catalog: x", f"{A}: x"]),
+    ([Cause(A, ("a/b is gone",))], [f"{A}: a/b is gone"]),
+    ([Cause(A, ("a/b is gone", "x", "a/c is gone"))], [f"{A}: 2 files of a are gone", f"{A}: x"]),
+    (
+        [Cause(A, ("a/b is gone", "b/c is gone", "a/d and a/e are gone"))],
+        [f"{A}: a/b is gone", f"{A}: b/c is gone", f"{A}: a/d and a/e are gone"],
+    ),
+    (
+        [Cause(A, ("layer 1 of 2 replaced: a -> b",)), Cause(B, ("layer 1 of 2 replaced: a -> b",))],
+        ["layer 1 of 2 replaced: a -> b", f"    2 bundles: {A}, {B}"],
+    ),
+    (
+        [
+            Cause(A, ("layer 1 of 2 replaced: a -> b", "layer 2 of 2 gone: c")),
+            Cause(B, ("layer 1 of 1 replaced: a -> b",)),
+        ],
+        ["layer replaced: a -> b", f"    2 bundles: {A}, {B}", f"{A}: layer 2 of 2 gone: c"],
+    ),
+    (
+        [
+            Cause(one, ("layer 1 of 2 replaced: a -> b", f"layer 2 of 2 replaced: c{at} -> d{at}", "x"[: at == 3]))
+            for at, one in enumerate(names(*range(1, 42)))
+        ],
+        [
+            "layer 1 of 2 replaced: a -> b",
+            f"    41 bundles: {', '.join(sorted(names(*range(1, 42)))[:4])} and 37 more",
+            "app4@linux/amd64: x",
+            "more layers of their own: 41 bundles of these; doit why NAME tells which",
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("causes", "lines"), GROUPS)
+def test_what_bundles_share_is_told_once(causes: list[Cause], lines: list[str]) -> None:
+    causes = [Cause(cause.of, tuple(filter(None, cause.reasons))) for cause in causes]
+    assert list(grouped(causes, {cause.of for cause in causes} - {"catalog"})) == lines
+
+
+def test_another_base_is_told_once(catalog: tuple[Path, Images]) -> None:
+    folder, _ = catalog
+    for name, own in (("web", {"srv/": None, "srv/index": "web\n"}), ("db", {"var/": None, "var/data": "db\n"})):
+        shutil.rmtree(folder / name)
+        Layout(folder / name).image({**BASE, "etc/version": "2"}, own, cmd=[name])
+    old, new = (Layer.of(tree, "gzip").diff_id[:19] for tree in (BASE, {**BASE, "etc/version": "2"}))
+    assert why(folder)[1][:2] == [
+        f"layer 1 of 2 replaced: {old} -> {new}",
+        "    2 bundles: db@linux/amd64, web@linux/amd64",
+    ]

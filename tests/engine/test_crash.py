@@ -14,7 +14,7 @@ from tests.soak.crashes import Soak
 
 @pytest.fixture(scope="module")
 def soak(tmp_path_factory: pytest.TempPathFactory) -> Soak:
-    made = Soak(tmp_path_factory.mktemp("soak"), seed=3, images=3, layers=4, files=40)
+    made = Soak(tmp_path_factory.mktemp("soak"), seed=30, images=3, layers=4, files=40)
     made.prepare()
     return made
 

@@ -70,6 +70,7 @@ def test_the_output(catalog: Path, mount: Mount) -> None:
     assert files_below(catalog / "bundles/.parts/web/linux-amd64") == [
         "image.json",
         "initconfig.json",
+        "packages",
         "spec.json",
         "tree",
     ]

@@ -93,6 +93,24 @@ def test_cleanups_of_threads_run(toy: Path) -> None:
     assert not (toy / "temporary").exists()
 
 
+@PARALLEL
+def test_a_cleanup_that_fails_then_is_no_failure(toy: Path, parallel: list[str]) -> None:
+    with (toy / "dodo.py").open("a") as dodo:
+        dodo.write(
+            "def tree(bundle):\n"
+            "    try:\n"
+            "        while True:\n"
+            "            time.sleep(0.05)\n"
+            "    finally:\n"
+            "        raise OSError(39, 'Directory not empty')\n"
+        )
+    exit_code, stdout, stderr, seconds = interrupted(toy, signal.SIGINT, *parallel)
+    assert exit_code == 130
+    assert stderr == "interrupted: 3 tasks done; the next run goes on from here\n"
+    assert "not empty" not in stdout
+    assert seconds < LIMIT
+
+
 def test_while_the_graph_loads(toy: Path) -> None:
     with (toy / "dodo.py").open("a") as dodo:
         dodo.write("open('calls', 'w').write('x\\n' * 3)\ntime.sleep(30)\n")

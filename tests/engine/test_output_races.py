@@ -17,9 +17,9 @@ import pytest
 
 from c2wtasks.disk import clib, files, syncing
 from c2wtasks.errors import OutputError
-from c2wtasks.output import publish, record, staged, standing, waiting
+from c2wtasks.output import pool, publish, record, staged, standing, waiting
 from c2wtasks.output.leftovers import Leftover, leftovers
-from c2wtasks.output.places import NEW, Places
+from c2wtasks.output.places import Places
 from c2wtasks.output.recover import recover
 from c2wtasks.output.remove import remove
 from c2wtasks.rootfs.dir.folders import made
@@ -93,10 +93,16 @@ OLD = Places("bundles/old/linux-amd64", "bundles/.parts/old/linux-amd64")
 
 def look() -> None:
     record.read(WEB.record)
-    standing.root(WEB)
+    standing.root(WEB, shares=False)
     for one in leftovers("bundles", [WEB]):
         if isinstance(one, Leftover):
             remove(one.places, "bundles", one.published)
+
+
+def share() -> None:
+    layer = "sha256:" + "0" * 64
+    with pool.opened(WEB.pool, [layer], ()):
+        pool.tidy("bundles", [layer], 0)
 
 
 STEPS: tuple[Callable[[], object], ...] = (
@@ -104,9 +110,9 @@ STEPS: tuple[Callable[[], object], ...] = (
     lambda: published(OLD),
     lambda: files.write(WEB.tree, b"tree"),
     lambda: standing.note(WEB),
+    share,
     lambda: waiting.note(WEB, WEB.output("rootfs")),
     lambda: waiting.take_back(WEB),
-    lambda: waiting.can_be_moved(WEB, WEB.part(NEW)),
     lambda: waiting.move(WEB, WEB.part("rootfs"), WEB.part("moved")),
     look,
     lambda: recover("bundles"),

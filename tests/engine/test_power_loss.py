@@ -4,13 +4,13 @@ makes."""
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.graph.catalogs import small_catalog, write_catalog
-from tests.support.hooking import hooked
+from tests.graph.catalogs import BASE, small_catalog, write_catalog
+from tests.support.hooking import LARGE_LAYERS, hooked
 from tests.support.running import run_doit
 
 # Each line: what was done, and the absolute paths it was done to.
@@ -54,15 +54,31 @@ _after(c2wtasks.disk.safely, "exchange", "exchange", _path(0), _path(1))
 sys.addaudithook(_opened)
 """
 
-IN_PARTS = ("tree", "image.json", "spec.json", "initconfig.json", "rootfs.json", "standing", "boot")
+IN_PARTS = (
+    ".page",
+    "spare.delta",
+    "spare.note",
+    "tree",
+    "packages",
+    "changed.files",
+    ".changed",
+    "image.json",
+    "spec.json",
+    "initconfig.json",
+    "packages.json",
+    "rootfs.json",
+    "standing",
+    "boot",
+)
 """Kept between runs, and compared with what is recorded of them: nobody else trusts them by name."""
 
 
 class Disk:
     """What of the files and names that a run made would be lost if the power went."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, small: bool) -> None:
         self.folder = folder
+        self.small = small  # all layers: these prove themselves
         self.content: set[str] = set()
         self.names: set[str] = set()
         self.published: list[str] = []
@@ -92,7 +108,7 @@ class Disk:
 
     def rename(self, source: str, target: str) -> None:
         relative = os.path.relpath(target, self.folder)
-        if target.endswith("/rootfs"):  # waits for its bundle, and is not trusted after a power loss
+        if target.endswith(("/rootfs", "/spare")):  # waits for its bundle; is not trusted after a power loss
             return
         if "/.new/" in target:  # published later, as a whole
             self.content.discard(source)
@@ -101,8 +117,10 @@ class Disk:
         kept = "/.parts/" in target and (os.path.basename(target) in IN_PARTS or target.endswith("times"))
         # Notes, which are made again: of a tar's use and of the catalog's identity.
         kept = kept or target.endswith((".tar.used", "/.doit.db-catalog"))
+        kept = kept or (self.small and relative.startswith("cache/layers/"))
         if kept or relative.startswith("cache/memo/"):  # sealed: a damaged one is none
             self.content.discard(source)
+            self.published += [relative] if "/layers/" in target and not target.endswith(".used") else []
             return
         assert self.unsafe_below(source) == [], relative
         assert not [name for name in self.names if name.startswith(f"{source}/")], relative
@@ -117,9 +135,9 @@ class Disk:
             assert not [name for name in self.names if "/.parts/" not in name and "/bundles/" in name], path
 
 
-def replay(folder: Path, calls: Path) -> list[str]:
+def replay(folder: Path, calls: Path, *, small: bool = False) -> list[str]:
     """The names that were given, in order, after a look at what was safe when."""
-    disk = Disk(folder)
+    disk = Disk(folder, small)
     for what, *paths in _lines(calls):
         match what:
             case "write":
@@ -133,8 +151,9 @@ def replay(folder: Path, calls: Path) -> list[str]:
             case "remove":
                 disk.remove(*paths)
     # A receipt that is lost has a blob read again; catalog.json is named anew at the end of the next run; only
-    # what the last run did is not told.
-    harmless = ("/receipts/", "/catalog.json", "/.history/")
+    # what the last run did is not told, and shown.
+    shown = ("/catalog.html", "/feed.atom", "/feeds/", "/.page")
+    harmless = ("/receipts/", "/catalog.json", "/.history/", *shown)
     lost = [name for name in disk.names if not any(part in name for part in harmless)]
     assert lost == [], "names that may be lost"
     return disk.published
@@ -149,14 +168,17 @@ def _lines(calls: Path) -> Iterator[list[str]]:
 @pytest.fixture
 def recorded(tmp_path: Path) -> tuple[dict[str, str], Path]:
     calls = tmp_path / "calls"
-    return hooked(tmp_path / "hook", RECORDER, CALLS=str(calls)), calls
+    return hooked(tmp_path / "hook", RECORDER + LARGE_LAYERS, CALLS=str(calls)), calls
 
 
-def test_built_and_built_again(tmp_path: Path, recorded: tuple[dict[str, str], Path]) -> None:
+@pytest.mark.parametrize("small", [False, True], ids=["large layers", "small layers"])
+def test_built_and_built_again(tmp_path: Path, recorded: tuple[dict[str, str], Path], small: bool) -> None:
     env, calls = recorded
+    if small:
+        hooked(tmp_path / "hook", RECORDER)
     images = small_catalog(tmp_path)
     assert run_doit(tmp_path, "-n", "0", env=env).exit == 0
-    published = replay(tmp_path, calls)
+    published = replay(tmp_path, calls, small=small)
     suffixes = [os.path.splitext(path)[1] for path in published if path.startswith("cache/layers/sha256/")]
     assert suffixes == [".tar", ".idx"] * 4
     assert len([path for path in published if path.startswith("cache/layers/receipts/")]) == 4
@@ -169,13 +191,45 @@ def test_built_and_built_again(tmp_path: Path, recorded: tuple[dict[str, str], P
     images["web"]["process"] = {"env": {"A": "b"}}
     write_catalog(tmp_path, images)
     assert run_doit(tmp_path, "-n", "0", env=env).exit == 0
-    assert "bundles/web/linux-amd64" in replay(tmp_path, calls)
+    assert "bundles/web/linux-amd64" in replay(tmp_path, calls, small=small)
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "empty": lambda path: path.write_bytes(b""),
+    "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+    "half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "gone": Path.unlink,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("files", ["sha256/*.tar", "sha256/*.idx", "receipts/sha256/*", "*/*.*", "**/sha256/*"])
+def test_small_layers_prove_themselves(tmp_path: Path, files: str, damage: str) -> None:
+    """Whatever of them is not as it was written, and whatever the state file says: what is made of them is right."""
+    images = small_catalog(tmp_path)
+    assert run_doit(tmp_path).exit == 0
+    found = [path for path in (tmp_path / "cache/layers").glob(files) if path.is_file()]
+    assert len(found) >= 4
+    for path in found:
+        DAMAGE[damage](path)
+    for name in images:
+        images[name]["same_owner"] = False
+    images["again"] = images["web"] | {"process": {"args": ["x"]}}
+    write_catalog(tmp_path, images)
+    ended = run_doit(tmp_path)
+    assert ended.exit == 0, ended.stderr
+    for name in ("web", "again"):
+        root = tmp_path / f"bundles/{name}/linux-amd64/rootfs"
+        assert (root / "srv/index").read_text() == "web\n"
+        assert (root / "etc/passwd").read_text() == BASE["etc/passwd"].content  # type: ignore[union-attr]
+    assert run_doit(tmp_path, "verify", "web", "again").exit == 0
 
 
 @pytest.mark.parametrize("unseen", ['_after(os, "fsync"', '_after(c2wtasks.disk.syncing, "sync_file_system"'])
 def test_the_measure_works(tmp_path: Path, recorded: tuple[dict[str, str], Path], unseen: str) -> None:
     env, calls = recorded
-    hooked(tmp_path / "hook", "".join(line for line in RECORDER.splitlines(True) if not line.startswith(unseen)))
+    recorder = "".join(line for line in RECORDER.splitlines(True) if not line.startswith(unseen))
+    hooked(tmp_path / "hook", recorder + LARGE_LAYERS)
     small_catalog(tmp_path)
     assert run_doit(tmp_path, "-n", "0", env=env).exit == 0
     with pytest.raises(AssertionError):
@@ -228,13 +282,13 @@ def test_killed_while_the_replaced_is_removed(tmp_path: Path) -> None:
         "_remove = _files.remove_tree\n"
         "def _killed(path):\n"
         "    if path.endswith('/.new') and os.path.isdir(path):\n"
-        "        os.unlink(f'{path}/bundle.json'); os.unlink(f'{path}/rootfs/srv/index')\n"
+        "        os.unlink(f'{path}/bundle.json')\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
         "    _remove(path)\n"
         "_files.remove_tree = _killed\n"
     )
     assert run_doit(tmp_path, env=hooked(tmp_path / "hook", kill)).exit != 0
-    assert (tmp_path / "bundles/.parts/web/linux-amd64/.new/rootfs").stat().st_ino == before
+    assert (tmp_path / "bundles/.parts/web/linux-amd64/spare").stat().st_ino == before
     assert run_doit(tmp_path).exit == 0
     assert (tmp_path / "bundles/web/linux-amd64/rootfs/srv/index").read_text() == "web\n"
     assert run_doit(tmp_path, "verify").exit == 0

@@ -79,9 +79,11 @@ def test_parts_alone_are_counted(shop: Path) -> None:
 
 def test_signs_of_life_while_a_step_is_long(shop: Path) -> None:
     dodo = (shop / "dodo.py").read_text()
-    (shop / "dodo.py").write_text(f"import c2wtasks.engine.report as report\nreport._SILENCE = 0.2\n{dodo}")
-    done = run_doit(shop, "-n", "2", "api", env={"slow": "4"})
+    (shop / "dodo.py").write_text(f"import c2wtasks.engine.report as report\nreport.SILENCE = 0.2\n{dodo}")
+    done = run_doit(shop, "-n", "2", "api", env={"slow": "2"})
     working = [line for line in done.stdout.splitlines() if line.startswith("working")]
+    before_and_after = ("checking tasks", "publishing")  # where these take long, on a busy machine
+    working = [line for line in working if not any(word in line for word in before_and_after)]
     assert len(working) >= 2
     assert all(re.fullmatch(r"working  tree:api@linux/amd64 \(.* s\)", line) for line in working)
 

@@ -18,7 +18,7 @@ import pytest
 from c2wtasks.disk import locks
 from tests.graph.catalogs import small_catalog, write_catalog
 from tests.soak import pairs
-from tests.support.hooking import READINGS, hooked
+from tests.support.hooking import LARGE_LAYERS, READINGS, hooked
 from tests.support.running import environment, executed, run_doit
 
 LIMIT = 30  # seconds, for what takes well under one
@@ -128,7 +128,10 @@ def test_a_layer_that_another_run_reads_is_waited_for_by_name(tmp_path: Path) ->
     assert run_doit(tmp_path, "clean", "--yes").exit == 0
     for path in (tmp_path / "cache/layers/receipts/sha256").iterdir():
         path.unlink()
-    with locks.locked(str(tmp_path / "cache/layers/locks" / key), None), running(tmp_path) as process:
+    folder = tmp_path / "cache/layers/locks"
+    folder.mkdir()
+    env = hooked(tmp_path / "hook", LARGE_LAYERS)
+    with locks.locked(str(folder / key), None), running(tmp_path, **env) as process:
         assert first_line(process) == f"layer sha256:{key[:12]}: waiting for {locks.myself()}, which reads it\n"
         process.send_signal(signal.SIGINT)
         assert process.wait(LIMIT) == 130
@@ -139,6 +142,11 @@ def test_two_at_once(tmp_path: Path, number: int) -> None:
     pairs.prepare(tmp_path)
     pairs.one_repository(tmp_path, number)
     pairs.one_cache(tmp_path, number)
+
+
+def test_two_at_once_of_which_one_makes_roots_of_spare_ones(tmp_path: Path) -> None:
+    pairs.prepare(tmp_path)
+    pairs.spare_roots(tmp_path, 0)
 
 
 def test_each_layer_is_read_once(tmp_path: Path) -> None:

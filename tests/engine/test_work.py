@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from c2wtasks.engine.work import Amount, Work
-from c2wtasks.progress import Progress
+from c2wtasks.telling.progress import Progress
 
 
 def test_bytes_rate_and_time_left() -> None:

@@ -13,13 +13,15 @@ from pathlib import Path
 import pytest
 
 from tests.graph.catalogs import small_catalog
-from tests.support.hooking import WORKERS_AT_ONCE, hooked
+from tests.support.hooking import LARGE_LAYERS, WORKERS_AT_ONCE, hooked
 from tests.support.running import environment, executed, results, run_doit
 
 LIMIT = 30  # seconds, for what takes about one
 
 # The reading of every layer says which process does it; that of the layer in SLOW takes long, the first time.
-SLOW_LAYER = """
+SLOW_LAYER = (
+    LARGE_LAYERS
+    + """
 import os, time
 import c2wtasks.layers.unpacking as _unpacking
 _copy_checked = _unpacking.copy_checked
@@ -31,6 +33,7 @@ def _slow(layer, *more):
     return _copy_checked(layer, *more)
 _unpacking.copy_checked = _slow
 """
+)
 
 
 class Catalog:

@@ -90,9 +90,11 @@ def recover():
 
 WORKERS = 0
 HOOKS = SimpleNamespace(aliases=ALIASES, end_of_run=end_of_run, workers=WORKERS, recover=recover, proven=list,
-                        late=(), arrive=None, warn_before=lambda tasks: (), after_good_run=list,
-                        cleaned=lambda tasks: None, publish=lambda tasks: {}, size_of=lambda product: None,
-                        totals=str, remember=lambda ran: ())
+                        late=(), arrive=None, families=(), widen=lambda needed: False,
+                        before_work=lambda: None, warn_before=lambda tasks: (),
+                        after_good_run=list, cleaned=lambda tasks: None, publish=lambda tasks: {},
+                        size_of=lambda product: None,
+                        totals=str, remember=lambda ran: (), looked_at=lambda: None)
 DOIT_CONFIG = configure(HOOKS)
 """
 

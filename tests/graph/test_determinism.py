@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from tests.graph.catalogs import DODO
-from tests.support.images import unpack
+from tests.graph.catalogs import DODO, write_catalog
+from tests.support.images import Dir, File, Hardlink, Layout, Tree, unpack
+from tests.support.published import OF_RUNS
 from tests.support.running import environment
 
 PROJECT = DODO.parent
@@ -29,7 +30,7 @@ def snapshot(folder: Path) -> list[str]:
     first_names: dict[int, str] = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if name.startswith((".parts", ".history")):
+        if name.partition("/")[0] in OF_RUNS:
             continue
         found = path.lstat()
         in_root = "/rootfs/" in name
@@ -39,8 +40,8 @@ def snapshot(folder: Path) -> list[str]:
             line += f" -> {path.readlink()}"
         elif path.is_file():
             line += f" {hashlib.sha256(path.read_bytes()).hexdigest()}"
-            if found.st_nlink > 1:
-                line += f" = {first_names.setdefault(found.st_ino, name)}"
+            if (first := first_names.setdefault(found.st_ino, name)) != name:
+                line += f" = {first}"
         lines.append(line + _xattrs(path))
     return lines
 
@@ -85,6 +86,52 @@ def test_two_builds_are_the_same(tmp_path: Path, catalog: Any) -> None:
     ]
     assert codes[0] == codes[1]
     assert snapshot(plain / "bundles") == snapshot(other / "bundles")
+
+
+def test_a_root_that_is_made_of_others_is_the_same(tmp_path: Path) -> None:
+    """Of three versions one after the other, the last of which is made of the first and the second; and of the last
+    alone."""
+    shared: Tree = {"d/": None, **{f"d/{number}": str(number) for number in range(30)}}
+    layout = Layout(tmp_path / "layout")
+    for number in range(3):
+        own: Tree = {
+            "srv/": Dir(mode=0o2770 + number, uid=number, mtime=number + 0.5),
+            "srv/f": File(content=str(number), mode=0o4711, gid=7),
+            "srv/linked": Hardlink("d/5" if number % 2 else "srv/f"),
+            ("srv/kind/in" if number == 1 else "srv/kind"): "",
+            f"d/.wh.{number}": "",
+        }
+        layout.image(shared, own, tag=f"v{number}")
+    found = {}
+    for name, versions in {"all": range(3), "one alone": range(2, 3)}.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        for version in versions:
+            write_catalog(folder, {"web": f"oci:../layout:v{version}"})
+            umask = "077" if name == "all" else "022"
+            assert _build(folder, umask, ["-n", str(version)], {"TZ": "Asia/Kathmandu"} if version else {}) == 0
+        found[name] = snapshot(folder / "bundles")
+    assert (tmp_path / "all/bundles/.parts/web/linux-amd64/spare").is_dir()
+    assert found["all"] == found["one alone"]
+
+
+def test_a_root_that_shares_its_files_is_the_same(tmp_path: Path) -> None:
+    """Of images with a common base, in any order; but for the files that are one with those of other bundles."""
+    shared: Tree = {"d/": None, **{f"d/{number}": File(content=str(number), mtime=number) for number in range(30)}}
+    layout, images = Layout(tmp_path / "layout"), {}
+    for number in range(3):
+        own: Tree = {f"d/.wh.{number}": "", "own": str(number), "linked": Hardlink("d/9"), "d/5": File(mode=0o4711)}
+        layout.image(shared, own, tag=f"v{number}")
+        images[f"i{number}"] = f"oci:../layout:v{number}"
+    found = {}
+    for name, share in {"shared": True, "alone": False}.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        write_catalog(folder, images, share=share)
+        assert _build(folder, "077" if share else "022", ["-n", "2" if share else "0"], {}) == 0
+        found[name] = [snapshot(folder / f"bundles/i{number}") for number in range(3)]
+    assert (tmp_path / "shared/bundles/i0/linux-amd64/rootfs/d/7").stat().st_nlink == 4
+    assert found["shared"] == found["alone"]
 
 
 def _build(folder: Path, umask: str, options: list[str], env: dict[str, str]) -> int:

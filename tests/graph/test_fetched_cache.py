@@ -11,12 +11,11 @@ import pytest
 
 from c2wtasks.disk import clib
 from tests.graph.catalogs import BASE, write_catalog
-from tests.graph.test_shared_cache import KINDS, again, canary, index_of, place, put_in_place, run
+from tests.graph.shared_caches import KINDS, again, canary, index_of, put_in_place, run
 from tests.rootfs.making import needs_root
 from tests.support.images import Layout
 from tests.support.shops import Shop
 
-__all__ = ["place"]
 pytestmark = needs_root
 
 FOLDERS = ("documents", "documents/sha256", "blobs", "blobs/sha256")

@@ -20,10 +20,11 @@ from tests.graph.catalogs import BASE, write_catalog
 from tests.support.held import HeldRegistry
 from tests.support.hooking import SHORT_WAITS, hooked
 from tests.support.images import Layout
+from tests.support.published import OF_RUNS
 from tests.support.running import environment, executed, results, run_doit
 
 LIMIT = 60  # seconds, for what takes about one
-NO_GRACE = "import c2wtasks.graph.resolved as _graph\n_graph._GRACE = 0.05\n"
+NO_GRACE = "import c2wtasks.graph.lookups as _graph\n_graph._GRACE = 0.05\n"
 SELECTIONS = [(), ("good", "slow"), ("bundle:*",), ("*",), ("good", "bundle:*"), ("catalog",), ("bundle", "catalog")]
 AT_ONCE = pytest.mark.parametrize("at_once", ["0", "1", "3"])
 
@@ -71,7 +72,7 @@ class Late:
         return {
             str(path.relative_to(self.folder)): path.read_bytes()
             for path in paths
-            if path.is_file() and not {".parts", ".history"} & {*path.parts}
+            if path.is_file() and not OF_RUNS & {*path.parts}
         }
 
 
@@ -132,13 +133,13 @@ def test_what_is_selected_is_done(late: Late, words: tuple[str, ...]) -> None:
     assert set(left.values()) == {"up-to-date"}
 
 
-def test_a_word_that_means_nothing_is_told_when_all_are_known(late: Late) -> None:
+def test_a_word_that_means_nothing_is_told_without_asking(late: Late) -> None:
     with late.start("nonsense") as run:
-        late.slow.released.set()
         stderr = run.communicate(timeout=LIMIT)[1]
     assert run.returncode == 3
     assert "'nonsense' is no task, bundle or target" in stderr
     assert not late.is_built("good")
+    assert late.slow.asked == []
 
 
 @AT_ONCE

@@ -17,7 +17,7 @@ import pytest
 
 from tests.graph.catalogs import write_catalog
 from tests.support import mounts
-from tests.support.hooking import hooked
+from tests.support.hooking import LARGE_LAYERS, hooked
 from tests.support.images import Dir, File, Hardlink, Layout, Symlink, Tree
 from tests.support.running import Result, executed, run_doit
 
@@ -343,7 +343,7 @@ def test_names_in_a_root_that_differ_in_case_alone(no_case: Path, kind: str) -> 
     Layout(no_case / "twins").image(tree)
     entries = images(no_case, forms=["dir"])
     write_catalog(no_case, entries | {"twins": {"source": "oci:twins", "rootfs": ["dir"]}})
-    run = run_doit(no_case)
+    run = run_doit(no_case, "-n", "1")  # lowntfs-3g now and then refuses a first name where two make folders at once
     refused(run, "twins@linux/amd64: ", "differs in case alone", "ext4 or tar")
     assert all(name in run.stderr for name in names)
     assert version(no_case) == "1\n"
@@ -388,7 +388,17 @@ def test_such_names_where_cases_are_told_apart(tmp_path: Path) -> None:
     write_catalog(tmp_path, {"web": web, "Web": web | {"source": "oci:v2"}, "db": db})
     built(run_doit(tmp_path))
     assert executed(tmp_path) == set()
-    assert sorted(os.listdir(tmp_path / "bundles")) == [".history", ".parts", "Web", "catalog.json", "db", "web"]
+    assert sorted(os.listdir(tmp_path / "bundles")) == [
+        ".history",
+        ".parts",
+        "Web",
+        "catalog.html",
+        "catalog.json",
+        "db",
+        "feed.atom",
+        "feeds",
+        "web",
+    ]
 
 
 # No shared mapping, no locks, no room, no writing.
@@ -417,7 +427,7 @@ def test_no_locks(tmp_path: Path, error: int) -> None:
     here.mkdir()
     good.mkdir()
     write_catalog(here, images(here, forms=["dir"]))
-    env = mounts.without_flock(tmp_path, error, below=here)
+    env = mounts.without_flock(tmp_path, error, below=here) | hooked(tmp_path / "hook", LARGE_LAYERS)
     run = run_doit(here, env=env)
     refused(run, f"{here}: its file system has no locks", os.strerror(error), "--db-file FILE")
     assert not (here / "bundles").exists()

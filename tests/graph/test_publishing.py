@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,12 +13,13 @@ from typing import Any
 import pytest
 
 from tests.graph.catalogs import DODO, small_catalog, write_catalog
+from tests.support import pages
 from tests.support.published import own_files
 from tests.support.running import executed, run_doit
 
 WEB = "web@linux/amd64"
 AT = "web/linux-amd64"
-PAGE = DODO.parent / "docs/publishing.md"
+PAGE = DODO.parent / "docs/how-to/publishing.md"
 FORMS: list[Any] = ["dir", "tar", "context", {"form": "ext4", "journal": False}]
 
 needs_rsync = pytest.mark.skipif(shutil.which("rsync") is None, reason="needs Debian's package rsync")
@@ -32,9 +32,8 @@ def states(folder: Path) -> dict[str, tuple[int, int]]:
 
 def block(start: str) -> str:
     """The block of commands of the page that begins like this."""
-    blocks = re.findall(r"(?:^ {4}.*\n)+", PAGE.read_text(), re.MULTILINE)
-    (found,) = [one for one in blocks if one.strip().startswith(start)]
-    return str(found)
+    (found,) = [one.text for one in pages.blocks(PAGE.read_text()) if one.text.startswith(start)]
+    return found
 
 
 @pytest.fixture
@@ -128,17 +127,17 @@ def test_the_record_has_what_sha256sum_finds(tmp_path: Path, images: dict[str, A
 def test_the_commands_of_the_page(tmp_path: Path, images: dict[str, Any]) -> None:
     (tmp_path / "bundles/.tmp-1-left").touch()
     (tmp_path / "bundles/web/.parts").mkdir()
-    (tmp_path / "mirror").mkdir()
-    to_plain = block("rsync").replace("mirror/", "plain/")
+    to_plain = block("rsync -aHX --numeric-ids --delete").replace("mirror/", "plain/")
     for word in ("two", "six"):
         change(tmp_path, images, word)
-        in_turn = block("new=").replace("$(date +%FT%H%M)", word)
+        in_turn = block("mkdir -p releases").replace("$(date +%FT%H%M%S)", word)
         subprocess.run(["sh", "-ec", to_plain + in_turn], cwd=tmp_path, check=True)
-        for mirror in ("plain", "mirror/current"):
+        for mirror in ("plain", "releases/current"):
             names = {path.name for path in (tmp_path / mirror).iterdir()}
-            assert names == {"catalog.json", "web", "db", "other"}
+            assert names == {"catalog.json", "catalog.html", "feed.atom", "feeds", "web", "db", "other"}
             assert {path.name for path in (tmp_path / mirror / "web").iterdir()} == {"linux-amd64"}
             assert own_files(tmp_path / mirror / AT) == own_files(tmp_path / "bundles" / AT)
-            subprocess.run(["sh", "-ec", block("sha256sum")], cwd=tmp_path / mirror / AT, check=True)
-    first, second = (tmp_path / "mirror" / word / AT / "rootfs.tar" for word in ("two", "six"))
+            check = block("for folder").replace("mirror/", f"{mirror}/")
+            subprocess.run(["sh", "-ec", check], cwd=tmp_path, check=True)
+    first, second = (tmp_path / "releases" / word / AT / "rootfs.tar" for word in ("two", "six"))
     assert first.stat().st_ino == second.stat().st_ino

@@ -1,25 +1,18 @@
-"""A cache that others can write to: what they put there is neither followed nor believed, whatever it is and wherever
-it lies, and touches nothing elsewhere."""
+"""A cache that others can write to: what they put there is not believed, whatever it is; what is forged is found."""
 
 from __future__ import annotations
 
 import os
 import re
 import shutil
-import signal
-import socket
 import stat
-import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from zlib import crc32
 
 import pytest
-from doit.doit_cmd import DoitMain
 
-from c2wtasks.disk import clib, removing
+from c2wtasks.disk import removing
 from c2wtasks.disk.sealed import seal
 from c2wtasks.layers import indexfile
 from c2wtasks.layers.entry import TarEntry
@@ -27,61 +20,12 @@ from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.image import ImageConfig
 from c2wtasks.sources import memo
 from c2wtasks.sources.documents import Documents
-from tests.graph.catalogs import small_catalog, write_catalog
+from tests.graph.shared_caches import GROUP, again, canary, catalog_in, huge, index_of, run
 from tests.rootfs.making import needs_root
-from tests.support.child import USER, as_user
-from tests.support.forked import Ended, doit_forked
+from tests.support.child import USER
+from tests.support.forked import doit_as_user
 
 pytestmark = needs_root
-
-GROUP = 2000
-_TOO_LONG_S = 120  # that a command hangs, and is killed
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A folder that every user can reach."""
-    with tempfile.TemporaryDirectory() as folder:
-        os.chmod(folder, 0o755)
-        yield Path(folder)
-
-
-def catalog_in(place: Path, mode: int = 0o2775, **more: object) -> Path:
-    """A catalog of root's, whose cache beside it can be written by a group."""
-    folder = place / "catalog"
-    folder.mkdir()
-    cache = place / "cache"
-    cache.mkdir()
-    os.chown(cache, 0, GROUP)
-    cache.chmod(mode)
-    images = small_catalog(folder)
-    write_catalog(folder, images, cache="../cache", **more)
-    return folder
-
-
-def hangs(*_: object) -> None:
-    raise TimeoutError
-
-
-def run(folder: Path, *args: str) -> Ended:
-    signal.signal(signal.SIGALRM, hangs)
-    signal.alarm(_TOO_LONG_S)
-    ended = doit_forked(folder, *args)
-    signal.alarm(0)
-    assert "Traceback" not in ended.stderr + ended.stdout, ended.stderr
-    return ended
-
-
-def again(folder: Path) -> None:
-    """Forgets all but the cache."""
-    shutil.rmtree(folder / "bundles")
-    for path in folder.glob(".doit.db*"):
-        if path.name != ".doit.db-catalog":
-            path.unlink()
-
-
-def index_of(folder: Path) -> str:
-    return (folder / "bundles/web/linux-amd64/rootfs/srv/index").read_text()
 
 
 def member(function: Callable[[], None]) -> None:
@@ -187,15 +131,9 @@ def test_two_users_do_not_take_from_each_other(place: Path) -> None:
     for path in (other, *other.rglob("*")):
         os.chown(path, USER, USER, follow_symlinks=False)
 
-    def build() -> str:
-        with open("said", "w") as said:
-            os.dup2(said.fileno(), 1)
-            os.dup2(said.fileno(), 2)
-            sys.stdout = sys.stderr = said
-            return str(DoitMain().run([]))
-
     for _ in range(2):
-        assert as_user(build, other) == "0", (other / "said").read_text()
+        status, said = doit_as_user(other)
+        assert status == "0", said
         shutil.rmtree(other / "bundles")
         states = {path: path.stat() for path in (place / "cache").rglob("*.tar")}
         again(folder)
@@ -389,119 +327,3 @@ def test_a_memo_is_one_catalogs_own_whoever_is_trusted(place: Path, how: str) ->
         (folder / ".doit.db-catalog").write_text("f" * 32)
     assert run(folder).exit == 0
     assert "evil!" not in (folder / "bundles/web/linux-amd64/image.json").read_text()
-
-
-# What is no file of ours, or lies behind a link.
-
-FOLDERS = (
-    *("layers", "layers/sha256", "layers/receipts", "layers/receipts/sha256"),
-    *("layers/locks", "layers/unfinished", "memo"),
-)
-FILES = (
-    *("layers/sha256/*.tar", "layers/sha256/*.idx", "layers/sha256/*.tar.used"),
-    *("layers/receipts/sha256/*", "memo/*"),
-)
-KINDS: dict[str, Callable[[Path, Path], object]] = {
-    "link to a folder": lambda path, canary: path.symlink_to(canary),
-    "link to a file": lambda path, canary: path.symlink_to(canary / "secret"),
-    "link to nothing": lambda path, canary: path.symlink_to(canary / "new"),
-    "hard link": lambda path, canary: path.hardlink_to(canary / "secret"),
-    "FIFO": lambda path, canary: os.mkfifo(path),
-    "socket": lambda path, canary: bind(path),
-    "device": lambda path, canary: os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 5)),
-    "folder": lambda path, canary: path.mkdir(),
-    "huge": lambda path, canary: huge(path),
-    "another's": lambda path, canary: (path.write_text("x"), os.chown(path, USER, USER)),
-}
-
-
-def bind(path: Path) -> None:
-    before = Path.cwd()
-    os.chdir(path.parent)  # the whole path may be too long for a socket
-    try:
-        socket.socket(socket.AF_UNIX).bind(path.name)
-    finally:
-        os.chdir(before)
-
-
-def huge(path: Path) -> None:
-    with path.open("wb") as stream:
-        stream.truncate(1 << 40)
-
-
-def canary(place: Path) -> dict[str, tuple[object, ...]]:
-    top = place / "canary"
-    if not top.exists():
-        (top / "sha256").mkdir(parents=True)
-        for name in ("secret", "sha256/secret", f"{'a' * 64}"):
-            (top / name).write_text("secret")
-    found: dict[str, tuple[object, ...]] = {}
-    for path in (top, *top.rglob("*")):
-        state = path.lstat()
-        content = path.read_bytes() if path.is_file() else sorted(os.listdir(path))
-        found[str(path)] = (content, state.st_mode, state.st_uid, state.st_gid, state.st_ino, state.st_mtime_ns)
-    return found
-
-
-def put_in_place(path: Path, kind: str, place: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
-    KINDS[kind](path, place / "canary")
-
-
-@pytest.fixture
-def built(place: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A catalog that was built, in half of the cases in a cache of its own, and in the others in one that is shared.
-    What then lies in its cache is opened with `openat2` in half of the cases, and without in the others."""
-    number = crc32(request.node.name.encode())
-    trust = ("own", "group")[number & 1]
-    folder = catalog_in(place, 0o755 if trust == "own" else 0o2775, cache_trust=trust)
-    assert run(folder).exit == 0
-    if number & 2:
-        monkeypatch.setattr(clib, "openat2", lambda: None)
-    return folder
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("at", FOLDERS)
-def test_whatever_lies_in_a_folders_place(place: Path, built: Path, at: str, kind: str) -> None:
-    before = canary(place)
-    path = place / "cache" / at
-    put_in_place(path, kind, place)
-    for command in (["gc"], ["verify", "--repair"], ["prune"]):
-        ended = run(built, *command)
-        assert ended.exit in (0, 1), ended.stderr
-        told = [line for line in ended.stderr.splitlines() if not line.startswith("not compared:")]
-        assert len(told) <= 4, ended.stderr
-    again(built)
-    assert run(built).exit in (0, 1)
-    for command in (["forget", "--all"], ["clean", "-y"]):
-        assert run(built, *command).exit in (0, 1)
-    assert canary(place) == before
-    if not path.is_dir() or path.is_symlink():
-        path.unlink(missing_ok=True)
-    assert run(built).exit == 0
-    assert index_of(built) == "web\n"
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("at", FILES)
-def test_whatever_lies_in_a_files_place(place: Path, built: Path, at: str, kind: str) -> None:
-    """A run makes it again; but a folder, which it says lies there, until it is mended."""
-    before = canary(place)
-    for path in (place / "cache").glob(at):
-        put_in_place(path, kind, place)
-    again(built)
-    ended = run(built)
-    assert ended.exit == 0 or kind == "folder", ended.stderr
-    if ended.exit == 0:
-        assert index_of(built) == "web\n"
-    for command in (["gc"], ["verify"], ["verify", "--repair"]):
-        assert run(built, *command).exit in (0, 1)
-    again(built)
-    ended = run(built)
-    assert ended.exit == 0, ended.stderr
-    assert index_of(built) == "web\n"
-    assert canary(place) == before

@@ -7,7 +7,7 @@ import io
 import random
 import tracemalloc
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import pytest
 import zstandard
@@ -22,6 +22,14 @@ GZIP = gzip.compress(TEXT, mtime=0)
 ZSTD = zstandard.ZstdCompressor(write_checksum=True).compress(TEXT)
 SKIPPABLE = bytes.fromhex("5e2a4d18 05000000") + b"notes"
 ZEROS = bytes(3 * CHUNK)
+
+
+Content = bytes | Callable[[], bytes]
+"""What is large is made when it is needed: all tests are there before the first of them runs."""
+
+
+def read(content: Content) -> bytes:
+    return content() if callable(content) else content
 
 
 def plain(blob: bytes) -> bytes:
@@ -62,30 +70,30 @@ GOOD = [
     ("gzip members", GZIP + gzip.compress(b"") + GZIP, TEXT * 2),
     ("gzip with flags that mean nothing", gzip_of(0xE1), TEXT),
     ("gzip with empty fields", gzip_of(0x1E, {FEXTRA: b"\0\0", FNAME: b"\0", FCOMMENT: b"\0"}), TEXT),
-    ("gzip with large fields", gzip_of(FHCRC | FEXTRA | FNAME, LARGE_FIELDS), TEXT),
+    ("gzip with large fields", lambda: gzip_of(FHCRC | FEXTRA | FNAME, LARGE_FIELDS), TEXT),
     ("gzip, stored", gzip.compress(TEXT, 0), TEXT),
     ("gzip padded", GZIP + bytes(7), TEXT),
-    ("gzip padded with MiBs", GZIP + ZEROS, TEXT),
+    ("gzip padded with MiBs", lambda: GZIP + ZEROS, TEXT),
     ("gzip padded by one", GZIP + b"\0", TEXT),
     ("zstd", ZSTD, TEXT),
     ("zstd of nothing", zstandard.ZstdCompressor().compress(b""), b""),
     ("zstd frames", ZSTD + zstandard.ZstdCompressor().compress(b"") + ZSTD, TEXT * 2),
     ("zstd between skippable frames", SKIPPABLE + ZSTD + SKIPPABLE + SKIPPABLE + ZSTD + SKIPPABLE, TEXT * 2),
     ("zstd with an empty skippable frame", bytes.fromhex("502a4d18 00000000") + ZSTD, TEXT),
-    ("zstd, MiBs skipped", bytes.fromhex("502a4d18") + len(ZEROS).to_bytes(4, "little") + ZEROS + ZSTD, TEXT),
+    ("zstd, MiBs skipped", lambda: bytes.fromhex("502a4d18") + len(ZEROS).to_bytes(4, "little") + ZEROS + ZSTD, TEXT),
     ("zstd skippable only", SKIPPABLE, b""),
     ("zstd of unknown size", zstd_of(TEXT, compression_level=3, write_content_size=False), TEXT),
     ("zstd with a checksum", zstd_of(TEXT, compression_level=19, write_checksum=True), TEXT),
-    ("zstd of runs", zstd_of(ZEROS, compression_level=1), ZEROS),
-    ("zstd, long window", zstd_of(ZEROS + TEXT, compression_level=1, window_log=27), ZEROS + TEXT),
+    ("zstd of runs", lambda: zstd_of(ZEROS, compression_level=1), ZEROS),
+    ("zstd, long window", lambda: zstd_of(ZEROS + TEXT, compression_level=1, window_log=27), lambda: ZEROS + TEXT),
     ("zstd magic of another kind", b"\x28\xb5\x2f\xfe" + TEXT, b"\x28\xb5\x2f\xfe" + TEXT),
     ("lz4", b"\x04\x22\x4d\x18" + TEXT, b"\x04\x22\x4d\x18" + TEXT),
 ]
 
 
 @pytest.mark.parametrize(("blob", "content"), [pytest.param(*row, id=case) for case, *row in GOOD])
-def test_content(blob: bytes, content: bytes) -> None:
-    assert plain(blob) == content
+def test_content(blob: Content, content: Content) -> None:
+    assert plain(read(blob)) == read(content)
 
 
 EARLY = "ends too early"
@@ -94,14 +102,18 @@ BAD = [
     ("gzip and garbage", GZIP + b"garbage", f"the gzip data {AFTER}"),
     ("gzip and a byte", GZIP + b"\x1f", f"the gzip data {AFTER}"),
     ("gzip, padding and garbage", GZIP + bytes(9) + b"x", f"the gzip data {AFTER}"),
-    ("gzip, MiBs of padding and garbage", GZIP + ZEROS + b"x", f"the gzip data {AFTER}"),
+    ("gzip, MiBs of padding and garbage", lambda: GZIP + ZEROS + b"x", f"the gzip data {AFTER}"),
     ("gzip, padding and another", GZIP + bytes(9) + GZIP, f"the gzip data {AFTER}"),
-    ("gzip, MiBs of padding and another", GZIP + ZEROS + GZIP, f"the gzip data {AFTER}"),
+    ("gzip, MiBs of padding and another", lambda: GZIP + ZEROS + GZIP, f"the gzip data {AFTER}"),
     ("gzip and zstd", GZIP + ZSTD, f"the gzip data {AFTER}"),
     ("gzip with a wrong sum", GZIP[:-8] + bytes(4) + GZIP[-4:], "the gzip data is damaged: "),
     ("gzip with a wrong length", GZIP[:-4] + bytes(4), "the gzip data is damaged: "),
     ("gzip with a wrong sum of its header", gzip_of(FHCRC | FNAME, header_sum=1), "the gzip data is damaged: the ch"),
-    ("gzip with a name without end", gzip_of(FNAME, {FNAME: b"n" * 3 * CHUNK}), "the gzip data is damaged: a name"),
+    (
+        "gzip with a name without end",
+        lambda: gzip_of(FNAME, {FNAME: b"n" * 3 * CHUNK}),
+        "the gzip data is damaged: a name",
+    ),
     ("gzip, damaged", GZIP[:40] + b"\xff" * 40 + GZIP[80:], "the gzip data is damaged: "),
     ("second gzip member cut", GZIP + GZIP[:-1], f"the gzip data {EARLY}"),
     ("zstd and garbage", ZSTD + b"garbage", f"the zstd data {AFTER}"),
@@ -115,9 +127,9 @@ BAD = [
 
 
 @pytest.mark.parametrize(("blob", "error"), [pytest.param(*row, id=case) for case, *row in BAD])
-def test_corrupt(blob: bytes, error: str) -> None:
+def test_corrupt(blob: Content, error: str) -> None:
     with pytest.raises(CorruptStream) as caught:
-        plain(blob)
+        plain(read(blob))
     assert str(caught.value).startswith(error)
 
 
@@ -268,21 +280,25 @@ def many(part: bytes, size: int = 1 << 20) -> bytes:
 
 
 TINY = [  # what is made of many tiny parts, and what a part holds
-    ("gzip, empty members", many(gzip.compress(b"", mtime=0)), b""),
-    ("gzip, empty members of stored blocks", many(gzip.compress(b"", 0, mtime=0)), b""),
-    ("gzip, members of a byte", many(gzip.compress(b"x", mtime=0)), b"x" * 49_932),
-    ("gzip, members with names", gzip_of(FNAME) * 100, TEXT * 100),
-    ("zstd, empty frames", many(zstandard.ZstdCompressor().compress(b"")), b""),
-    ("zstd, frames of a byte", many(zstandard.ZstdCompressor().compress(b"x")), b"x" * 104_857),
-    ("zstd, skippable frames", many(bytes.fromhex("502a4d18 00000000")), b""),
-    ("zstd, empty blocks", b"\x28\xb5\x2f\xfd\x00\x38" + many(b"\0\0\0") + b"\1\0\0", b""),
-    ("zstd, blocks of a byte", b"\x28\xb5\x2f\xfd\x00\x38" + many(b"\x08\0\0x") + b"\1\0\0", b"x" * (1 << 18)),
+    ("gzip, empty members", lambda: many(gzip.compress(b"", mtime=0)), b""),
+    ("gzip, empty members of stored blocks", lambda: many(gzip.compress(b"", 0, mtime=0)), b""),
+    ("gzip, members of a byte", lambda: many(gzip.compress(b"x", mtime=0)), b"x" * 49_932),
+    ("gzip, members with names", lambda: gzip_of(FNAME) * 100, TEXT * 100),
+    ("zstd, empty frames", lambda: many(zstandard.ZstdCompressor().compress(b"")), b""),
+    ("zstd, frames of a byte", lambda: many(zstandard.ZstdCompressor().compress(b"x")), b"x" * 104_857),
+    ("zstd, skippable frames", lambda: many(bytes.fromhex("502a4d18 00000000")), b""),
+    ("zstd, empty blocks", lambda: b"\x28\xb5\x2f\xfd\x00\x38" + many(b"\0\0\0") + b"\1\0\0", b""),
+    (
+        "zstd, blocks of a byte",
+        lambda: b"\x28\xb5\x2f\xfd\x00\x38" + many(b"\x08\0\0x") + b"\1\0\0",
+        b"x" * (1 << 18),
+    ),
 ]
 
 
 @pytest.mark.parametrize(("blob", "content"), [pytest.param(*row, id=case) for case, *row in TINY])
-def test_many_tiny_parts_are_read_together(blob: bytes, content: bytes) -> None:
-    pieces = list(plain_chunks(io.BytesIO(blob)))
+def test_many_tiny_parts_are_read_together(blob: Callable[[], bytes], content: bytes) -> None:
+    pieces = list(plain_chunks(io.BytesIO(blob())))
     assert b"".join(pieces) == content
     assert len(pieces) <= 1 + len(content) // (CHUNK // 4)
 

@@ -6,6 +6,7 @@ import json
 import sys
 import tracemalloc
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -332,3 +333,17 @@ def test_long_names_are_not_remembered() -> None:
     before = godecode._fold.cache_info().currsize
     assert godecode.loads(b'{"' + b"x" * 5000 + b'": 1}').get("X" * 5000, godecode.as_integer, 0) == 1
     assert godecode._fold.cache_info().currsize == before
+
+
+@pytest.mark.parametrize(
+    ("content", "want"),
+    [
+        (rb'{"a": "\ud800"}', {"a": "\ufffd"}),
+        (rb'"\uDC00\n"', "\ufffd\n"),
+        (rb'"\ud83d\ud83d\ude00"', "\ufffd\U0001f600"),
+        (rb'"\\ud800"', "\\ud800"),
+        (b'"\xff\xed\xa0\x80 \xc3\xa9"', "\ufffd" * 4 + " \xe9"),
+    ],
+)
+def test_repaired(content: bytes, want: object) -> None:
+    assert msgspec.json.decode(godecode.repaired(content)) == want

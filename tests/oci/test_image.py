@@ -23,7 +23,7 @@ from c2wtasks.oci.image import (
     OCI_MANIFEST,
     Descriptor,
     ImageConfig,
-    Index,
+    ImageIndex,
     Manifest,
     bound_time,
     is_layer_type,
@@ -286,7 +286,7 @@ def test_descriptor():
     assert read == Descriptor("m", Digest.parse(A), 1, Platform("linux", "arm64"), {"a": ""}, ("u",), ("erofs",))
 
 
-@pytest.mark.parametrize(("parse", "listing"), [(Manifest.parse, "layers"), (Index.parse, "manifests")])
+@pytest.mark.parametrize(("parse", "listing"), [(Manifest.parse, "layers"), (ImageIndex.parse, "manifests")])
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
@@ -315,9 +315,9 @@ def test_refused_documents(parse, listing, fields, problem):
         (Manifest.parse, {"fsLayers": []}, "has fsLayers"),
         (Manifest.parse, {"mediaType": OCI_INDEX}, f"listed as a manifest, its own mediaType is {OCI_INDEX}"),
         (Manifest.parse, {"mediaType": "x/y"}, "its own mediaType is x/y"),
-        (Index.parse, {"layers": []}, "listed as an index and has layers"),
-        (Index.parse, {"config": {}, "LAYERS": []}, "has config and layers"),
-        (Index.parse, {"mediaType": DOCKER_MANIFEST}, f"listed as an index, its own mediaType is {DOCKER_MANIFEST}"),
+        (ImageIndex.parse, {"layers": []}, "listed as an index and has layers"),
+        (ImageIndex.parse, {"config": {}, "LAYERS": []}, "has config and layers"),
+        (ImageIndex.parse, {"mediaType": DOCKER_MANIFEST}, f"an index, its own mediaType is {DOCKER_MANIFEST}"),
     ],
 )
 def test_documents_that_can_be_read_in_two_ways(parse, fields, problem):

@@ -11,6 +11,7 @@ from c2wtasks.registry import client as clients
 from tests.registry.pulling import BIG, FAST, Pulling
 from tests.support.images import Layer, Layout, tar
 from tests.support.registries import Certificate, Storage
+from tests.support.shops import Shop
 
 
 @pytest.fixture(scope="session")
@@ -72,9 +73,9 @@ def nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     (tmp_path / "home").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setattr("c2wtasks.registry.limits.DEFAULT", FAST)
-    clients.client.cache_clear()
+    clients._client.cache_clear()
     yield
-    clients.client.cache_clear()
+    clients._client.cache_clear()
 
 
 @pytest.fixture
@@ -91,3 +92,17 @@ def environ(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, str]], None]
             monkeypatch.setenv(name, value)
 
     return use
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A layout of the image `1`, a single manifest with one layer."""
+    layout = Layout(tmp_path_factory.mktemp("shop") / "one")
+    layout.image({"one": "1"}, tag="1")
+    return layout.folder
+
+
+@pytest.fixture
+def shop(one: Path) -> Iterator[Shop]:
+    with Shop(one) as made:
+        yield made

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from c2wtasks.bundlefile.load import load
 from tests.graph.catalogs import DODO
-from tests.support.registries import PASSWORD, Certificate, Storage
+from tests.support.registries import Certificate, Storage, login
 
 PAGE = Path(__file__).parents[2] / "docs" / "registries.md"
 NAME = "registry.example"
@@ -28,18 +28,15 @@ def test_the_samples_load(tmp_path: Path) -> None:
 
 def test_every_command_works(storage: Storage, certificate: Certificate, tmp_path: Path) -> None:
     with storage.serve(htpasswd=True, certificate=certificate) as address:
-        first, rest = blocks("sh")[:1], blocks("sh")[1:]
         catalog = tmp_path / "catalog"
         catalog.mkdir()
         (catalog / "dodo.py").write_text(DODO.read_text())
         (catalog / "bundle.yaml").write_text(blocks("yaml")[0].replace(NAME, address))
-        (catalog / "password.txt").write_text(PASSWORD)
         (catalog / "our-ca.pem").write_bytes(certificate.ca.read_bytes())
         bin_folder = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         environ = {"HOME": str(tmp_path / "home"), "PATH": bin_folder, "SSL_CERT_FILE": "our-ca.pem"}
-        environ["REGISTRY_AUTH_FILE"] = str(tmp_path / "auth.json")
-        (tmp_path / "auth.json").write_text("{}")
-        for text in (*rest, *first):  # the first needs the login that the second makes
+        environ |= login(tmp_path, address)
+        for text in blocks("sh"):
             script = text.replace(NAME, address).replace("skopeo copy", "skopeo --insecure-policy copy")
             done = subprocess.run(
                 ["bash", "-euo", "pipefail", "-c", script],

@@ -33,7 +33,7 @@ from tests.support.faults import (
     on_blobs,
 )
 from tests.support.images import tar
-from tests.support.registries import Server, Storage, TokenServer, login
+from tests.support.registries import Certificate, Server, Storage, TokenServer, login
 
 TAR = tar({"big": BIG})
 
@@ -217,10 +217,11 @@ def test_redirects_to_nowhere_good(pull: Pull, target: str, message: str) -> Non
     assert "geheim" not in line
 
 
-def test_a_token_expires_midway(storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    keys = tmp_path / "keys"
+def test_a_token_expires_midway(
+    storage: Storage, certificate: Certificate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with (
-        TokenServer(keys, lifetime=4) as tokens,  # longer than a busy machine takes between two requests
+        TokenServer(certificate, lifetime=4) as tokens,  # longer than a busy machine takes between two requests
         storage.serve(tokens=tokens) as address,
         FaultyProxy(address) as proxy,
     ):

@@ -6,8 +6,8 @@ import os
 import random
 from pathlib import Path
 
+from c2wtasks.oci.access import Access
 from c2wtasks.registry.client import client
-from c2wtasks.registry.hosts import Access
 from tests.graph.catalogs import write_catalog
 from tests.support.hooking import WORKERS_AT_ONCE, hooked
 from tests.support.images import Layer, Layout, tar

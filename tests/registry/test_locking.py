@@ -19,6 +19,7 @@ from tests.graph.catalogs import write_catalog
 from tests.support.faults import FaultyProxy, Stall
 from tests.support.hooking import WORKERS_AT_ONCE, hooked
 from tests.support.images import Layout
+from tests.support.published import OF_RUNS
 from tests.support.registries import Storage
 from tests.support.running import Result, environment, run_doit
 
@@ -63,18 +64,27 @@ class Catalog:
         """What is for consumers."""
         root = (folder or self.folder) / "bundles"
         files = {str(path.relative_to(root)): path for path in root.rglob("*") if path.is_file()}
-        return {
-            name: path.read_bytes() for name, path in files.items() if not name.startswith((".parts/", ".history/"))
-        }
+        return {name: path.read_bytes() for name, path in files.items() if name.partition("/")[0] not in OF_RUNS}
+
+
+@pytest.fixture(scope="module")
+def pushed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The storage of a registry that has `web` and `db`."""
+    folder = tmp_path_factory.mktemp("pushed")
+    storage = Storage(folder / "registry/storage")
+    with storage.serve() as address, FaultyProxy(address) as proxy:
+        made = Catalog(folder / "catalog", storage, address, proxy)
+        made.push("web", "web 1")
+        made.push("db", "db 1")
+    return storage.folder
 
 
 @pytest.fixture
-def catalog(tmp_path: Path) -> Iterator[Catalog]:
+def catalog(pushed: Path, tmp_path: Path) -> Iterator[Catalog]:
     storage = Storage(tmp_path / "registry/storage")
+    shutil.copytree(pushed, storage.folder, dirs_exist_ok=True)
     with storage.serve() as address, FaultyProxy(address) as proxy:
         made = Catalog(tmp_path / "catalog", storage, address, proxy)
-        made.push("web", "web 1")
-        made.push("db", "db 1")
         made.write()
         yield made
 
@@ -252,6 +262,28 @@ def test_no_registry_is_needed_when_all_is_here(catalog: Catalog) -> None:
     assert failed.exit == 1
     assert "would be asked, but this run is offline; run without --offline" in failed.stderr
     assert catalog.proxy.asked == []
+
+
+def test_with_names_only_theirs_has_to_fit(catalog: Catalog) -> None:
+    catalog.doit()
+    locked = catalog.lock.read_bytes()
+    catalog.push("other", "other 1")
+    catalog.images["web"] = f"docker://{catalog.proxy.address}/other:1"
+    catalog.images["new"] = f"docker://{catalog.proxy.address}/other:1"
+    catalog.write(lock="all")
+    catalog.proxy.asked.clear()
+    assert catalog.doit("--locked", "db").exit == 0
+    assert catalog.doit("why", "db*", C2WTASKS_LOCKED="1").exit == 0
+    assert catalog.proxy.asked == []
+    for words in (("web",), ("db", "new"), ("*",), ()):
+        refused = catalog.doit("--locked", *words)
+        assert (refused.exit, "bundle.lock does not fit" in refused.stderr) == (3, True)
+        assert ("web@linux/amd64: has another source" in refused.stderr) == ("new" not in words)
+    assert catalog.lock.read_bytes() == locked
+    text = (catalog.folder / "bundle.yaml").read_text()
+    write_catalog(catalog.folder, {"db": json.loads(text)["images"]["db"]})  # web is gone
+    assert catalog.doit("--locked", "db").exit == 0
+    assert catalog.doit("--locked").exit == 3
 
 
 def test_local_sources_are_locked_where_all_are(catalog: Catalog) -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import base64
+import json
 import pickle
-from collections.abc import Callable
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from c2wtasks.errors import SourceError, UserError
+from c2wtasks.oci.access import Access
 from c2wtasks.oci.host import Host
 from c2wtasks.registry import client as clients
-from c2wtasks.registry.hosts import Access
-from tests.registry.pulling import BIG, Pulling
+from tests.registry.pulling import BIG, Environ, Pulling
 from tests.support.faults import Cut, FaultyProxy, Status
 from tests.support.images import tar
 from tests.support.registries import (
@@ -27,7 +28,6 @@ from tests.support.registries import (
     login,
 )
 
-Environ = Callable[[dict[str, str]], None]
 WEB = [
     tar({"etc/": None, "etc/motd": "hi\n"}),
     tar({"srv/": None, "srv/a": "a" * 5000}),
@@ -90,8 +90,11 @@ def test_not_there(registry: str, pulling: Pulling) -> None:
     line = refusal(pulling, f"docker://{registry}/team/web:2")
     assert line == (
         f"{registry}/team/web: tag '2': the registry has no such image or blob "
-        f"(status 404, http://{registry}/v2/team/web/manifests/2)"
+        f"(status 404, http://{registry}/v2/team/web/manifests/2); see which tags there are: "
+        f"skopeo list-tags --tls-verify=false docker://{registry}/team/web"
     )
+    listed = subprocess.run(line.rpartition("are: ")[2].split(), capture_output=True, check=True)
+    assert json.loads(listed.stdout)["Tags"] == ["1"]
     port = free_port()
     line = refusal(pulling, f"docker://127.0.0.1:{port}/a")
     assert line == (
@@ -165,7 +168,7 @@ def test_through_a_proxy(storage: Storage, certificate: Certificate, tmp_path: P
         assert Pulling(tmp_path / "d").pull(f"docker://{address}/team/web:1") == WEB
         assert proxy.asked == [], "this machine is asked itself"
         environ({"NO_PROXY": "other.example,.example"})
-        clients.client.cache_clear()
+        clients._client.cache_clear()
         line = refusal(Pulling(tmp_path / "e"), source)
         assert "its name is not known" in line or "cannot be reached" in line
         assert proxy.asked == []
@@ -178,8 +181,10 @@ def test_plain_http_through_a_proxy(registry: str, tmp_path: Path, environ: Envi
     assert Pulling(tmp_path / "c", access).pull("docker://registry.example:81/team/web:1") == WEB, "without CONNECT"
 
 
-def test_tokens(storage: Storage, pulling: Pulling, tmp_path: Path, environ: Environ) -> None:
-    with TokenServer(tmp_path / "keys") as tokens, storage.serve(tokens=tokens) as address:
+def test_tokens(
+    storage: Storage, certificate: Certificate, pulling: Pulling, tmp_path: Path, environ: Environ
+) -> None:
+    with TokenServer(certificate) as tokens, storage.serve(tokens=tokens) as address:
         source = f"docker://{address}/team/web:1"
         line = refusal(pulling, source)
         assert "lets only users read this, or there is no such image" in line
@@ -190,15 +195,17 @@ def test_tokens(storage: Storage, pulling: Pulling, tmp_path: Path, environ: Env
         assert tokens.asked == ["GET with password"], "one token serves for all"
 
 
-def test_identity_token(storage: Storage, tmp_path: Path, pulling: Pulling, environ: Environ) -> None:
-    with TokenServer(tmp_path / "keys") as tokens, storage.serve(tokens=tokens) as address:
+def test_identity_token(
+    storage: Storage, certificate: Certificate, tmp_path: Path, pulling: Pulling, environ: Environ
+) -> None:
+    with TokenServer(certificate) as tokens, storage.serve(tokens=tokens) as address:
         environ(auth_file(tmp_path, {address: {"identitytoken": IDENTITY}}))
         assert pulling.pull(f"docker://{address}/team/web:1") == WEB
         assert tokens.asked == ["POST refresh_token"]
 
 
-def test_anonymous_tokens(storage: Storage, tmp_path: Path, pulling: Pulling) -> None:
-    with TokenServer(tmp_path / "keys", anonymous=True) as tokens, storage.serve(tokens=tokens) as address:
+def test_anonymous_tokens(storage: Storage, certificate: Certificate, pulling: Pulling) -> None:
+    with TokenServer(certificate, anonymous=True) as tokens, storage.serve(tokens=tokens) as address:
         assert pulling.pull(f"docker://{address}/team/web:1") == WEB
         assert tokens.asked == ["GET"]
 

@@ -13,15 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c2wtasks.notices import tell
+from c2wtasks.oci.access import Access, names_of
 from c2wtasks.oci.host import Host
 from c2wtasks.oci.imagename import Repository
 from c2wtasks.registry import credentials, proxies, wire
 from c2wtasks.registry.challenge import Challenge, parse, parse_all
 from c2wtasks.registry.credentials import IdentityToken, NoLogin, Password, Secret
 from c2wtasks.registry.errors import RegistryError
-from c2wtasks.registry.hosts import Access, names_of
 from c2wtasks.registry.limits import Limits, retry_after
+from c2wtasks.telling.notices import tell
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,10 @@ def test_helpers_that_know_docker_hub_by_one_name(
         {"credsStore": "../x"},
         {"credsStore": "bad"},
         {"credsStore": "list"},
+        {"credsStore": "half"},
         {"auths": {"h/a": {"auth": "geheim!"}}},
+        {"auths": {"h/a": {"username": "u", "password": "half of a character: \ud800"}}},
+        {"auths": {"h/a": {"identitytoken": "\ud800"}}},
     ],
     ids=str,
 )
@@ -276,6 +279,7 @@ def test_what_fails_hides_no_entry(
 ) -> None:
     monkeypatch.setenv("PATH", f"{tmp_path}/bin", prepend=":")
     helper(tmp_path / "bin", "bad", "exit 2")
+    helper(tmp_path / "bin", "half", 'echo "{\\"Username\\": \\"u\\", \\"Secret\\": \\"\\\\ud800\\"}"')
     helper(tmp_path / "bin", "list", 'echo "{\\"Username\\": 1, \\"Secret\\": []}"')
     with pytest.raises(NoLogin) as caught:
         credentials.find("h", "a", files(tmp_path, runtime=broken))

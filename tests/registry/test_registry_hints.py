@@ -8,20 +8,16 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from c2wtasks.oci.access import Access
 from c2wtasks.oci.host import Host
-from c2wtasks.registry.hosts import Access
-from tests.registry.pulling import Pulling
-from tests.registry.test_as_they_are import BASIC, ONE, afresh, asks_for, bearer, gives_tokens, one, refusal
+from tests.registry.answering import BASIC, asks_for, bearer, gives_tokens
+from tests.registry.pulling import ONE, Environ, Pulling, afresh, refusal
 from tests.support.registries import PASSWORD, USER, Certificate, HttpsProxy, Storage, TokenServer, free_port, login
 from tests.support.shops import Reply, Shop, SocksProxy
-
-Environ = Callable[[dict[str, str]], None]
-__all__ = ["one"]
 
 
 def log_in(line: str, environ: dict[str, str]) -> None:
@@ -64,10 +60,12 @@ BEFORE = {  # what was wrong with the credentials, and what to do before logging
 
 @pytest.mark.parametrize("tokens", [False, True])
 @pytest.mark.parametrize("wrong", BEFORE)
-def test_logging_in(storage: Storage, home: dict[str, str], tmp_path: Path, wrong: str, tokens: bool) -> None:
+def test_logging_in(
+    storage: Storage, certificate: Certificate, home: dict[str, str], tmp_path: Path, wrong: str, tokens: bool
+) -> None:
     text, hint = BEFORE[wrong]
     with (
-        TokenServer(tmp_path / "keys") as server,
+        TokenServer(certificate) as server,
         storage.serve(htpasswd=not tokens, tokens=server if tokens else None) as at,
     ):
         file = tmp_path / "home/.docker/config.json"

@@ -13,7 +13,7 @@ import pytest
 from tests.graph.catalogs import write_catalog
 from tests.support.faults import Asked, Corrupt, Cut, Expire, Fault, FaultyProxy, Garbage, Status
 from tests.support.hooking import SHORT_WAITS, WORKERS_AT_ONCE, hooked
-from tests.support.registries import IDENTITY, PASSWORD, USER, Storage, TokenServer, auth_file
+from tests.support.registries import IDENTITY, PASSWORD, USER, Certificate, Storage, TokenServer, auth_file
 from tests.support.running import environment
 
 LOUD = WORKERS_AT_ONCE + "import logging\nlogging.basicConfig(level=0)\n" + SHORT_WAITS
@@ -27,11 +27,13 @@ def forms(secret: str) -> list[bytes]:
 
 
 @pytest.mark.parametrize("login", ["password", "identity token"])
-def test_no_credential_is_written_or_printed(storage: Storage, tmp_path: Path, login: str) -> None:
+def test_no_credential_is_written_or_printed(
+    storage: Storage, certificate: Certificate, tmp_path: Path, login: str
+) -> None:
     catalog = tmp_path / "catalog"
     catalog.mkdir()
     with (
-        TokenServer(tmp_path / "keys") as tokens,
+        TokenServer(certificate) as tokens,
         storage.serve(tokens=tokens) as address,
         FaultyProxy(address) as proxy,
         storage.serve(htpasswd=True) as basic,

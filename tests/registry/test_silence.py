@@ -11,12 +11,12 @@ from dataclasses import replace
 
 import pytest
 
+from c2wtasks.oci.access import Access
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.imagename import Repository
 from c2wtasks.registry import client as clients
 from c2wtasks.registry import silence
 from c2wtasks.registry.errors import RegistryError
-from c2wtasks.registry.hosts import Access
 from c2wtasks.sources.remote import RemotePlace
 from tests.registry.pulling import FAST
 
@@ -100,7 +100,7 @@ def test_what_one_worker_has_waited_for(host: Host, capfd: pytest.CaptureFixture
     host.answers = True
     in_a_worker(lambda: read(host) == CONTENT or os._exit(1))
     assert silence.lasts(host.address) == 0
-    clients.client.cache_clear()
+    clients._client.cache_clear()
     assert read(host) == CONTENT
 
 

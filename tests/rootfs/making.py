@@ -13,15 +13,16 @@ import msgspec
 import pytest
 
 from c2wtasks.layers.tarindex import read_entries
+from c2wtasks.process.rights import LeftOut
 from c2wtasks.rootfs import dir as directory
 from c2wtasks.rootfs.dir import Previous
-from c2wtasks.rootfs.rights import LeftOut
 from c2wtasks.tree import difference, model, treefile
 from c2wtasks.tree.apply import apply
 from c2wtasks.tree.difference import SameContent
 from c2wtasks.tree.model import DIRECTORY, FILE, Content, Inode
 from c2wtasks.tree.treefile import Node, TreeFile
 from tests.support import roots
+from tests.support.images import digest_of
 
 TIME = 1_500_000_000_987_654_321
 DEFAULT_MTIME = 1_700_000_000_123_456_789
@@ -58,7 +59,7 @@ class Made:
             asked.append(number)
             return self.tars[number]
 
-        previous = Previous(str(old), difference.kept(before.tree, self.tree, before.same_content(self)))
+        previous = Previous(str(old), difference.compare(before.tree, self.tree, before.same_content(self)).kept)
         directory.write(self.tree, tar, str(new), previous)
         return sorted(asked)
 
@@ -84,7 +85,8 @@ class Making:
         for number, layer in enumerate(layers):
             apply(root, read_entries(layer), number)
             (self.folder / f"{number}.tar").write_bytes(layer)
-        tree = treefile.flatten(root, ["sha256:" + "0" * 64] * len(layers), default_mtime_ns=DEFAULT_MTIME)
+        diff_ids = [digest_of(layer) for layer in layers]
+        tree = treefile.flatten(root, diff_ids, default_mtime_ns=DEFAULT_MTIME)
         return Made(tree, layers, tuple(str(self.folder / f"{number}.tar") for number in range(len(layers))))
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from c2wtasks.disk import files
 from c2wtasks.errors import OutputError
-from c2wtasks.rootfs.rights import LeftOut
+from c2wtasks.process.rights import LeftOut
 from c2wtasks.tree.treefile import TreeFile
 from tests.rootfs.making import Made, Making, needs_root
 from tests.support import child, roots

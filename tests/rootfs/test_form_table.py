@@ -48,7 +48,8 @@ def test_a_row_fits_the_rest(row: FormType) -> None:
     assert set(row.settings) <= {field.name for field in fields(Bundle)}
     assert bool(row.tool) == bool(row.package)
     if row.folder:  # nothing else is read of one
-        assert FormType(row.kind, folder=row.folder, copies=row.copies, is_external=row.is_external) == row
+        told = {name: getattr(row, name) for name in ("folder", "copies", "is_external", "is_written_to")}
+        assert FormType(row.kind, **told) == row
 
 
 def test_one_form_alone_is_what_a_bundle_has_by_itself() -> None:

@@ -264,9 +264,14 @@ def document(name: str, text: Callable[[], bytes]) -> None:
 
 
 _HEAD = b'{"os":"linux","architecture":"amd64","rootfs":{"type":"layers","diff_ids":[]},'
-_OBJECTS = b"{}," * 2_700_000 + b"{}"
-document("a config of 8 MB, 2,700,000 objects", lambda: _HEAD + b'"x":[' + _OBJECTS + b"]}")
-document("a config of 8 MB, its history 2,700,000 objects", lambda: _HEAD + b'"history":[' + _OBJECTS + b"]}")
+
+
+def _objects() -> bytes:
+    return b"{}," * 2_700_000 + b"{}"
+
+
+document("a config of 8 MB, 2,700,000 objects", lambda: _HEAD + b'"x":[' + _objects() + b"]}")
+document("a config of 8 MB, its history 2,700,000 objects", lambda: _HEAD + b'"history":[' + _objects() + b"]}")
 _DEEP = 4_000_000
 document("a config of 8 MB, 4,000,000 levels deep", lambda: _HEAD + b'"x":' + b"[" * _DEEP + b"]" * _DEEP + b"}")
 

@@ -25,11 +25,13 @@ from typing import Any
 
 from tests.graph.catalogs import write_catalog
 from tests.support import roots
-from tests.support.hooking import WORKERS_AT_ONCE, hooked
+from tests.support.hooking import KILLED_IN_ROOTS, SMALL_PARTS, WORKERS_AT_ONCE, hooked
 from tests.support.images import Dir, Fifo, File, Hardlink, Layer, Layout, Symlink, Tree
 from tests.support.running import environment, results, run_doit
 
-VARIANTS = 3
+VARIANTS = 4
+NEAR = (0, 3)  # variants of which the next root of each image is made of the spare one
+GOING = "going"  # a folder that these have not
 _OWN_TIME, _WITHOUT = re.compile(r"^((?!rootfs/)\S+ f \d+ \d+:\d+) \d+"), r"\1"  # when it was published
 OUTPUTS = ("bundles", "cache", ".doit.db", ".doit.db-wal", ".doit.db-shm", ".doit.db.lock")
 
@@ -51,13 +53,22 @@ class Soak:
         """Makes the images, and builds each variant of the catalog undisturbed."""
         rng = random.Random(self.seed)
         layers = [Layer.of(random_tree(rng, self.files), ("gzip", "zstd", "none")[n % 3]) for n in range(self.layers)]
+        layers.append(
+            Layer.of({"large": File(content=rng.randbytes(300 << 10))}, "none")
+        )  # takes a lock, and is synced
         layout = Layout(self.folder / "layout")
         for number in range(self.images):
             chosen = rng.sample(layers, min(3, self.layers - 1))
             other = rng.choice([layer for layer in layers if layer not in chosen])
-            own: Tree = {f"own/{number}": str(number), "srv/": Dir(mtime=number)}
+            own: Tree = {
+                f"own/{number}": str(number),
+                "srv/": Dir(mtime=number),
+                f"{GOING}/er/still": "",
+                f"{GOING}/now": "",
+            }
             layout.image(*chosen, own, tag=f"i{number}", cmd=["sh"])
             layout.image(*chosen[:-1], other, own, tag=f"i{number}-other", cmd=["sh"])
+            layout.image(*chosen, near_to(own, rng), tag=f"i{number}-near", cmd=["sh"])
         for variant in range(VARIANTS):
             self.write(variant)
             began = time.monotonic()
@@ -67,8 +78,9 @@ class Soak:
             self.expected[variant] = self.outputs()
             self.wipe()
 
-    def write(self, variant: int) -> None:
-        """bundle.yaml: in variant 1 a third of the images run otherwise, in 2 a third have another layer."""
+    def write(self, variant: int, *, share: bool = False) -> None:
+        """bundle.yaml: in variant 1 a third of the images run otherwise, in 2 a third have another layer, in 3 all
+        have another top layer, of a few files."""
         images: dict[str, Any] = {}
         for number in range(self.images):
             image: dict[str, Any] = {"source": f"oci:layout:i{number}"}
@@ -76,8 +88,10 @@ class Soak:
                 image["process"] = {"env": {"VARIANT": "1"}}
             if variant == 2 and number % 3 == 1:
                 image["source"] += "-other"
+            if variant == 3:
+                image["source"] += "-near"
             images[f"i{number}"] = image
-        write_catalog(self.folder, images)
+        write_catalog(self.folder, images, share=share)
 
     def wipe(self) -> None:
         for name in OUTPUTS:
@@ -99,14 +113,18 @@ class Soak:
     def round(self, number: int) -> str:
         """Kills one to three runs, or pairs of runs, and looks at what the next whole run makes. Says what it did."""
         rng = random.Random(f"{self.seed}:{number}")
-        variant = rng.randrange(VARIANTS)
-        fresh = rng.random() < 0.5
+        variant, begun = rng.randrange(VARIANTS), rng.choice(["from scratch", "as it is", "with spare roots"])
+        fresh, share = begun == "from scratch", rng.random() < 0.5
         if fresh:
             self.wipe()
-        self.write(variant)
-        said = [f"variant {variant}{', from scratch' if fresh else ''}"]
+        elif begun == "with spare roots":
+            variant = rng.choice(NEAR)
+            self._make_spares(variant, share)
+        self.write(variant, share=share)
+        said = [f"variant {variant}, {begun}{', of shared files' * share}"]
         for _ in range(rng.randint(1, 3)):
-            said.append(self._killed(rng))
+            in_roots = begun == "with spare roots" and rng.random() < 0.7
+            said.append(self._killed_in_roots(rng) if in_roots else self._killed(rng))
         recorded = self._recorded() if fresh else set()
         report = results(self.folder)
         assert set(report.values()) <= {"success", "up-to-date"}, report
@@ -114,15 +132,53 @@ class Soak:
         assert not repeated, f"done twice: {repeated}"
         have, want = self.outputs(), self.expected[variant]
         assert have == want, [pair for pair in zip(have, want, strict=False) if pair[0] != pair[1]][:5]
+        self._check_shared(share)
         debris = self.debris()
         assert debris == [], debris
         again = results(self.folder)
         assert set(again.values()) == {"up-to-date"}, again
         return "; ".join(said)
 
+    def _check_shared(self, share: bool) -> None:
+        """That files of common layers which are alike are one, in all roots; or that none is."""
+        found: dict[str, set[int]] = {}
+        for number in range(self.images):
+            root = self.folder / f"bundles/i{number}/linux-amd64/rootfs"
+            for line in roots.of_folder(str(root)):
+                path, kind, *_ = line.split(" ")
+                of_many = path.rpartition("/")[2].startswith("f")
+                if kind == "f" and of_many and (state := (root / path).stat()).st_size:
+                    found.setdefault(line if share else f"{number} {line}", set()).add(state.st_ino)
+        if share:
+            assert [line for line, inodes in found.items() if len(inodes) > 1] == []
+        else:
+            assert len(set().union(*found.values())) == len(found)
+
+    def _make_spares(self, variant: int, share: bool) -> None:
+        """Builds what the given variant is near to, with spare roots for it; and sees that such roots are used."""
+        for each in (NEAR[0] + NEAR[1] - variant, variant, NEAR[0] + NEAR[1] - variant):
+            before = [self._inode(f".parts/i{number}/linux-amd64/spare") for number in range(self.images)]
+            self.write(each, share=share)
+            assert set(results(self.folder).values()) <= {"success", "up-to-date"}
+        assert before == [self._inode(f"i{number}/linux-amd64/rootfs") for number in range(self.images)]
+
+    def _inode(self, path: str) -> int:
+        path = f"{self.folder}/bundles/{path}"
+        return os.lstat(path).st_ino if os.path.lexists(path) else 0
+
+    def _killed_in_roots(self, rng: random.Random) -> str:
+        """A run of which each process that writes a root is killed there, or lives for having few steps to do."""
+        step, workers = int(40 ** rng.random() * 2), rng.random() < 0.5
+        code = KILLED_IN_ROOTS + (WORKERS_AT_ONCE + SMALL_PARTS if workers else "")
+        env = hooked(self.folder / "hook", code, STEP=str(step))
+        run_doit(self.folder, "-n", "2" if workers else "0", env=env)
+        self.killed += 1
+        self._all_gone()
+        return f"a run{' with workers' * workers} killed at step {step} of a root"
+
     def _killed(self, rng: random.Random) -> str:
         workers = rng.random() < 0.5
-        env = environment(hooked(self.folder / "hook", WORKERS_AT_ONCE if workers else ""))
+        env = environment(hooked(self.folder / "hook", WORKERS_AT_ONCE + SMALL_PARTS if workers else ""))
         command = [sys.executable, "-m", "doit", "-n", str(rng.choice([0, 2]) if not workers else 2)]
         count = rng.choice([1, 1, 2])
         runs = []
@@ -217,6 +273,17 @@ def random_tree(rng: random.Random, files: int) -> Tree:
             if kind > 0.97:
                 tree[f"{name}-too"] = Hardlink(name)
     return tree
+
+
+def near_to(layer: Tree, rng: random.Random) -> Tree:
+    """The layer without one folder, and with a few more entries, which hide, replace or change what lower layers may
+    have: no more than an eighth of all, up to which the next root is made of the spare one."""
+    near: Tree = {name: entry for name, entry in layer.items() if not name.startswith(f"{GOING}/")}
+    near |= {"d1/": Dir(mode=0o711, mtime=5), "d2/e2": File(content="was a folder"), "d3/.wh.e3": File()}
+    for number in range(6):
+        name = f"d{rng.randrange(4, 12)}/e{rng.randrange(6)}/n{number}"
+        near[name] = File(content=name, mode=rng.choice([0o644, 0o4755]), mtime=number)
+    return {**near, "own/too": Hardlink(name), "srv/link": Symlink(name)}
 
 
 def main() -> None:

@@ -26,6 +26,7 @@ from c2wtasks.rootfs import tar
 from tests.graph.catalogs import DODO, write_catalog
 from tests.support.images import Layer, Layout
 from tests.support.nasty import nasty
+from tests.support.published import OF_RUNS
 from tests.support.running import environment
 
 PROJECT = DODO.parent
@@ -118,7 +119,7 @@ def made(before: list[str], python: str, folder: Path, seen_as: str) -> Digests:
     return {
         str(path.relative_to(bundles)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in bundles.rglob("*")
-        if path.is_file() and not {".parts", ".history"} & {*path.parts} and path.name not in OF_THE_RECORD
+        if path.is_file() and not OF_RUNS & {*path.parts} and path.name not in OF_THE_RECORD
     }
 
 

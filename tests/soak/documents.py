@@ -27,11 +27,12 @@ from pathlib import Path
 from typing import Any
 
 from c2wtasks.errors import MAX_LINE
-from c2wtasks.graph import graph
+from c2wtasks.graph import lookups
 from tests.graph.catalogs import DODO
-from tests.support.forked import Ended, doit_forked
+from tests.support.forked import doit_forked
 from tests.support.images import DOCKER, OCI, Layout, compress, digest_of, pack, tar
 from tests.support.registries import Server
+from tests.support.running import Result
 
 IMAGES = 20  # in one catalog
 COMMANDS = ("list --all", "plan", "why", "verify", "gc --dry-run", "lock", "doctor", "prune --dry-run", "info bundle")
@@ -232,7 +233,7 @@ class Soak:
         self.place = place
         self.told: Counter[str] = Counter()
         self._good = place / "good"
-        graph._GRACE = 0.05  # for whoever is forked from this process
+        lookups._GRACE = 0.05  # for whoever is forked from this process
         Image(lambda _, content: content).layout(self._good)
 
     def round(self, seed: int, kind: str = "") -> int:
@@ -321,7 +322,7 @@ class Soak:
         if (not words or words[0] == "run") and not (may_refuse and (ended.exit == 3 or not _names_good(folder))):
             assert (folder / "bundles/good/linux-amd64/bundle.json").exists(), said
 
-    def _count(self, ended: Ended) -> None:
+    def _count(self, ended: Result) -> None:
         for line in ended.stderr.splitlines():
             self.told[re.sub(r"[0-9a-f]{12,}|'[^']*'|[\d.]+|\bi\d+\b", "_", line.partition(": ")[2])[:60]] += 1
 

@@ -22,13 +22,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.soak.crashes import Soak, processes_in
-from tests.support.hooking import WORKERS_AT_ONCE, hooked
+from tests.support.hooking import SMALL_PARTS, WORKERS_AT_ONCE, hooked
 from tests.support.running import environment, results
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LINE = re.compile(r"interrupted: (no task|1 task|\d+ tasks) done; the next run goes on from here\n")
 EARLY = "interrupted\n"  # while Python imports
-SOON = 10  # seconds, for a busy machine
+SOON = 30  # seconds, for a busy machine
 
 # Before Python runs the first line of a program nothing can be caught.
 STARTED = """
@@ -71,7 +71,8 @@ class Interrupts:
 
     def _interrupted(self, rng: random.Random) -> str:
         workers = rng.random() < 0.6
-        env = environment(hooked(self.soak.folder / "hook", WORKERS_AT_ONCE if workers else ""))
+        hook = hooked(self.soak.folder / "hook", WORKERS_AT_ONCE + SMALL_PARTS if workers else "")
+        env = environment({**hook, "PYTHONFAULTHANDLER": "1"})
         number, group = rng.choice(SIGNALS), rng.random() < 0.5
         started, said = os.pipe()
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
@@ -95,7 +96,13 @@ class Interrupts:
             for _ in range(rng.choice([1, 1, 1, 2, 3])):
                 (os.killpg if group else os.kill)(process.pid, number)
                 time.sleep(rng.choice([0, 0, 0.01]))
-            status = process.wait(timeout=SOON)
+            try:
+                status = process.wait(timeout=SOON)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGABRT)  # it says where it stands
+                process.wait()
+                err.seek(0)
+                raise AssertionError(err.read()) from None
             out.seek(0)
             err.seek(0)
             stdout, stderr = out.read(), err.read()

@@ -23,7 +23,7 @@ from tests.graph.catalogs import write_catalog
 from tests.support import roots
 from tests.support.hooking import READINGS, WORKERS_AT_ONCE, hooked
 from tests.support.images import File, Layer, Layout, Tree
-from tests.support.running import environment
+from tests.support.running import environment, run_doit
 
 IMAGES = 4
 REPOSITORIES = ("one", "other")
@@ -37,9 +37,16 @@ def prepare(folder: Path) -> None:
         (folder / name).mkdir()
         layout = Layout(folder / name / "layout")
         for number in range(IMAGES):
-            layout.image(*rng.sample(layers, 3), {"own": f"{number}"}, tag=f"i{number}")
-        images = {f"i{number}": f"oci:layout:i{number}" for number in range(IMAGES)}
-        write_catalog(folder / name, images, cache="../cache")
+            chosen = rng.sample(layers, 3)
+            layout.image(*chosen, {"own": f"{number}"}, tag=f"i{number}")
+            layout.image(*chosen, {"own": f"{number}, near to it"}, tag=f"i{number}-near")
+        write(folder / name)
+
+
+def write(repository: Path, suffix: str = "") -> None:
+    """bundle.yaml, with the images whose tags end so."""
+    images = {f"i{number}": f"oci:layout:i{number}{suffix}" for number in range(IMAGES)}
+    write_catalog(repository, images, cache="../cache")
 
 
 def _tree(rng: random.Random, number: int) -> Tree:
@@ -72,6 +79,29 @@ def one_cache(folder: Path, seed: int) -> None:
             assert len(roots.of_folder(str(at))) == 1 + 1 + 3 * 41
     left = [path for part in ("locks", "unfinished") for path in (folder / "cache/layers" / part).iterdir()]
     assert left == []
+
+
+def spare_roots(folder: Path, seed: int) -> None:
+    """Two runs, a moment apart, where each root is made of the spare one: both end well, one of them has done it."""
+    _wipe(folder)
+    repository = folder / "one"
+    for suffix in ("", "-near"):
+        write(repository, suffix)
+        assert run_doit(repository).exit == 0
+    spare = [_inode(repository, f".parts/i{number}/linux-amd64/spare") for number in range(IMAGES)]
+    write(repository)
+    one, other = _both(folder, seed, ["one", "one"])
+    assert spare == [_inode(repository, f"i{number}/linux-amd64/rootfs") for number in range(IMAGES)]
+    done = [{task for task, result in report.items() if result == "success"} for report in (one, other)]
+    assert done[0].isdisjoint(done[1])
+    for number in range(IMAGES):
+        at = repository / f"bundles/i{number}/linux-amd64/rootfs"
+        assert (at / "own").read_text() == str(number)
+        assert len(roots.of_folder(str(at))) == 1 + 1 + 3 * 41
+
+
+def _inode(repository: Path, path: str) -> int:
+    return (repository / "bundles" / path).stat().st_ino
 
 
 def _both(folder: Path, seed: int, names: list[str]) -> list[dict[str, str]]:
@@ -128,8 +158,9 @@ def main() -> None:
         for number in range(options.rounds):
             one_repository(folder, number)
             one_cache(folder, number)
+            spare_roots(folder, number)
             print(number, end=" ", flush=True)
-    print(f"\n{options.rounds} rounds of both: no error, each layer read once")
+    print(f"\n{options.rounds} rounds of all: no error, each layer read once")
 
 
 if __name__ == "__main__":

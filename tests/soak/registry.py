@@ -21,12 +21,12 @@ from pathlib import Path
 
 from c2wtasks.errors import UserError
 from c2wtasks.layers.store import Store
+from c2wtasks.oci.access import Access
 from c2wtasks.oci.digest import Digest
 from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import Reference
 from c2wtasks.registry import client as clients
 from c2wtasks.registry import limits
-from c2wtasks.registry.hosts import Access
 from c2wtasks.registry.limits import Limits
 from c2wtasks.sources.documents import Documents
 from c2wtasks.sources.resolve import Resolver
@@ -119,14 +119,14 @@ class Soak:
 
     def _pull(self, image: int, *, kept: bool) -> str | None:
         """The error's line, None if all went well."""
-        clients.client.cache_clear()
+        clients._client.cache_clear()
         cache = self.folder / "cache"
         access = Access(kept=str(cache / "blobs") if kept else "")
         reference = Reference.parse(f"docker://{self.own.address}/soak:{image}")
         store = Store(str(cache / "layers"))
         try:
             resolver = Resolver(access, Documents(str(cache / "documents")))
-            found = resolver.resolve(reference, reference.place, Platform("linux", "amd64"))
+            found = resolver.resolve(reference, reference.path, Platform("linux", "amd64"))
             for layer in found.layers:
                 store.ensure([layer])
         except UserError as error:

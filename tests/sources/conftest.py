@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from c2wtasks.errors import SourceError
+from c2wtasks.oci.access import Access
 from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import Reference
-from c2wtasks.registry.hosts import Access
 from c2wtasks.sources.documents import Documents
 from c2wtasks.sources.model import Image
 from c2wtasks.sources.resolve import Resolver
+from tests.support.images import DockerSave, Layout
 
 Resolve = Callable[..., Image]
 
@@ -24,7 +26,7 @@ def image() -> Resolve:
     def resolve_text(source: str, platform: str = "linux/amd64") -> Image:
         reference = Reference.parse(source)
         return Resolver(Access(offline=True), Documents("")).resolve(
-            reference, reference.place, Platform.parse(platform)
+            reference, reference.path, Platform.parse(platform)
         )
 
     return resolve_text
@@ -42,3 +44,13 @@ def refusal(image: Resolve) -> Callable[..., str]:
         return line
 
     return refuse
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    return Layout(tmp_path / "web")
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> DockerSave:
+    return DockerSave(tmp_path / "saved")

@@ -265,14 +265,14 @@ def test_what_is_read_in_place_is_remembered(tmp_path, image, sparse, monkeypatc
     found = image(source.text)
     monkeypatch.setattr(Memo, "_settled", Memo._state)  # the file is as young as this test
     memo = Memo.of(str(tmp_path / "cache"), "id", {os.geteuid()})
-    memo.remember(source, source.place, platform, found)
+    memo.remember(source, source.path, platform, found)
     memo.save()
-    recalled = Memo.of(str(tmp_path / "cache"), "id", {os.geteuid()}).recall(source, source.place, platform)
+    recalled = Memo.of(str(tmp_path / "cache"), "id", {os.geteuid()}).recall(source, source.path, platform)
     assert recalled is not None
     assert recalled.layers == found.layers
     assert contents(recalled) == contents(found)
     path.write_bytes(b"")
-    assert Memo.of(str(tmp_path / "cache"), "id", {os.geteuid()}).recall(source, source.place, platform) is None
+    assert Memo.of(str(tmp_path / "cache"), "id", {os.geteuid()}).recall(source, source.path, platform) is None
 
 
 def test_a_wrapped_archive_unpacked_as_the_hint_says(tmp_path, image, refusal, monkeypatch):

@@ -17,11 +17,6 @@ def cmd(image) -> str:
     return image.parsed.cmd[0]
 
 
-@pytest.fixture
-def saved(tmp_path) -> DockerSave:
-    return DockerSave(tmp_path / "saved")
-
-
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("style", ["old", "new"])
 def test_image(tmp_path, style, packed, image):

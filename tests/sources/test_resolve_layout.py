@@ -7,9 +7,9 @@ import tarfile
 
 import pytest
 
+from c2wtasks.oci.access import Access
 from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import Reference
-from c2wtasks.registry.hosts import Access
 from c2wtasks.sources import archive as archive_module
 from c2wtasks.sources import model, reading
 from c2wtasks.sources.documents import Documents
@@ -21,11 +21,6 @@ TREE = {"etc/": None, "etc/motd": "hi\n"}
 
 def cmd(image) -> str:
     return image.parsed.cmd[0]
-
-
-@pytest.fixture
-def layout(tmp_path) -> Layout:
-    return Layout(tmp_path / "web")
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -244,7 +239,7 @@ def test_a_thousand_images_read_index_json_once(layout, tmp_path, monkeypatch):
         for number in range(30):
             for source in (f"oci:{layout.folder}:t{number}", f"oci-archive:{path}:t{number}"):
                 reference = Reference.parse(source)
-                found = resolver.resolve(reference, reference.place, Platform("linux", "amd64"))
+                found = resolver.resolve(reference, reference.path, Platform("linux", "amd64"))
                 assert cmd(found) == str(number)
     assert opened.count(str(layout.folder / "index.json")) == 1
     assert opened.count("scan") == 1

@@ -6,14 +6,16 @@ import functools
 import json
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from c2wtasks.errors import SourceError
 from c2wtasks.oci.digest import Digest
-from c2wtasks.oci.image import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, Descriptor, ImageConfig, Index, Manifest
+from c2wtasks.oci.image import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, Descriptor, ImageConfig, ImageIndex, Manifest
 from c2wtasks.oci.platform import Platform
-from c2wtasks.sources.select import find
+from c2wtasks.sources.fitting import Unfit
+from c2wtasks.sources.select import MAX_READ, find
 from tests.support.images import image_config, to_json
 
 ARCHITECTURES = ["amd64", "386", "arm64", "arm", "riscv64"]
@@ -83,7 +85,7 @@ def model(memory: Memory, descriptors: list[Descriptor], platform: Platform) -> 
             if matches(descriptor.platform) and is_image and matches(Platform.of(config.os, config.architecture)):
                 return descriptor.digest
         elif descriptor.media_type == OCI_INDEX:
-            children += Index.parse(content).manifests
+            children += ImageIndex.parse(content).manifests
     children = sorted((one for one in children if matches(one.platform)), key=functools.cmp_to_key(order))
     return model(memory, children, platform) if children else "not found"
 
@@ -113,3 +115,13 @@ def test_finds_what_the_model_finds(tops, architecture):
     else:
         assert want == found.descriptor.digest
         assert json.loads(found.config)["os"] == "linux"
+
+
+def test_a_list_without_end_is_not_read_to_its_end() -> None:
+    """A registry may answer with ever more that it says no platform of."""
+    memory = Memory()
+    arm64 = [("manifest", None, ("arm64", number, True)) for number in range(MAX_READ)]
+    with pytest.raises(SourceError, match=f"among the first {MAX_READ} images and indexes is none for linux/amd64"):
+        find(memory, [build(memory, ("index", None, arm64))], Platform("linux", "amd64"))
+    with pytest.raises(Unfit):
+        find(memory, [build(memory, ("index", None, arm64[:-1]))], Platform("linux", "amd64"))

@@ -15,11 +15,6 @@ from tests.support.images import OCI, Layer, Layout, digest_of
 TREE = {"etc/": None, "etc/motd": "hi\n"}
 
 
-@pytest.fixture
-def layout(tmp_path) -> Layout:
-    return Layout(tmp_path / "web")
-
-
 def short(digest: str) -> str:
     return digest[: len("sha256:") + 12]
 

@@ -13,21 +13,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from c2wtasks.errors import SourceError
+from c2wtasks.oci.access import Access
 from c2wtasks.oci.platform import Platform
 from c2wtasks.oci.reference import Reference
 from c2wtasks.oci.transport import TRANSPORTS
-from c2wtasks.registry.hosts import Access
 from c2wtasks.sources.documents import Documents
 from c2wtasks.sources.opening import misnamed
 from c2wtasks.sources.resolve import Resolver
 from tests.support.images import DockerSave, Layout, pack
 
 TREE = {"etc/": None, "etc/motd": "hi\n"}
-
-
-@pytest.fixture
-def layout(tmp_path) -> Layout:
-    return Layout(tmp_path / "web")
 
 
 @pytest.mark.parametrize(
@@ -37,11 +32,14 @@ def layout(tmp_path) -> Layout:
         ("{}", "manifest.json: the document: expected an array, found an object"),
         ("null", "holds no image at all"),
         ('[{"Layers": []}]', "manifest.json: [0].Config: names no file"),
+        ('[{"Config": "%s"}]' % ("a/" * 3000), "manifest.json: [0]: names a file by 6000 characters (4096 at most)"),
+        ('[{"Config": "a", "Layers": ["%s"]}]' % ("a" * 5000), "[0]: names a file by 5000 characters (4096 at most)"),
         ('[{"Config": "nope.json"}]', "config 'nope.json' is not there; the copy is incomplete"),
         ('[{"Config": "a\\u0000b"}]', "embedded null "),
         ('[{"Config": "manifest.json"}]', "config 'manifest.json': the document: expected an object"),
         ('[{"Config": "%s.json"}]' % ("0" * 64), "has another digest: its content is sha256:"),
         ('[{"Config": "good.json", "Layers": ["a", "b"]}]', "'good.json' has 2 layers, its config has diffIDs of 1"),
+        ('[{"Config": "good.json", "Layers": ["a"' + ', "a"' * 500 + "]}]", "has 501 layers (500 at most)"),
         ('[{"Config": "good.json", "Layers": ["gone/layer.tar"]}]', "layer 'gone/layer.tar' is not there"),
         ('[{"Config": "good.json", "Layers": ["folder"]}]', "folder is a folder, not a regular file"),
         ('[{"Config": "good.json", "Layers": ["pipe"]}]', "pipe is a FIFO, not a regular file"),
@@ -177,7 +175,7 @@ def test_an_error_in_opening_is_the_same_the_second_time(tmp_path):
     for tag in ("", ":x"):
         reference = Reference.parse(f"oci:{tmp_path}/x{tag}")
         with pytest.raises(SourceError) as caught:
-            resolver.resolve(reference, reference.place, Platform("linux", "amd64"))
+            resolver.resolve(reference, reference.path, Platform("linux", "amd64"))
         lines.append(str(caught.value))
     assert lines[1].startswith(lines[0])
     assert "first colon" in lines[1]
@@ -212,7 +210,7 @@ def test_any_damage_is_a_source_error_or_none(small, data):
             reference = Reference.parse(source)
             try:
                 found = Resolver(Access(offline=True), Documents("")).resolve(
-                    reference, reference.place, Platform("linux", "amd64")
+                    reference, reference.path, Platform("linux", "amd64")
                 )
                 assert all(layer.place.size >= 0 for layer in found.layers)
             except SourceError as error:

@@ -188,30 +188,46 @@ SPARSE = (("GNU.sparse.major", "0"), ("GNU.sparse.minor", "1"), ("GNU.sparse.siz
     ("content", "message"),
     [
         (
-            b"".join(header(name=f"{n}/" + "n" * 4000).tobuf(tarfile.GNU_FORMAT) for n in range(8500)),
+            lambda: b"".join(header(name=f"{n}/" + "n" * 4000).tobuf(tarfile.GNU_FORMAT) for n in range(8500)),
             "has more than 33554432 characters in names and targets of links",
         ),
         (
-            b"".join(
+            lambda: b"".join(
                 header(name=f"{n}", type=tarfile.SYMTYPE, linkname="n" * 4000).tobuf(tarfile.GNU_FORMAT)
                 for n in range(8500)
             ),
             "has more than 33554432 characters in names and targets of links",
         ),
         (
-            header(type=tarfile.SYMTYPE, linkname="n" * 4097).tobuf(tarfile.GNU_FORMAT),
+            lambda: header(type=tarfile.SYMTYPE, linkname="n" * 4097).tobuf(tarfile.GNU_FORMAT),
             "a link to a name of 4097",
         ),
-        (with_pax(*((f"k{n}", "") for n in range(90_000))) * 12, "has more than 1000000 PAX records"),
+        (lambda: with_pax(*((f"k{n}", "") for n in range(90_000))) * 12, "has more than 1000000 PAX records"),
         (
-            with_pax(*SPARSE, ("GNU.sparse.numblocks", "60000"), ("GNU.sparse.map", ",".join(["0"] * 120_000))) * 5,
+            lambda: (
+                with_pax(*SPARSE, ("GNU.sparse.numblocks", "60000"), ("GNU.sparse.map", ",".join(["0"] * 120_000)))
+                * 5
+            ),
             "has more than 262144 fragments of sparse entries",
         ),
-        (with_pax(*SPARSE, ("comment", "1" * 1_000_000)), "has a sparse entry"),
-        (with_pax(*SPARSE) + (with_pax(("a", "b"))[:1024] * 2000) + with_pax(*SPARSE), "has a sparse entry"),
+        (
+            lambda: with_pax(*SPARSE[:2], ("GNU.sparse.size", str(1 << 61)), ("GNU.sparse.numblocks", "0")),
+            "has more than 68719476736 bytes of holes in sparse entries",
+        ),
+        (lambda: with_pax(*SPARSE, ("comment", "1" * 1_000_000)), "has a sparse entry"),
+        (lambda: with_pax(*SPARSE) + (with_pax(("a", "b"))[:1024] * 2000) + with_pax(*SPARSE), "has a sparse entry"),
     ],
-    ids=["names", "targets", "long target", "records", "fragments", "a number without end", "headers without end"],
+    ids=[
+        "names",
+        "targets",
+        "long target",
+        "records",
+        "fragments",
+        "holes",
+        "a number without end",
+        "headers without end",
+    ],
 )
 def test_what_a_few_bytes_could_make_much_of(content, message):
     with pytest.raises(ValueError, match=message):
-        members(content + bytes(1024))
+        members(content() + bytes(1024))

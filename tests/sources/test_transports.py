@@ -11,9 +11,9 @@ import pytest
 
 from c2wtasks import sources
 from c2wtasks.errors import SourceError
+from c2wtasks.oci.access import Access
 from c2wtasks.oci.reference import Reference
 from c2wtasks.oci.transport import TRANSPORTS, Transport
-from c2wtasks.registry.hosts import Access
 from c2wtasks.sources.documents import Documents
 from c2wtasks.sources.transports import open_path, open_remote, place_type
 

@@ -97,11 +97,16 @@ class WrongRange:
 
 
 @dataclass(frozen=True)
+class Lost:
+    """The registry does what it is asked to, and the connection ends without an answer."""
+
+
+@dataclass(frozen=True)
 class Expire:
     """The registry does not get the credentials, and so asks for them."""
 
 
-Fault = Cut | Status | Stall | Corrupt | WrongLength | Drip | Garbage | NoRanges | WrongRange | Expire | None
+Fault = Cut | Status | Stall | Corrupt | WrongLength | Drip | Garbage | NoRanges | WrongRange | Lost | Expire | None
 Plan = Callable[[Asked], Fault]
 
 
@@ -124,13 +129,14 @@ def to(address: str, path: str = "") -> Status:
 
 class FaultyProxy(Server):
     """`plan` says what to do to each answer; `asked` are the requests so far; `redirects` answers blobs with a
-    redirect to the same path of another host."""
+    redirect to the same path of another host; `texts` are answers in the place of the registry's, by path."""
 
     def __init__(self, upstream: str, certificate: Certificate | None = None) -> None:
         super().__init__(_Handler, certificate)
         self.upstream = upstream
         self.plan: Plan = lambda _asked: None
         self.redirects = ""
+        self.texts: dict[str, bytes] = {}
         self.asked: list[Asked] = []
         self.over = threading.Event()
 
@@ -156,6 +162,10 @@ class _Handler(BaseHTTPRequestHandler):
         fault = self.server.plan(asked)
         if self.server.redirects and asked.is_blob:
             fault = to(self.server.redirects, self.path)
+        if self.path in self.server.texts:
+            text = self.server.texts[self.path]
+            self._answer(200, {"Content-Length": str(len(text))}, text)
+            return
         match fault:
             case Status():
                 self._answer(fault.status, {"Content-Length": "0", **fault.headers}, b"")
@@ -169,13 +179,16 @@ class _Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
                 return
         status, headers, body = self._upstream(fault)
+        if isinstance(fault, Lost):
+            self.close_connection = True
+            return
         self._pass_on(asked, fault, status, headers, body)
 
-    do_HEAD = do_GET
+    do_HEAD = do_POST = do_PATCH = do_PUT = do_DELETE = do_GET
 
     def _upstream(self, fault: Fault) -> tuple[int, dict[str, str], bytes]:
         connection = http.client.HTTPConnection(self.server.upstream, timeout=60)
-        dropped = {"host", "connection"}
+        dropped = {"connection"}  # by its host a registry names the places of uploads
         if isinstance(fault, NoRanges):
             dropped.add("range")
         if isinstance(fault, Expire):
@@ -183,7 +196,8 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name: value for name, value in self.headers.items() if name.lower() not in dropped}
         if isinstance(fault, WrongRange):
             headers["Range"] = "bytes=1-"
-        connection.request(self.command, self.path, headers=headers)
+        sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        connection.request(self.command, self.path, sent or None, headers=headers)
         answer = connection.getresponse()
         body = answer.read()
         connection.close()

@@ -1,9 +1,7 @@
-"""`doit` in a forked child: what `running` does, without starting an interpreter each time."""
+"""`doit` in a process forked from that of the tests, patched as that is; and killed."""
 
 from __future__ import annotations
 
-import importlib
-import json
 import os
 import signal
 import sys
@@ -12,29 +10,18 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import doit.cmd_run
 from doit.doit_cmd import DoitMain
 
-# What each child would import again.
-for _name in ("engine.build", "commands.why", "commands.plan", "graph", "layers.decompress", "engine.state"):
-    importlib.import_module(f"c2wtasks.{_name}")
+from tests.support.child import as_user
+from tests.support.running import Result
+from tests.support.starting import import_all
+
+import_all()  # once, and not in each child
 
 
-class Ended(NamedTuple):
-    exit: int
-    stdout: str
-    stderr: str
-
-
-def run_forked(folder: Path, *args: str) -> tuple[int, str]:
-    """`doit ARGS` in `folder`: exit status and what it wrote to stdout."""
-    ended = doit_forked(folder, *args)
-    return ended.exit, ended.stdout
-
-
-def doit_forked(folder: Path, *args: str, env: Mapping[str, str] | None = None) -> Ended:
+def doit_forked(folder: Path, *args: str, env: Mapping[str, str] | None = None) -> Result:
     """`doit ARGS` in `folder`, with `env` on top of this process's environment."""
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         child = os.fork()
@@ -57,26 +44,21 @@ def doit_forked(folder: Path, *args: str, env: Mapping[str, str] | None = None) 
         _, how = os.waitpid(child, 0)
         out.seek(0)
         err.seek(0)
-        return Ended(os.waitstatus_to_exitcode(how), out.read(), err.read())
+        return Result(os.waitstatus_to_exitcode(how), out.read(), err.read())
 
 
-def executed_forked(folder: Path, *args: str) -> set[str]:
-    """The tasks that `doit ARGS` executed with success, groups left out."""
-    _, text = run_forked(folder, "-r", "json", *args)
-    found = {task["name"]: task["result"] for task in json.loads(text)["tasks"]}
-    groups = {name.partition(":")[0] for name in found if ":" in name}
-    return {name for name, result in found.items() if result == "success" and name not in groups}
+def doit_as_user(folder: Path) -> tuple[str, str]:
+    """The status of `doit` in a folder of the user USER, and what it said, as that user."""
 
+    def build() -> str:
+        with open("said", "w") as said:
+            os.dup2(said.fileno(), 1)
+            os.dup2(said.fileno(), 2)
+            sys.stdout = sys.stderr = said
+            return str(DoitMain().run([]))
 
-def json_forked(folder: Path, *args: str) -> Any:
-    """What a command with --json says."""
-    return json.loads(run_forked(folder, *args, "--json")[1])
-
-
-def foretold(folder: Path) -> tuple[set[str], set[str]]:
-    """The tasks that `doit why` says would surely run, and all that might."""
-    stale = json_forked(folder, "why")["stale"]
-    return {task["task"] for task in stale if task["reasons"]}, {task["task"] for task in stale}
+    status = as_user(build, folder)
+    return status, (folder / "said").read_text()
 
 
 def killed_forked(folder: Path, after: float) -> None:

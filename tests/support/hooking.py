@@ -11,13 +11,48 @@ _executor.worthwhile = lambda size: True
 """
 """Even the smallest task goes to a worker process."""
 
+SMALL_PARTS = """
+import c2wtasks.rootfs.dir.parts as _parts
+_parts._LEAST = 1
+"""
+"""Even the smallest root is written by all workers that are idle."""
+
 SHORT_WAITS = """
 import c2wtasks.registry.limits as _limits
 _limits.DEFAULT = _limits.Limits(connect=5, answer=5, stall=2, first_pause=0.01, longest_pause=0.05)
 """
 """Registries are not waited for as long as people would."""
 
-READINGS = """
+LARGE_LAYERS = """
+import c2wtasks.layers.small as _small
+_small.MAX_BLOB = -1
+"""
+"""All layers are read as large ones are: one at a time, and synced."""
+
+KILLED_IN_ROOTS = """
+import os
+import c2wtasks.tasks.root as _folder
+_left = [int(os.environ["STEP"])]
+def _counted(name):
+    real = getattr(os, name)
+    def call(*args, **kwargs):
+        if not _left[0]:
+            os.kill(os.getpid(), 9)
+        _left[0] -= 1
+        return real(*args, **kwargs)
+    setattr(os, name, call)
+_written = _folder._written
+def _armed(*args, **named):
+    for name in ("rename", "link", "unlink", "rmdir", "mkdir", "symlink", "utime", "fchmod"):
+        _counted(name)
+    return _written(*args, **named)
+_folder._written = _armed
+"""
+"""A process that writes a root is killed there, when it has taken as many steps as STEP says."""
+
+READINGS = (
+    LARGE_LAYERS
+    + """
 import os, sys
 _log = os.open(os.environ["READINGS"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 import c2wtasks.layers.unpacking as _unpacking
@@ -27,6 +62,7 @@ def _counted(layer, *more):
     return _copy_checked(layer, *more)
 _unpacking.copy_checked = _counted
 """
+)
 """Each reading of a layer's blob adds its key to the file that READINGS names."""
 
 

@@ -10,6 +10,7 @@ the test, and says by name what is missing.
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -77,6 +78,21 @@ def whole_seconds(disk: Path, at: Path) -> Iterator[Path]:
     """A disk in the file `disk` that keeps whole seconds only, and has all else: ext4 with small inodes."""
     _disk(disk, "mkfs.ext4", "-q", "-I", "128")
     with _loop_device(disk) as device, _mounted(at, "mount", device, str(at)):
+        yield at
+
+
+@contextmanager
+def damaged(disk: Path, at: Path, rng: random.Random) -> Iterator[Path]:
+    """A copy of a disk of `ignoring_case`, on which some files and folders cannot be read any more (EIO)."""
+    content = bytearray(disk.read_bytes())
+    for start in range(0, len(content), 1024):
+        number = int.from_bytes(content[start + 44 : start + 48], "little")
+        own = number < 64  # the file system's
+        if content[start : start + 5] == b"FILE0" and not own and rng.random() < 0.1:
+            content[start : start + 4] = b"BAAD"
+    copy = disk.with_name(f"{disk.name}-damaged")
+    copy.write_bytes(content)
+    with _fuse(at, "lowntfs-3g", "-o", "ro", str(copy), str(at)):
         yield at
 
 

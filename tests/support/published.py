@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+OF_RUNS = {".parts", ".history", "catalog.html", "feed.atom", "feeds"}
+"""In the output folder: what is private, or tells when runs were. All else is equal for equal inputs."""
+
 
 def own_files(bundle: Path) -> dict[str, tuple[int, bytes]]:
     """The mode and content of each file of a bundle, but for those in its root, by its path."""

@@ -5,7 +5,7 @@ with Storage(tmp_path / "storage") as storage:
     with storage.serve() as address: ...                       # anonymous
     with storage.serve(htpasswd=True) as address: ...          # USER and PASSWORD
     with storage.serve(certificate=made) as address: ...       # TLS
-    with TokenServer(folder) as tokens, storage.serve(tokens=tokens) as address: ...
+    with TokenServer(certificate) as tokens, storage.serve(tokens=tokens) as address: ...
 """
 
 from __future__ import annotations
@@ -85,13 +85,14 @@ class Storage:
         htpasswd: bool = False,
         certificate: Certificate | None = None,
         tokens: TokenServer | None = None,
+        deletes: bool = False,
     ) -> Iterator[str]:
         """Runs a registry; gives its address."""
         address = f"127.0.0.1:{free_port()}"
         config: dict[str, Any] = {
             "version": "0.1",
             "log": {"level": "error", "accesslog": {"disabled": True}},
-            "storage": {"filesystem": {"rootdirectory": str(self.folder)}},
+            "storage": {"filesystem": {"rootdirectory": str(self.folder)}, "delete": {"enabled": deletes}},
             "http": {"addr": address},
         }
         if htpasswd:
@@ -115,7 +116,7 @@ class Storage:
             ["docker-registry", "serve", file], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         try:
-            _wait_for(address, server)
+            wait_for(address, server)
             yield address
         finally:
             server.kill()
@@ -129,16 +130,17 @@ def free_port() -> int:
         return port
 
 
-def _wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
+def wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
+    """Waits until the server that this process is answers there: 10 seconds at most."""
     host, _, port = address.rpartition(":")
     for _ in range(500):
-        assert server.poll() is None, "docker-registry did not start"
+        assert server.poll() is None, f"{server.args} did not start"
         try:
             socket.create_connection((host, int(port))).close()
             return
         except OSError:
             time.sleep(0.02)
-    raise AssertionError("docker-registry does not answer")
+    raise AssertionError(f"{server.args} does not answer")
 
 
 def _run(*command: object) -> None:
@@ -175,14 +177,15 @@ class Server(ThreadingHTTPServer):
 
 
 class TokenServer(Server):
-    """Gives tokens that docker-registry takes, for USER and PASSWORD or IDENTITY (or, if `anonymous`, to all).
+    """Gives tokens that docker-registry takes, for USER and PASSWORD or IDENTITY (or, if `anonymous`, to all), signed
+    with the key of `certificate`.
 
     A token is good for `lifetime` seconds, though at most 60 are promised. `given` counts them, `asked` holds how.
     """
 
-    def __init__(self, folder: Path, *, anonymous: bool = False, lifetime: float = 300) -> None:
+    def __init__(self, certificate: Certificate, *, anonymous: bool = False, lifetime: float = 300) -> None:
         super().__init__(_Tokens)
-        self.certificate = Certificate.make(folder)
+        self.certificate = certificate
         self.anonymous = anonymous
         self.lifetime = lifetime
         self.given = 0

@@ -7,12 +7,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.support import starting
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     exit: int
     stdout: str
     stderr: str
@@ -28,7 +29,17 @@ def environment(env: Mapping[str, str] | None = None) -> dict[str, str]:
 
 def run_doit(folder: Path | str, *args: str, env: Mapping[str, str] | None = None) -> Result:
     """`doit ARGS` in `folder`."""
-    return run_python(folder, "-m", "doit", *args, env=env)
+    return _run("doit", folder, *args, env=env)
+
+
+def run_ours(folder: Path | str, *args: str, env: Mapping[str, str] | None = None) -> Result:
+    """`c2wtasks ARGS` in `folder`, as the program `doit` of an environment does it, too: a seal may answer."""
+    return _run("c2wtasks", folder, *args, env=env)
+
+
+def _run(program: str, folder: Path | str, *args: str, env: Mapping[str, str] | None = None) -> Result:
+    ended = starting.run(os.fspath(folder), program, list(args), {**os.environ, **(env or {})})
+    return Result(*ended) if ended else run_python(folder, "-m", program, *args, env=env)
 
 
 def run_python(folder: Path | str, *args: str, env: Mapping[str, str] | None = None) -> Result:
@@ -48,7 +59,15 @@ def run_python(folder: Path | str, *args: str, env: Mapping[str, str] | None = N
 
 def results(folder: Path | str, *args: str, env: Mapping[str, str] | None = None) -> dict[str, str]:
     """What `doit -r json ARGS` reports for each task: success, up-to-date, fail or ignore. Groups are left out."""
-    done = run_doit(folder, "-r", "json", *args, env=env)
+    return _reported(run_doit(folder, "-r", "json", *args, env=env))
+
+
+def our_results(folder: Path | str) -> dict[str, str]:
+    """The same of `c2wtasks -r json`, which needs no dodo.py."""
+    return _reported(run_ours(folder, "-r", "json"))
+
+
+def _reported(done: Result) -> dict[str, str]:
     try:
         report = json.loads(done.stdout)
     except ValueError:
@@ -61,3 +80,14 @@ def results(folder: Path | str, *args: str, env: Mapping[str, str] | None = None
 def executed(folder: Path | str, *args: str, env: Mapping[str, str] | None = None) -> set[str]:
     """The tasks that `doit ARGS` executed with success. Groups, which do nothing, are left out."""
     return {name for name, result in results(folder, *args, env=env).items() if result == "success"}
+
+
+def json_of(folder: Path | str, *args: str) -> Any:
+    """What a command with --json says."""
+    return json.loads(run_doit(folder, *args, "--json").stdout)
+
+
+def foretold(folder: Path | str) -> tuple[set[str], set[str]]:
+    """The tasks that `doit why` says would surely run, and all that might."""
+    stale = json_of(folder, "why")["stale"]
+    return {task["task"] for task in stale if task["reasons"]}, {task["task"] for task in stale}

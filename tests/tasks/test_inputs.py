@@ -22,7 +22,8 @@ from tests.graph.catalogs import small_catalog, write_catalog
 from tests.support.running import run_doit
 
 FILES = [kind for kind, row in FORMS.items() if not row.folder]
-CONTENT = {"spec": "image_config", "tree": "copied", "form": "bundle, form"}  # beside the site and the inputs
+# beside the site and the inputs
+CONTENT = {"spec": "image_config, parsed", "tree": "copied", "form": "bundle, form, root"}
 TOLD_BY = {INITCONFIG: {"boot"}}  # settings that change the bytes of one of the bundle's other files
 NO_SETTINGS = {"name", "platform", "position", "path"}  # who and where the bundle is: a task's name tells them apart
 
@@ -67,7 +68,7 @@ class Watched:
 def test_a_form_is_made_of_the_settings_that_its_row_names(builds: list[Build], kind: str) -> None:
     build, made = builds[0], Form(kind)
     watched = Watched(build.bundle)
-    form.make(build.site, form.inputs(build, made), watched, made)  # type: ignore[arg-type]
+    form.make(build.site, form.inputs(build, made), watched, made, tree.inputs(build))  # type: ignore[arg-type]
     told = {setting for name in FORMS[kind].json_files({}) for setting in TOLD_BY.get(name, ())}
     assert watched.asked <= {"name", "platform", *FORMS[kind].settings, *told}
 
@@ -88,6 +89,8 @@ OTHERS: dict[str, object] = {
     "preset": "js",
     "process": Process(terminal=False),
     "same_owner": False,
+    "share": True,
+    "sbom": ("spdx",),
 }
 
 
@@ -103,4 +106,4 @@ def test_a_bundle_whose_record_would_say_something_else_is_stale(builds: list[Bu
     changed = dataclasses.replace(build, bundle=dataclasses.replace(build.bundle, **{setting: value}))
     texts = [bundle.record_of(one, None, {}, {}) for one in (build, changed)]
     assert (texts[0] != texts[1]) == (bundle.inputs(build) != bundle.inputs(changed))
-    assert (setting == "preset") == (texts[0] == texts[1])  # a preset is what it sets
+    assert (setting in ("preset", "share")) == (texts[0] == texts[1])  # a preset is what it sets

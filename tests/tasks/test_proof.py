@@ -12,7 +12,7 @@ import pytest
 
 from c2wtasks.tree import treefile
 from tests.graph.catalogs import small_catalog, write_catalog
-from tests.support.forked import executed_forked, run_forked
+from tests.support.running import executed, run_doit
 
 WEB = "web@linux/amd64"
 AT = "bundles/web/linux-amd64"
@@ -44,7 +44,7 @@ def forms(request: pytest.FixtureRequest, tmp_path: Path) -> list[Any]:
     """What tmp_path has `web` in."""
     small_catalog(tmp_path)
     formed(tmp_path, request.param)
-    assert run_forked(tmp_path)[0] == 0
+    assert run_doit(tmp_path).exit == 0
     found: list[Any] = request.param
     return found
 
@@ -52,16 +52,16 @@ def forms(request: pytest.FixtureRequest, tmp_path: Path) -> list[Any]:
 def test_no_form_is_made_again(forms: list[Any], tmp_path: Path) -> None:
     before = (tmp_path / AT).stat().st_ino, contents(tmp_path)
     (tmp_path / ".doit.db").unlink()
-    assert run_forked(tmp_path, "why") == (1, "catalog: never built\n")
-    assert executed_forked(tmp_path) == {"catalog"}
+    assert run_doit(tmp_path, "why")[:2] == (1, "catalog: never built\n")
+    assert executed(tmp_path) == {"catalog"}
     assert ((tmp_path / AT).stat().st_ino, contents(tmp_path)) == before
-    assert executed_forked(tmp_path) == set()
+    assert executed(tmp_path) == set()
     (tmp_path / ".doit.db").unlink()  # and again, of what was not made by this memory
-    assert executed_forked(tmp_path) == {"catalog"}
+    assert executed(tmp_path) == {"catalog"}
     formed(tmp_path, forms, process={"cwd": "/srv"})
     holding = {f"rootfs:{WEB}:{name}" for name in ("iso-vm", "context")} & made_by(forms)
-    assert executed_forked(tmp_path) == {*holding, f"spec:{WEB}", f"bundle:{WEB}", "catalog"}
-    assert run_forked(tmp_path, "verify")[0] == 0
+    assert executed(tmp_path) == {*holding, f"spec:{WEB}", f"bundle:{WEB}", "catalog"}
+    assert run_doit(tmp_path, "verify").exit == 0
 
 
 def kept_times(change: Callable[[Path], object]) -> Callable[[Path], object]:
@@ -157,14 +157,14 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 def test_no_damaged_form_is_adopted(tmp_path: Path, damage: Callable[[Path], object]) -> None:
     small_catalog(tmp_path)
     formed(tmp_path, FORMS)
-    assert run_forked(tmp_path)[0] == 0
+    assert run_doit(tmp_path).exit == 0
     before = contents(tmp_path)
     (tmp_path / ".doit.db").unlink()
     damage(tmp_path)
-    assert executed_forked(tmp_path) - {"catalog"} == made_by(FORMS)
+    assert executed(tmp_path) - {"catalog"} == made_by(FORMS)
     assert contents(tmp_path) == before
-    assert executed_forked(tmp_path) == set()
-    assert run_forked(tmp_path, "verify")[0] == 0
+    assert executed(tmp_path) == set()
+    assert run_doit(tmp_path, "verify").exit == 0
 
 
 OTHERWISE: dict[str, tuple[list[Any], list[Any], dict[str, Any]]] = {
@@ -172,6 +172,7 @@ OTHERWISE: dict[str, tuple[list[Any], list[Any], dict[str, Any]]] = {
     "preset, with a folder": (["dir", "context"], ["dir", "context"], {"boot": {"preset": "js"}}),
     "boot": (FORMS, FORMS, {"boot": {"preset": "wasi-wizer", "debug": True}}),
     "process": (FORMS, FORMS, {"process": {"args": ["other"]}}),
+    "sbom": (FORMS, FORMS, {"sbom": ["spdx"]}),
     "same_owner": (FORMS, FORMS, {"same_owner": False}),
     "an option": (["tar", {"form": "ext4", "journal": True}], ["tar", "ext4"], {}),
     "a form more": (FORMS, [*FORMS, "cpio"], {}),
@@ -188,31 +189,31 @@ def test_no_form_of_other_settings_is_adopted(
 ) -> None:
     small_catalog(tmp_path)
     formed(tmp_path, before)
-    assert run_forked(tmp_path)[0] == 0
+    assert run_doit(tmp_path).exit == 0
     (tmp_path / ".doit.db").unlink()
     formed(tmp_path, then, **settings)
-    assert executed_forked(tmp_path) == {*made_by(then), "catalog"}
+    assert executed(tmp_path) == {*made_by(then), "catalog"}
     fresh = tmp_path / "fresh"
     fresh.mkdir()
     (fresh / "web").symlink_to(tmp_path / "web")
     formed(fresh, then, **settings)
-    assert run_forked(fresh)[0] == 0
+    assert run_doit(fresh).exit == 0
     assert contents(tmp_path) == contents(fresh)
-    assert run_forked(tmp_path, "verify")[0] == 0
+    assert run_doit(tmp_path, "verify").exit == 0
 
 
 def test_what_was_made_but_never_published_is_not_adopted(tmp_path: Path) -> None:
     """The private parts of a bundle may be ahead of the published one, whose record is of today's settings again."""
     small_catalog(tmp_path)
     formed(tmp_path, ["context", "ext4"])
-    assert run_forked(tmp_path)[0] == 0
+    assert run_doit(tmp_path).exit == 0
     before = contents(tmp_path)
     formed(tmp_path, ["context", {"form": "ext4", "size": 1024}], boot={"preset": "js"})
-    assert run_forked(tmp_path)[0] == 1  # the disk is too small
+    assert run_doit(tmp_path).exit == 1  # the disk is too small
     assert b"--target=js" in (tmp_path / PARTS / "form-context/context/build.sh").read_bytes()
     assert contents(tmp_path) == before
     (tmp_path / ".doit.db").unlink()
     formed(tmp_path, ["context", "ext4"])
-    assert executed_forked(tmp_path) - {"catalog"} == made_by(["context", "ext4"])
+    assert executed(tmp_path) - {"catalog"} == made_by(["context", "ext4"])
     assert contents(tmp_path) == before
-    assert executed_forked(tmp_path) == set()
+    assert executed(tmp_path) == set()

@@ -12,7 +12,7 @@ import pytest
 
 from tests.graph.catalogs import families, write_catalog
 from tests.support.disks import NEEDS_ROOT, Mount, small_disks
-from tests.support.images import File, Layout
+from tests.support.images import File, Layer, Layout, Tree
 from tests.support.running import executed, run_doit
 
 CONTENT = random.Random(1).randbytes(3_000_000)
@@ -87,6 +87,41 @@ def test_sizes_known_by_the_published_bundle(catalog: Path, mount: Mount) -> Non
     shutil.rmtree(catalog / "bundles/.parts/web")
     result = run_doit(catalog)
     assert warnings(result.stderr.splitlines()[0]) == [("3.0 MB", "bundles")]
+
+
+@NEEDS_ROOT
+def test_what_a_root_shares_with_the_published_one_does_not_count(catalog: Path, mount: Mount) -> None:
+    """Whether it is made of the spare one or written anew. A form that is a file is written whole."""
+    layout = Layout(catalog / "on top")
+    big = Layer.of({"big": File(content=CONTENT)}, "none")
+    for number in range(4):
+        top: Tree = {"top": File(content=CONTENT[:600_000] + bytes([number]))}
+        layout.image(big, top, tag=f"v{number}", compression="none")
+    mount("bundles", "5m")
+    for number in range(3):
+        write_catalog(catalog, {"web": f"oci:on top:v{number}"})
+        result = run_doit(catalog)
+        assert (result.exit, result.stderr) == (0, "")
+    write_catalog(catalog, {"web": {"source": "oci:on top:v3", "rootfs": ["dir", "tar"]}})
+    assert warnings(run_doit(catalog).stderr.splitlines()[0]) == [("4.2 MB", "bundles")]
+
+
+@NEEDS_ROOT
+def test_what_roots_share_counts_once(catalog: Path, mount: Mount) -> None:
+    """Where it is there already it does not count at all."""
+    layout = Layout(catalog / "many")
+    big = Layer.of({"big": File(content=CONTENT)}, "none")
+    images = {}
+    for number in range(4):
+        layout.image(big, {"top": str(number)}, tag=f"v{number}", compression="none")
+        images[f"i{number}"] = f"oci:many:v{number}"
+    mount("bundles", "5m")
+    for count in 2, 4:
+        write_catalog(catalog, dict(list(images.items())[:count]), share=True)
+        result = run_doit(catalog, "-n", "1")  # two might both write what is to be one
+        assert (result.exit, result.stderr) == (0, "")
+    write_catalog(catalog, images)
+    assert warnings(run_doit(catalog).stderr.splitlines()[0]) == [("12.0 MB", "bundles")]
 
 
 @NEEDS_ROOT

@@ -1,4 +1,4 @@
-"""Applying a layer to the tree below it: rows of tree before, layer, tree after or error.
+"""Applying a layer to the tree below it: rows of tree before, layer, tree after.
 
 The names up to DirectoryCreation are those of containerd's own cases (`TestBreakouts`, `TestApplyTar` in
 archive/tar_test.go), with the same entries. An mtime of 9 is that of a directory which no entry names.
@@ -10,17 +10,14 @@ import time
 
 import pytest
 
-from c2wtasks.errors import TreeError
 from c2wtasks.layers.entry import TarEntry
-from c2wtasks.layers.tarindex import read_entries
-from c2wtasks.tree import model, treefile
+from c2wtasks.tree import model
 from c2wtasks.tree.apply import apply
 from tests.support import headers
-from tests.support.random_layers import ACL_NAMES, ACLS, ODD_ACLS
 from tests.support.tars import Device, Dir, Fifo, File, Hardlink, Symlink, Tree, tar
+from tests.tree.applying import CAPABILITY, ETC, applied
 
 ROOT = ". d 0755 0:0 9"
-ETC: Tree = [("etc/", None), ("etc/passwd", "inside")]
 USERS: Tree = [
     ("etc/", None),
     ("etc/passwd", "all users"),
@@ -28,7 +25,6 @@ USERS: Tree = [
     ("localetc", Symlink("/etc")),
 ]
 BINS: Tree = [("bin/", None), ("bin/superbinary", "\0\0")]
-CAPABILITY = "\x01\0\0\x02" + "\0" * 16
 
 CASES: list[tuple[str, Tree, Tree, list[str]]] = [
     (
@@ -595,176 +591,11 @@ CASES: list[tuple[str, Tree, Tree, list[str]]] = [
     ),
 ]
 
-ERRORS: list[tuple[str, Tree, Tree, str]] = [
-    (
-        "WhiteoutRootParent",
-        ETC,
-        [(".wh...", "")],
-        "entry '.wh...': invalid whiteout name",
-    ),
-    (
-        "WhiteoutParent",
-        ETC,
-        [("etc/.wh...", "")],
-        "entry 'etc/.wh...': invalid whiteout name",
-    ),
-    (
-        "WhiteoutRoot",
-        ETC,
-        [(".wh..", "")],
-        "entry '.wh..': invalid whiteout name",
-    ),
-    (
-        "WhiteoutCurrentDirectory",
-        ETC,
-        [("etc/.wh..", "")],
-        "entry 'etc/.wh..': invalid whiteout name",
-    ),
-    (
-        "FileInFile",
-        [("d", "a file")],
-        [("d/f", "x")],
-        "entry 'd/f': its parent 'd': Not a directory",
-    ),
-    (
-        "FileInFileDeep",
-        [("d", "a file")],
-        [("d/e/f", "x")],
-        "entry 'd/e/f': its parent 'd/e': Not a directory",
-    ),
-    (
-        "OpaqueInFile",
-        [("d", "a file")],
-        [("d/.wh..wh..opq", "")],
-        "entry 'd/.wh..wh..opq': its parent 'd': Not a directory",
-    ),
-    (
-        "WhiteoutNamedDirectoryGone",
-        [],
-        [("d/", None), (".wh.d", "")],
-        "entry 'd': the directory is removed again by the same layer (No such file or directory)",
-    ),
-    (
-        "HardlinkOverItself",
-        [("f", "x")],
-        [("f", Hardlink("f"))],
-        "entry 'f': its hard link target 'f' does not exist",
-    ),
-    (
-        "HardlinkMissing",
-        [],
-        [("g", Hardlink("no/such"))],
-        "entry 'g': its hard link target 'no/such' does not exist",
-    ),
-    (
-        "HardlinkToDirectory",
-        [("d/", None)],
-        [("g", Hardlink("d"))],
-        "entry 'g': its hard link target 'd' is a directory",
-    ),
-    (
-        "HardlinkToRoot",
-        [],
-        [("g", Hardlink("../.."))],
-        "entry 'g': its hard link target '../..' is a directory",
-    ),
-    (
-        "HardlinkThroughFile",
-        [("f", "x")],
-        [("g", Hardlink("f/x"))],
-        "entry 'g': its hard link target 'f/x': Not a directory",
-    ),
-    (
-        "SymlinkLoopParent",
-        [("l", Symlink("m")), ("m", Symlink("l"))],
-        [("l/f", "x")],
-        "entry 'l/f': its parent 'l': Too many levels of symbolic links",
-    ),
-    (
-        "CapabilityMalformed",
-        [],
-        [("f", File("x", xattrs={"security.capability": "x"}))],
-        "entry 'f': xattr 'security.capability' is malformed",
-    ),
-]
-
-
-def applied(*layers: bytes, same_owner: bool = True) -> list[str]:
-    root = model.new_directory()
-    for number, layer in enumerate(layers):
-        apply(root, read_entries(layer), number, same_owner=same_owner)
-    return treefile.dump(treefile.flatten(root, [], default_mtime_ns=9))
-
 
 @pytest.mark.parametrize(("before", "layer", "after"), [pytest.param(*row, id=name) for name, *row in CASES])
 def test_apply(before: Tree, layer: Tree, after: list[str]) -> None:
     lines = applied(tar(before), tar(layer))
     assert lines == (after if after[:1] and after[0].startswith(". ") else [ROOT, *after])
-
-
-@pytest.mark.parametrize(("before", "layer", "error"), [pytest.param(*row, id=name) for name, *row in ERRORS])
-def test_refused(before: Tree, layer: Tree, error: str) -> None:
-    with pytest.raises(TreeError) as caught:
-        applied(tar(before), tar(layer))
-    assert str(caught.value) == error
-
-
-LONG = b"n" * 256
-ACL = ACL_NAMES[0].decode()
-FROM_HEADERS = [  # what `tarfile` would not write: layer, error
-    (
-        "OldGnuSparse",
-        headers.header(b"f", b"S", magic=headers.GNU),
-        "entry 'f': an old-GNU sparse file, which containe",
-    ),
-    ("Contiguous", headers.header(b"f", b"7"), "entry 'f': of type 0x37, which container runtimes refuse"),
-    ("HighType", headers.header(b"f", b"\xff"), "entry 'f': of type 0xff, which container runtimes refuse"),
-    ("LongName", headers.file(b"d/" + LONG), f"entry 'd/{LONG.decode()}': File name too long"),
-    ("LongParent", headers.file(LONG + b"/f"), f"entry '{LONG.decode()}/f': its parent '{LONG.decode()}': File name"),
-    ("LongImpliedParent", headers.file(b"d/" + LONG + b"/f"), f"entry 'd/{LONG.decode()}/f': its parent 'd/nn"),
-    ("LongWhiteout", headers.file(b".wh." + LONG), f"entry '.wh.{LONG.decode()}': File name too long"),
-    ("DeepPath", headers.file(b"a/" * 2047 + b"f"), "entry 'a/a/"),
-    ("DeepImpliedParent", headers.file(b"a/" * 2047 + b"f/"), "entry 'a/a/"),
-    ("DeepDirectory", headers.folder(b"a/" * 2047 + b"d/"), "entry 'a/a/"),
-    ("DeepThroughLink", headers.symlink(b"l", b"a/" * 2000) + headers.file(b"l/" + b"b/" * 50 + b"f"), "entry 'l/b/"),
-    ("LongSymlink", headers.symlink(b"l", b"t" * 4096), "entry 'l': a symlink's target of 4096 bytes"),
-    ("EmptySymlink", headers.symlink(b"l", b""), "entry 'l': a symlink without a target"),
-    ("NamelessXattr", headers.file(b"f", xattrs={b"user.": b""}), "entry 'f': xattr 'user.' is malformed"),
-    (
-        "MalformedAcl",
-        headers.file(b"f", xattrs={ACL_NAMES[0]: ODD_ACLS[-1]}),
-        f"entry 'f': xattr '{ACL}' is malformed",
-    ),
-    (
-        "MalformedAclThatIsHidden",
-        headers.file(b"f", xattrs={ACL_NAMES[0]: ODD_ACLS[-1]}) + headers.file(b"f"),
-        f"entry 'f': xattr '{ACL}' is malformed",
-    ),
-    (
-        "DefaultAclOfAFile",
-        headers.file(b"f", xattrs={ACL_NAMES[1]: ACLS[0]}),
-        "entry 'f': xattr 'system.posix_acl_default' can only be a directory's",
-    ),
-    (
-        "NotUtf8",
-        headers.hardlink(b"f\xff\n", b"\xfe"),
-        r"entry 'f\\xff\n': its hard link target '\\xfe' does not exist",
-    ),
-]
-
-
-@pytest.mark.parametrize(("layer", "error"), [pytest.param(*row, id=name) for name, *row in FROM_HEADERS])
-def test_refused_header(layer: bytes, error: str) -> None:
-    with pytest.raises(TreeError) as caught:
-        applied(headers.archive(layer))
-    assert str(caught.value).startswith(error)
-
-
-def test_longest_names() -> None:
-    name, target = b"n" * 255, b"t" * 4095
-    assert applied(headers.archive(headers.symlink(name, target)))[1:] == [
-        f"{name.decode()} l 0777 0:0 0 -> {target.decode()}"
-    ]
 
 
 def test_no_same_owner() -> None:
@@ -792,16 +623,6 @@ def test_global_header_removes_its_name() -> None:
     assert applied(lower, upper)[1:] == ["g f 0644 0:0 0 1", "h f 0644 0:0 0 0"]
 
 
-def test_255_links_are_followed_and_no_more() -> None:
-    def chain(length: int) -> bytes:
-        links = [headers.symlink(b"%d" % number, b"%d" % (number + 1)) for number in range(length)]
-        return headers.archive(*links, headers.file(b"0/f"))
-
-    assert applied(chain(255))[-1] == "99 l 0777 0:0 0 -> 100"
-    with pytest.raises(TreeError, match=r"entry '0/f': its parent '0': Too many levels of symbolic links"):
-        applied(chain(257))
-
-
 def test_two_thousand_levels() -> None:
     deep = b"/".join([b"d"] * 2000)
     lines = applied(
@@ -819,12 +640,3 @@ def test_a_hundred_thousand_files_in_a_folder() -> None:
     apply(root, (TarEntry("0", b"d/.wh.%06d" % number, 0o644, 0, 0, 0, 0) for number in range(0, 100_000, 2)), 1)
     assert len(root.names()[b"d"].names()) == 50_000
     assert time.process_time() - started < 10  # about 0.5 s; what is quadratic takes hours
-
-
-def test_a_path_as_long_as_a_kernel_takes():
-    """With a slash before it: 4,095 bytes."""
-    name = b"a/" * 2046 + b"ff"
-    assert len(name) == 4094
-    assert applied(headers.archive(headers.file(name)))
-    with pytest.raises(TreeError, match="File name too long"):
-        applied(headers.archive(headers.file(name + b"f")))

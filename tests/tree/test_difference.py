@@ -7,6 +7,7 @@ import os
 import stat
 import tempfile
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -16,7 +17,9 @@ from c2wtasks.disk import files
 from c2wtasks.errors import TreeError
 from c2wtasks.layers import sameness
 from c2wtasks.tree import difference
-from tests.rootfs.making import Made, Making, needs_root
+from c2wtasks.tree.model import DIRECTORY, Inode
+from c2wtasks.tree.paths import node_path
+from tests.rootfs.making import Made, Making, empty, flat, needs_root, subfolder
 from tests.support import roots
 from tests.support.headers import archive, file, folder, hardlink, symlink
 from tests.support.random_layers import encoded, layers, members
@@ -158,11 +161,29 @@ def test_difference_is_as_written_anew(pair: tuple[list[bytes], list[bytes]]) ->
 
 def _inode_per_file(old: Made, old_folder: Path, new: Made, new_folder: Path) -> bool:
     """That names share a file of the old root just where `kept` says so."""
-    keeps = difference.kept(old.tree, new.tree, old.same_content(new))
+    keeps = difference.compare(old.tree, new.tree, old.same_content(new)).kept
     before = set(inodes(old_folder).values())
     now = set(inodes(new_folder).values())
     firsts = [node.link < 0 and node.kind != "d" for node in new.tree.nodes]
-    return len(now & before) == sum(keep and first for keep, first in zip(keeps, firsts, strict=True))
+    return len(now & before) == sum(keep >= 0 and first for keep, first in zip(keeps, firsts, strict=True))
+
+
+@given(st.randoms(use_true_random=False))
+def test_what_has_the_same_path(rng: Random) -> None:
+    """As looking up each path in the other tree finds it."""
+
+    def some(depth: int) -> dict[bytes, Inode]:
+        names = rng.sample([b"a", b"aa", b"a.", b"b", b"c", b"\xff"], rng.randint(0, 4))
+        return {name: subfolder(some(depth - 1)) if depth and rng.random() < 0.5 else empty() for name in names}
+
+    old, new = flat(some(3)), flat(some(3))
+    paths = [[node_path(tree.nodes, index) for index in range(len(tree.nodes))] for tree in (old, new)]
+    found, fuller = difference._at_same_path(old, new)
+    assert found == [paths[0].index(path) if path in paths[0] else difference.NONE for path in paths[1]]
+    more = {path.rpartition(b"/")[0] for path in set(paths[0]) - set(paths[1])}
+    assert fuller == {
+        index for index, path in enumerate(paths[1]) if path in more and new.nodes[index].kind == DIRECTORY
+    }
 
 
 @pytest.mark.parametrize(
@@ -177,17 +198,26 @@ def _inode_per_file(old: Made, old_folder: Path, new: Made, new_folder: Path) ->
         (b"", 0, b"abc", 0, 1, False),
         (None, 0, b"abc", 0, 1, False),
         (b"abc", 0, None, 0, 1, False),
-        (b"x" * (3 << 20), 0, b"x" * (3 << 20), 0, 3 << 20, True),
-        (b"x" * (3 << 20) + b"y", 0, b"x" * (3 << 20) + b"z", 0, (3 << 20) + 1, False),
-        (b"x" * (1 << 20) + b"y", 1, b"x" * (1 << 20) + b"z", 1, 1 << 20, False),
+        (3 << 20, 0, 3 << 20, 0, 3 << 20, True),
+        (3 << 20, 0, 3 << 20, 0, (3 << 20) + 1, False),
+        (1 << 20, 1, 1 << 20, 1, 1 << 20, False),
     ],
 )
 def test_same_bytes(
-    tmp_path: Path, one: bytes | None, at: int, other: bytes | None, other_at: int, length: int, same: bool
+    tmp_path: Path,
+    one: bytes | int | None,
+    at: int,
+    other: bytes | int | None,
+    other_at: int,
+    length: int,
+    same: bool,
 ) -> None:
+    """A number is how many bytes the two have that are the same, before one that is not."""
     for name, content in (("one", one), ("other", other)):
         if content is not None:
-            (tmp_path / name).write_bytes(content)
+            (tmp_path / name).write_bytes(
+                content if isinstance(content, bytes) else b"x" * content + name[-1].encode()
+            )
     tars = sameness.MappedTars()
     for _ in range(2):
         assert tars.same(str(tmp_path / "one"), at, str(tmp_path / "other"), other_at, length) == same

@@ -11,11 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c2wtasks.layers.tarindex import read_entries
-from c2wtasks.tree import model, treefile
+from c2wtasks.tree import model, recorded, treefile
 from c2wtasks.tree.apply import apply
-from c2wtasks.tree.lookup import Steps, lookup, root_path
+from c2wtasks.tree.lookup import Steps, holder, lookup, root_path
 from c2wtasks.tree.model import Inode
-from c2wtasks.tree.recorded import Recorded
 from tests.support.growing import grow
 from tests.support.tars import Symlink, tar
 
@@ -101,8 +100,39 @@ def test_lookup_in_a_flat_tree(root: Inode, path: str, stat: str | None, lstat: 
         zip([found.decode() for found, _ in model.walk(root)], tree.nodes[1:], strict=True)
     )
     for follow, want in ((True, stat), (False, lstat)):
-        found = lookup(Recorded(tree), path.encode(), follow=follow)
+        found = lookup(recorded.root_of(tree), path.encode(), follow=follow)
         assert (None if found is None else found.node) == (None if want is None else nodes[want or "."])
+
+
+HOLDERS = [  # a clean path, the directory that has its last part, and that part
+    ("", None, ""),
+    ("etc", "", "etc"),
+    ("etc/passwd", "etc", "passwd"),
+    ("lib/os", "usr/lib", "os"),
+    ("lib", "", "lib"),
+    ("etc/back", "etc", "back"),
+    ("nested/os", "usr/lib", "os"),
+    ("dead", "", "dead"),
+    ("dead/x", None, ""),
+    ("etc/nothing", None, ""),
+    ("nothing/at", None, ""),
+    ("root/root/lib", "", "lib"),
+]
+
+
+@pytest.mark.parametrize(("path", "directory", "name"), HOLDERS)
+def test_who_holds_a_path(root: Inode, path: str, directory: str | None, name: str) -> None:
+    found = holder(root, path.encode())
+    assert (None if found is None else (path_of(root, found[0]), found[1].decode())) == (
+        None if directory is None else (directory, name)
+    )
+
+
+@pytest.mark.parametrize(("path", "error"), [("etc/passwd/x", errno.ENOTDIR), ("loop/x", errno.ELOOP)])
+def test_nobody_holds_what_cannot_be_looked_up(root: Inode, path: str, error: int) -> None:
+    with pytest.raises(OSError) as caught:
+        holder(root, path.encode())
+    assert caught.value.errno == error
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,15 @@ def cleared_again() -> Iterator[TarEntry]:
         yield file(b"d/.wh..wh..opq")
 
 
+def behind_a_link_at_last() -> Iterator[TarEntry]:
+    """Folders whose times, at the end of the layer, are looked for behind a link."""
+    for above in (b"e", b"d"):
+        for number in range(30):
+            yield folder(above + b"/%d" % number)
+    yield file(b".wh.d")
+    yield link(b"d", b"e")
+
+
 LIMITS = [
     (
         "steps through links",
@@ -59,6 +68,14 @@ LIMITS = [
         "takes more than 100000 steps",
     ),
     ("steps to clear", "MAX_STEPS", 10_000, cleared_again(), "entry 'd/.wh..wh..opq'", "takes more than 10000 steps"),
+    (
+        "steps at the end",
+        "MAX_STEPS",
+        60,
+        behind_a_link_at_last(),
+        "entry 'd/6': looking up its paths takes more than 60 steps",
+        "",
+    ),
     (
         "implied folders",
         "MAX_IMPLIED",

@@ -8,7 +8,9 @@ What is not: see `writer.write`. It is found by trying, and said in the bundle's
 
 from __future__ import annotations
 
-from c2wtasks.rootfs.dir.previous import Previous
+from c2wtasks.rootfs.dir.folders import stamps
+from c2wtasks.rootfs.dir.pool import Pool, Shared
+from c2wtasks.rootfs.dir.previous import Previous, Spare
 from c2wtasks.rootfs.dir.writer import write
 
-__all__ = ["Previous", "write"]
+__all__ = ["Pool", "Previous", "Shared", "Spare", "stamps", "write"]

@@ -5,12 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections import Counter
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable
 
-import msgspec
-
-from c2wtasks.rootfs.rights import SET_IDS, LeftOut, builder, mode_and_owner, xattr_name
+from c2wtasks.process.rights import builder
+from c2wtasks.rootfs.dir.lacking import Lacking, Owner, State
 from c2wtasks.tree.model import FILE, SYMLINK
 from c2wtasks.tree.treefile import ROOT, Node
 
@@ -22,10 +20,6 @@ _CANNOT_XATTR = (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP)
 _ACLS = ("system.posix_acl_default", "system.posix_acl_access")
 _SET_ID = 0o7000
 _TRIED = b"tried"
-
-Owner = tuple[int, int]
-State = tuple[int, int, int]
-"""A mode, and an owner."""
 
 
 class Attributes:
@@ -40,16 +34,13 @@ class Attributes:
 
         Raises OSError.
         """
-        self.own = _shed_inherited(root)
+        self.own = shed_inherited(root)
         self.gives = _may_give(root, self.own, uids)  # files to other users
         self.not_at_once = _SET_ID | _umask()
         self.came: dict[tuple[str, bool, State], State] = {}  # (kind, made with its mode at once, wanted) -> seen
         self.as_wanted: set[State] = set()  # of files that were made with their mode at once
         self.not_given: set[tuple[str, Owner]] = set()  # seen to have another owner after all
-        self.lost: dict[int, State] = {}  # nodes that did not come out as they should -> how they did
-        self.lost_xattrs: dict[int, list[bytes]] = {}
-        self.no_device: set[int] = set()
-        self.no_link = 0
+        self.lacking = Lacking()
 
     def owner(self, node: Node) -> Owner | None:
         """The owner to give to a file, where that is another than its maker and can be."""
@@ -79,12 +70,12 @@ class Attributes:
             if at_once:
                 self.as_wanted.add(wanted)
         else:
-            self.lost[at] = came
+            self.lacking.states[at] = came
             if came[1:] != wanted[1:]:
                 self.not_given.add((node.kind, wanted[1:]))
 
     def give(self, at: int, node: Node, descriptor: int, mode: int) -> None:
-        """To a file or directory that is open. Owner first, since a change of it drops set-id bits and capabilities.
+        """Gives all to an open file or directory: the owner first, as a change of it drops set-ids and capabilities.
 
         Raises OSError.
         """
@@ -97,7 +88,7 @@ class Attributes:
         self.look(at, node, False, mode, lambda: os.fstat(descriptor))
 
     def give_by_name(self, at: int, node: Node, parent: int) -> None:
-        """To what is never opened: a symlink, a device, a FIFO.
+        """Gives all to what is never opened: a symlink, a device, a FIFO.
 
         Raises OSError.
         """
@@ -113,15 +104,15 @@ class Attributes:
         self.look(at, node, False, node.mode, lambda: os.stat(node.name, dir_fd=parent, follow_symlinks=False))
 
     def give_last_mode(self, at: int, node: Node, path: bytes, folder: int) -> None:
-        """To a directory that was given another for the time in which it was written.
+        """Gives its mode to a directory that had another for the time in which it was written.
 
         Raises OSError.
         """
         attempt(lambda: os.chmod(path, node.mode, dir_fd=folder))
         state = _state(node.kind, node.mode, os.stat(path, dir_fd=folder, follow_symlinks=False))
-        self.lost.pop(at, None)
+        self.lacking.states.pop(at, None)
         if state != (node.mode, node.uid, node.gid):
-            self.lost[at] = state
+            self.lacking.states[at] = state
 
     def _xattr(self, at: int, file: int | bytes, name: bytes, value: bytes) -> None:
         try:
@@ -130,14 +121,14 @@ class Attributes:
             of_no_id = error.errno == errno.EINVAL and os.fsdecode(name) in _ACLS and builder().ids
             if error.errno not in _CANNOT_XATTR and not of_no_id:
                 raise
-            self.lost_xattrs.setdefault(at, []).append(name)
+            self.lacking.xattrs.setdefault(at, []).append(name)
 
     def is_linked(self, at: int, source: int) -> None:
-        """Node `at` is a second name of node `source`."""
-        if source in self.lost:
-            self.lost[at] = self.lost[source]
-        if source in self.lost_xattrs:
-            self.lost_xattrs[at] = self.lost_xattrs[source]
+        """Notes that node `at` is a second name of node `source`."""
+        if source in self.lacking.states:
+            self.lacking.states[at] = self.lacking.states[source]
+        if source in self.lacking.xattrs:
+            self.lacking.xattrs[at] = self.lacking.xattrs[source]
 
     def will_do(self, at: int, node: Node, found: os.stat_result, rehearse: Callable[[], None]) -> bool:
         """Whether a file that was written before has the mode and owner that it would have if it were made now.
@@ -148,33 +139,16 @@ class Attributes:
         key = (node.kind, self.at_once(node), wanted)
         if key not in self.came:
             rehearse()
-            self.lost.pop(at, None)
-            self.lost_xattrs.pop(at, None)
+            self.lacking.states.pop(at, None)
+            self.lacking.xattrs.pop(at, None)
         if state != self.came.get(key):
             return False
-        self.lost[at] = state
+        self.lacking.states[at] = state
         return True
-
-    def left_out(self, nodes: Sequence[Node]) -> LeftOut:
-        """What the files lack, counted by what it is."""
-        owners, set_ids, xattrs, modes = Counter[str](), Counter[str](), Counter[str](), 0
-        for index, (mode, *owner) in sorted(self.lost.items()):
-            node = nodes[nodes[index].link if nodes[index].link >= 0 else index]
-            wanted = f"{node.uid}:{node.gid}"
-            if owner != [node.uid, node.gid]:
-                owners[wanted] += 1
-            if (mode ^ node.mode) & ~SET_IDS:
-                modes += 1
-            elif mode != node.mode:
-                set_ids[mode_and_owner(node.mode, node.uid, node.gid)] += 1
-        for names in self.lost_xattrs.values():
-            xattrs.update(map(xattr_name, names))
-        by_name = [dict(sorted(counts.items())) for counts in (owners, set_ids, xattrs)]
-        return LeftOut(by_name[0], by_name[1], modes, len(self.no_device), by_name[2], self.no_link or msgspec.UNSET)
 
 
 def attempt(call: Callable[[], None], cannot: Container[int] = CANNOT) -> bool:
-    """Says whether that could be done, or cannot be.
+    """Calls `call`; says whether it did what it should, or cannot.
 
     Raises OSError: it could be done another time.
     """
@@ -188,7 +162,7 @@ def attempt(call: Callable[[], None], cannot: Container[int] = CANNOT) -> bool:
 
 
 def _state(kind: str, mode: int, found: os.stat_result) -> State:
-    """A symlink has the mode that it is wanted to have: it has none."""
+    """The mode and owner of a file. A symlink, which has none, has the mode that it is wanted to have."""
     return (mode if kind == SYMLINK else stat.S_IMODE(found.st_mode)), found.st_uid, found.st_gid
 
 
@@ -220,7 +194,7 @@ def _umask() -> int:
         return 0o777
 
 
-def _shed_inherited(folder: int) -> Owner:
+def shed_inherited(folder: int) -> Owner:
     """Keeps the group of a set-group-id folder around `folder`, and a default ACL, from passing on to all in it.
     Gives the owner of what is made in it."""
     for name in _ACLS:

@@ -5,14 +5,22 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from c2wtasks.disk import safely
-from c2wtasks.tree.treefile import Node
+from c2wtasks.disk.filestate import is_over
+from c2wtasks.tree.model import DIRECTORY
+from c2wtasks.tree.treefile import ROOT, Node
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+SEARCH_AND_WRITE = 0o700
+"""What a folder's owner needs of its mode to make something in it."""
 _PATH_MAX = 4096
+_PAUSE = 0.001  # seconds: a tick of the clock is a few of these
+_TRIES = 20
+_FEW = 128  # nodes: to look into the directories of so few takes less than to wait for a tick
 
 
 def made(folder: str) -> int:
@@ -62,12 +70,76 @@ def reached(root: int, path: bytes) -> Iterator[tuple[int, bytes]]:
         os.close(here)
 
 
+@contextmanager
+def stepped(root: int, names: Sequence[bytes]) -> Iterator[int]:
+    """The open directory below `root` to which these names lead, one after the other, none of them a link.
+
+    Raises OSError.
+    """
+    here = os.dup(root)
+    try:
+        for name in names:
+            inner = os.open(name, FOLDER, dir_fd=here)
+            os.close(here)
+            here = inner
+        yield here
+    finally:
+        os.close(here)
+
+
+def stamps(nodes: Sequence[Node], root: str) -> dict[int, int]:
+    """What tells, of the directories in a root that was just written, that nobody has put something in or taken
+    something out: their ctimes, by their inodes; of the root itself, which is given another name, the mtime. In
+    nanoseconds. Those that cannot be reached are left out.
+
+    Raises OSError.
+    """
+    ways = {ROOT: b""}
+    young: list[bytes] = []  # they could be changed now and have the same ctime
+    folder = os.open(root, FOLDER)
+    try:
+        top = os.fstat(folder)
+        found = {top.st_ino: top.st_mtime_ns}
+        for index, node in enumerate(nodes):
+            if node.kind == DIRECTORY and index != ROOT and (way := ways.get(node.parent)) is not None:
+                path = way + node.name
+                with suppress(OSError):
+                    state = os.stat(path, dir_fd=folder, follow_symlinks=False)
+                    ways[index] = path + b"/"
+                    if is_over(state.st_ctime_ns):
+                        found[state.st_ino] = state.st_ctime_ns
+                    else:
+                        young.append(path)
+        for path in young if len(nodes) >= _FEW else ():
+            state = os.stat(path, dir_fd=folder, follow_symlinks=False)
+            if not _is_soon_over(state.st_ctime_ns):  # nor are those of the others
+                break
+            found[state.st_ino] = state.st_ctime_ns
+        return found
+    finally:
+        os.close(folder)
+
+
+def _is_soon_over(time_ns: int) -> bool:
+    """Waits for the end of a tick of the clock, if it is short."""
+    for _ in range(_TRIES):
+        if is_over(time_ns):
+            return True
+        time.sleep(_PAUSE)
+    return False
+
+
 def allow_descriptors(nodes: Sequence[Node]) -> None:
-    """Each level of directories takes one or two descriptors; the usual soft limit of 1024 would end there."""
+    """`allow_depth` of a tree."""
     depths = [0] * len(nodes)
     for index in range(1, len(nodes)):
         depths[index] = depths[nodes[index].parent] + 1
-    needed = 2 * max(depths) + 256
+    allow_depth(max(depths))
+
+
+def allow_depth(depth: int) -> None:
+    """Raises the soft limit of descriptors, as each level of directories takes one or two of the usual 1024."""
+    needed = 2 * depth + 256
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < needed:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed if hard < 0 else min(needed, hard), hard))

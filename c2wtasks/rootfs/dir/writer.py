@@ -1,30 +1,35 @@
-"""Walks a tree and makes its files, each once, straight from the tars of the layers."""
+"""Writes a tree as a folder: in parts, which all workers of the run that have nothing else to do help to write."""
 
 from __future__ import annotations
 
-import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable
+from contextlib import closing
 
-import msgspec
-
-from c2wtasks import progress
-from c2wtasks.layers.fragments import in_tar, unpack
-from c2wtasks.rootfs.dir.attributes import CANNOT, NO_SUCH_KIND, Attributes, attempt
-from c2wtasks.rootfs.dir.folders import FOLDER, allow_descriptors, made, reached
-from c2wtasks.rootfs.dir.previous import OldRoot, Previous
+from c2wtasks.disk import files, safely
+from c2wtasks.process.helping import Helpers
+from c2wtasks.process.rights import LeftOut
+from c2wtasks.rootfs.dir.attributes import Attributes
+from c2wtasks.rootfs.dir.entries import Entries, Remainder
+from c2wtasks.rootfs.dir.folders import FOLDER, allow_descriptors, made
+from c2wtasks.rootfs.dir.parts import Part, crossed, cut
+from c2wtasks.rootfs.dir.pool import Pool
+from c2wtasks.rootfs.dir.previous import Previous, Spare
 from c2wtasks.rootfs.dir.refusal import explained
-from c2wtasks.rootfs.rights import LeftOut
-from c2wtasks.rootfs.writing.copying import CANNOT_LINK, OpenTars, TarByNumber, copy
-from c2wtasks.tree.model import DIRECTORY, FIFO, FILE, SYMLINK, TYPE_BITS
-from c2wtasks.tree.paths import node_path
-from c2wtasks.tree.treefile import ROOT, Node, TreeFile
+from c2wtasks.rootfs.writing.copying import TarByNumber
+from c2wtasks.tree.treefile import ROOT, TreeFile
 
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_SEARCH_AND_WRITE = 0o700
+_SCRATCH = "-scratch"
 
 
-def write(tree: TreeFile, tars: TarByNumber, folder: str, previous: Previous | None = None) -> LeftOut:
+def write(
+    tree: TreeFile,
+    tars: TarByNumber,
+    folder: str,
+    previous: Previous | None = None,
+    spare: Spare | None = None,
+    pool: Pool | None = None,
+) -> LeftOut:
     """Makes `folder`, which must not exist, hold the tree. Gives what could not be made so.
 
     Whatever the builder may not do, or the file system cannot, is left out: an owner, who is the builder then; bits
@@ -35,173 +40,138 @@ def write(tree: TreeFile, tars: TarByNumber, folder: str, previous: Previous | N
     What `previous` holds unchanged becomes a hard link to the file there, unless that is seen to be another one by
     now; nothing is ever written into it.
 
+    With a `spare`, `folder` is one that holds another tree, and what is otherwise in it is changed, as far as it is
+    seen to be. Its files may have other names elsewhere: none is changed, but its name is given to another one.
+
+    With a `pool`, files that it has are linked to, and those that are made are put there; none is changed.
+
     Raises OutputError, and what `tars` raises.
     """
-    writer = _Writer(tars, previous)
-    try:
-        return writer.tree(tree, folder)
-    except OSError as error:
-        raise explained(error, folder, writer.at, tree) from error
-    finally:
-        writer.close()
+    with closing(_Root(tree, folder)) as root:
+        try:
+            return root.write(tars, previous, pool) if spare is None else root.renew(tars, previous, spare, pool)
+        except OSError as error:
+            raise explained(error, folder, root.at, tree) from error
 
 
-class _Writer:
-    """Walks the nodes with the descriptors of the open directories on a stack: paths are never looked up twice."""
+class _Root:
+    """The root that is written: made, its parts shared out, and finished when they are all there."""
 
-    given: Attributes  # as soon as there is a root
-
-    def __init__(self, tars: TarByNumber, previous: Previous | None) -> None:
-        self.tars = OpenTars(tars)
-        self.old = OldRoot(previous) if previous is not None else None
-        self.root = -1
-        self.open: list[tuple[int, int]] = []  # (index of the directory's node, its descriptor)
-        self.locked: list[int] = []  # directories whose mode shuts out their owner: it is set last of all
-        self.link_sources: dict[int, int] = {}  # a file with too many names -> the name that the next ones link to
-        self.at = 0
+    def __init__(self, tree: TreeFile, folder: str) -> None:
+        self.tree = tree
+        self.nodes = tree.nodes
+        self.folder = folder
+        self.at = ROOT
+        self.descriptor = -1
 
     def close(self) -> None:
-        self.tars.close()
-        if self.old:
-            self.old.close()
-        for descriptor in (self.root, *(descriptor for _, descriptor in self.open)):
-            if descriptor >= 0:
-                os.close(descriptor)
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
 
-    def tree(self, tree: TreeFile, folder: str) -> LeftOut:
-        nodes = tree.nodes
-        self.root = made(folder)
-        self.given = Attributes(self.root, {node.uid for node in nodes})
-        self.open.append((ROOT, os.dup(self.root)))
-        allow_descriptors(nodes)
-        for index in range(1, len(nodes)):
-            node = self.nodes_at(nodes, index)
-            parent = self.open[-1][1]
-            if node.link >= 0:
-                self.link(nodes, index, parent)
-            elif node.kind == DIRECTORY:
-                self.directory(index, node, parent)
-            elif self.old is None or not self.take(self.old, index, node, parent):
-                self.leaf(node, parent)
-        while len(self.open) > 1:
-            self.leave(nodes)
-        for index in self.locked:  # in the order they were left: inner ones first
-            self.lock(nodes, index)
-        self.locked.clear()
-        self.leave(nodes)  # the root last: until now nobody else came into it, whatever the modes in it
-        for index in self.locked:
-            self.lock(nodes, index)
-        return self.given.left_out(nodes)
+    def write(self, tars: TarByNumber, previous: Previous | None, pool: Pool | None) -> LeftOut:
+        self.descriptor = made(self.folder)
+        given = Attributes(self.descriptor, {node.uid for node in self.nodes})
+        parts = cut(self.nodes, previous.kept if previous is not None else None)
+        entries = Entries(self.nodes, self.descriptor, given, tars, previous, pool, crossed(self.nodes, parts))
 
-    def directory(self, index: int, node: Node, parent: int) -> None:
-        os.mkdir(node.name, node.mode & 0o777 | _SEARCH_AND_WRITE, dir_fd=parent)
-        self.open.append((index, os.open(node.name, FOLDER, dir_fd=parent)))
-        if self.old:
-            self.old.enter(index, node)
+        def fill() -> None:
+            for index in sorted(entries.crossed):
+                self.make_crossed(index, entries)
+            self.share_out(parts, entries.part, entries)
 
-    def nodes_at(self, nodes: Sequence[Node], index: int) -> Node:
-        """The node to make next, after closing the directories that it does not lie in."""
-        node = nodes[index]
-        while self.open[-1][0] != node.parent:
-            self.leave(nodes)
-        self.at = index
-        return node
+        return self.filled(entries, fill, previous)
 
-    def leave(self, nodes: Sequence[Node]) -> None:
-        """Finishes a directory: only now, since what is made in it changes its mtime."""
-        self.at, descriptor = self.open.pop()
-        if self.old:
-            self.old.leave()
-        node = nodes[self.at]
-        open_mode = node.mode | _SEARCH_AND_WRITE
-        if open_mode != node.mode:
-            self.locked.append(self.at)
+    def renew(self, tars: TarByNumber, previous: Previous | None, spare: Spare, pool: Pool | None) -> LeftOut:
+        from c2wtasks.rootfs.dir.renewal import Renewal  # most runs have nothing to renew
+
+        with safely.entry(self.folder) as (here, name):
+            self.descriptor = os.open(name, FOLDER, dir_fd=here)
+        scratch = f"{self.folder}{_SCRATCH}"
+        files.remove_tree(scratch)
         try:
-            self.given.give(self.at, node, descriptor, open_mode)
+            tried = made(scratch)
+            try:
+                given = Attributes(tried, {node.uid for node in self.nodes})
+                fixed = self.nodes, self.descriptor, given, tars, previous, pool
+                renewal = Renewal(*fixed, spare=spare, scratch=tried)
+
+                def fill() -> None:
+                    self.share_out(cut(self.nodes, spare.was.kept), renewal.look, renewal)
+                    renewal.change()
+
+                return self.filled(renewal, fill, previous)
+            finally:
+                os.close(tried)
         finally:
-            os.close(descriptor)
+            files.remove_tree(scratch)
 
-    def lock(self, nodes: Sequence[Node], index: int) -> None:
-        """Sets the mode of a directory after all its names have been linked to."""
-        self.at, node = index, nodes[index]
-        with reached(self.root, node_path(nodes, index) or b".") as (folder, path):
-            self.given.give_last_mode(index, node, path, folder)
-
-    def link(self, nodes: Sequence[Node], index: int, parent: int) -> None:
-        node = nodes[index]
-        source = self.link_sources.get(node.link, node.link)
-        if source in self.given.no_device:
-            self.given.no_device.add(index)
-            return
-        try:
-            with reached(self.root, node_path(nodes, source)) as (folder, path):
-                os.link(path, node.name, src_dir_fd=folder, dst_dir_fd=parent, follow_symlinks=False)
-        except OSError as error:
-            if error.errno not in CANNOT_LINK:
+    def filled(self, entries: Entries, fill: Callable[[], None], previous: Previous | None) -> LeftOut:
+        """Fills the root, and does what that has left to be done."""
+        allow_descriptors(self.nodes)
+        with closing(entries):
+            try:
+                fill()
+                self.finish(entries)
+            except OSError:
+                self.at = entries.at
                 raise
-            self.link_sources[node.link] = index
-            self.given.no_link += error.errno != errno.EMLINK
-            self.leaf(msgspec.structs.replace(nodes[node.link], name=node.name), parent)
-            return
-        self.given.is_linked(index, source)
+        if previous is not None:
+            previous.missed.update(entries.left.missed)
+        if entries.pooled is not None:
+            entries.pooled.pool.shared.add(entries.left.shared)
+        return entries.left.lacking.left_out(self.nodes)
 
-    def take(self, old: OldRoot, index: int, node: Node, parent: int) -> bool:
-        """Links to the file that the old root has under this name; says whether it could."""
+    def make_crossed(self, index: int, entries: Entries) -> None:
+        entries.at = index
+        with entries.folder_of(index) as parent:
+            entries.make_folder(self.nodes[index], parent)
 
-        def rehearse() -> None:
-            self.leaf(msgspec.structs.replace(node, size=0, content=None), parent)
-            os.unlink(node.name, dir_fd=parent)
+    def share_out(self, parts: list[Part], do: Callable[[Part], None], entries: Entries) -> None:
+        """Does all parts, here and where there is somebody to help."""
 
-        taken = old.take(index, node, parent, self.given, rehearse)
-        if taken:
-            progress.advance(node.size)
-        return taken
+        def help_out() -> Remainder:
+            entries.left.shared.saved = 0  # what was counted before it was forked is counted here
+            try:
+                for number in helpers.work():
+                    do(parts[number])
+            except OSError as error:
+                raise explained(error, self.folder, entries.at, self.tree) from error
+            return entries.left
 
-    def leaf(self, node: Node, parent: int) -> None:
-        if node.kind == FILE:
-            self.file(node, parent)
-        else:
-            self.special(node, parent)
+        with closing(Helpers(len(parts), help_out)) as helpers:
+            for number in helpers.work():
+                do(parts[number])
+            for left in helpers.results():
+                entries.left.add(left)
 
-    def file(self, node: Node, parent: int) -> None:
-        # Most files are to be our own, with a mode that the umask takes nothing of: made so at once, they need no
-        # fchmod, which is one call of five.
-        given = self.given
-        known = given.is_known(node)
-        at_once = known or given.at_once(node)
-        descriptor = os.open(node.name, _CREATE, node.mode if at_once else 0o600, dir_fd=parent)
+    def finish(self, entries: Entries) -> None:
+        """Does what parts have left to be done: in one order, however many have written them."""
+        left = entries.left
+        for index in sorted(left.links):
+            entries.at = index
+            with entries.folder_of(index) as parent:
+                entries.put_late(index, parent)
+        for index in sorted(left.folders - {ROOT}, reverse=True):
+            self.finish_folder(index, entries)
+        for index in sorted(left.locked, reverse=True):  # inner ones first
+            self.lock(index, entries)
+        # The root last: until now nobody else came into it, whatever the modes in it.
+        left.locked.clear()
+        self.finish_folder(ROOT, entries)
+        for index in left.locked:
+            self.lock(index, entries)
+
+    def finish_folder(self, index: int, entries: Entries) -> None:
+        entries.at, name = index, self.nodes[index].name if index != ROOT else b"."
+        with entries.folder_of(index) as parent:
+            descriptor = os.open(name, FOLDER, dir_fd=parent)
         try:
-            if node.size:
-                self.content(node, descriptor)
-            if not at_once:
-                given.give(self.at, node, descriptor, node.mode)
-                return
-            os.utime(descriptor, ns=(node.mtime_ns, node.mtime_ns))
-            if not known:
-                given.look(self.at, node, True, node.mode, lambda: os.fstat(descriptor))
+            entries.finish_late(index, descriptor)
         finally:
             os.close(descriptor)
 
-    def content(self, node: Node, descriptor: int) -> None:
-        assert node.content is not None
-        layer, offset, sparse = node.content
-        tar = self.tars.descriptor(layer)
-        if sparse is not None:
-            os.ftruncate(descriptor, node.size)
-            for at, length, start in in_tar(offset, unpack(sparse)):
-                os.lseek(descriptor, at, os.SEEK_SET)
-                copy(tar, start, descriptor, length)
-        else:
-            copy(tar, offset, descriptor, node.size)
-
-    def special(self, node: Node, parent: int) -> None:
-        if node.kind == SYMLINK:
-            os.symlink(node.target, node.name, dir_fd=parent)
-        elif node.kind == FIFO:
-            os.mkfifo(node.name, 0o600, dir_fd=parent)
-        else:
-            device = TYPE_BITS[node.kind] | 0o600, os.makedev(*node.device)
-            if not attempt(lambda: os.mknod(node.name, *device, dir_fd=parent), (*CANNOT, *NO_SUCH_KIND)):
-                self.given.no_device.add(self.at)
-                return
-        self.given.give_by_name(self.at, node, parent)
+    def lock(self, index: int, entries: Entries) -> None:
+        """Sets the mode of a directory after all its names have been linked to."""
+        entries.at, node = index, self.nodes[index]
+        with entries.folder_of(index) as parent:
+            entries.given.give_last_mode(index, node, node.name if index != ROOT else b".", parent)

@@ -29,7 +29,7 @@ class Chunks(NamedTuple):
 
     @property
     def list_size(self) -> int:
-        """In bytes."""
+        """The bytes of the list of chunks."""
         return _ENTRY_SIZE * -(-self.blocks >> self.bits)
 
     @property

@@ -41,7 +41,7 @@ class Parts(NamedTuple):
 
 
 def cut(names: Iterable[bytes]) -> Parts:
-    """`names` are in byte order, without "." and ".."."""
+    """How a directory with these `names`, in byte order and without "." and "..", is cut into blocks."""
     ends = array("I")
     dots = []
     used = index = 0

@@ -70,7 +70,7 @@ class Plan:
     starts: array[int] = field(default_factory=lambda: array("I"))
     """The first block of the content."""
     blocks: int = 0
-    """Of the whole image."""
+    """How many blocks the whole image has."""
 
     def order(self) -> array[int]:
         """All that are inodes, in the order in which they lie in the image."""
@@ -78,7 +78,7 @@ class Plan:
         return in_order(first_names, self.inodes, max(self.inodes))
 
     def size(self, index: int) -> int:
-        """Of the inode's content, in bytes."""
+        """The bytes of the inode's content."""
         node = self.nodes[index]
         if node.kind == DIRECTORY:
             return self.parts[index].size
@@ -86,7 +86,7 @@ class Plan:
 
 
 def plan(tree: TreeFile) -> Plan:
-    """Raises OutputError, which names the file in the tree: it has something that EROFS cannot hold."""
+    """The plan of a tree's image. Raises OutputError, which names the file that EROFS cannot hold as it is."""
     nodes = tree.nodes
     check_names(nodes, "EROFS")
     made = Plan(nodes, Children(nodes))

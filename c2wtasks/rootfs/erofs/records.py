@@ -13,7 +13,7 @@ BLOCK = 1 << BLOCK_BITS
 SLOT = 32
 """Inodes lie at multiples of so many bytes; the number of an inode is that of its first slot."""
 SLOTS = BLOCK // SLOT
-"""In a block."""
+"""Slots in a block."""
 INODE = 64
 MAX_BLOCKS = 2**32 - 1
 """The last number of all stands for a hole."""

@@ -63,7 +63,7 @@ class _Writer:
         out.flush()
 
     def inode(self, index: int, number: int) -> bytes:
-        """With what lies behind it."""
+        """The inode, with what lies behind it."""
         what = self.plan
         node = what.nodes[index]
         layout, size = what.layouts[index], what.size(index)
@@ -91,7 +91,7 @@ class _Writer:
         return read(self.target.layers.descriptor(layer), offset + node.size - length, length)
 
     def entries(self, index: int, part: slice) -> list[Entry]:
-        """Those of a directory that have these numbers."""
+        """The entries of a directory that have the numbers `part`."""
         nodes, inodes, children = self.plan.nodes, self.plan.inodes, self.plan.children
         dot, dots = self.plan.parts[index].dots
         made: list[Entry] = []
@@ -107,7 +107,7 @@ class _Writer:
         return made
 
     def directory(self, out: Gathered, index: int) -> None:
-        """The blocks that do not lie behind the inode."""
+        """Puts the blocks of a directory that do not lie behind the inode."""
         parts = self.plan.parts[index]
         count = len(parts.ends) - (self.plan.layouts[index] == INLINE)
         if not count:
@@ -117,7 +117,7 @@ class _Writer:
             out.put((self.plan.starts[index] + number) * BLOCK, block)
 
     def content(self, out: Gathered, index: int) -> None:
-        """What does not lie behind the inode."""
+        """Puts what of a content does not lie behind the inode."""
         node = self.plan.nodes[index]
         position = self.plan.starts[index] * BLOCK
         layout = self.plan.layouts[index]

@@ -52,7 +52,7 @@ def node_count(extents: int) -> int:
 
 
 def tree(extents: list[Extent], take: Callable[[], int]) -> ExtentTree:
-    """`take` gives a free block of the image."""
+    """The tree of a file's extents. `take` gives a free block of the image."""
     if len(extents) == 1:  # nearly all files: for speed
         block, length, start = extents[0]
         return ExtentTree(_ONE.pack(_MAGIC, 1, _IN_ROOT, 0, 0, block, length, 0, start), [])

@@ -64,12 +64,12 @@ MOST_IN_A_BLOCK = BLOCK // SIZES[1]
 
 
 def is_linear(names: Iterable[bytes]) -> bool:
-    """Whether one block holds them."""
+    """Whether one block holds the entries of these names."""
     return 2 * SIZES[1] + sum([SIZES[len(name)] for name in names]) <= BLOCK
 
 
 def plan(names: Iterable[bytes], seed: bytes) -> HashTree:
-    """Raises ValueError: more names than a directory can hold."""
+    """How names are spread over the blocks of a directory. Raises ValueError: there are more than one can hold."""
     lengths = bytearray()
 
     def measured() -> Iterator[bytes]:

@@ -71,7 +71,7 @@ class Geometry:
         return min(self.blocks_per_group, self.blocks - group * self.blocks_per_group)
 
     def block_bitmap(self, group: int) -> int:
-        """The block it lies in; the inode bitmap and the inode table follow."""
+        """The block that the block bitmap of a group lies in; the inode bitmap and the inode table follow."""
         copy = 1 + self.descriptor_blocks if has_copy(group) else 0
         return group * self.blocks_per_group + copy
 
@@ -145,7 +145,7 @@ def _of(blocks: int, inodes: int) -> Geometry:
 
 
 def _inodes_per_group(inodes: int, groups: int) -> int:
-    """Whole blocks of them."""
+    """The inodes of each group, in whole blocks of the inode table."""
     return -(-inodes // groups // INODES_PER_BLOCK) * INODES_PER_BLOCK
 
 
@@ -163,7 +163,7 @@ def has_copy(group: int) -> bool:
 
 
 def groups_with_copy(groups: int) -> list[int]:
-    """Those of the first `groups`."""
+    """The first `groups` as far as they hold the superblock, or a copy (see `has_copy`)."""
     found = set(range(min(groups, 2)))
     for base in (3, 5, 7):
         power = base

@@ -50,7 +50,7 @@ def name_hashes(names: Iterable[bytes], seed: bytes) -> array[int]:
 
 
 def _hashes(names: list[bytes], chunks: int, seed: bytes) -> tuple[int, ...]:
-    """Of names that have so many chunks each."""
+    """The hashes of names that have so many chunks each."""
     count = len(names)
     ones = _in_lanes((1,) * count)
     mask = ones * 0xFFFF_FFFF

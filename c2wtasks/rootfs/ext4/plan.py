@@ -125,7 +125,7 @@ def _numbered(nodes: Sequence[Node], children: Children) -> Plan:
 
 
 def _directory(made: Plan, index: int, seed: bytes) -> int:
-    """How many blocks its names take."""
+    """How many blocks the names of a directory take."""
     children = made.children[index]
     few = len(children) <= folders.MOST_IN_A_BLOCK
     if few and folders.is_linear([made.nodes[child].name for child in children]):
@@ -138,7 +138,7 @@ def _directory(made: Plan, index: int, seed: bytes) -> int:
 
 
 def _inode(made: Plan, holder: int) -> int:
-    """How many blocks it takes, but for names and xattrs."""
+    """How many blocks an inode takes, but for names and xattrs."""
     node = made.nodes[holder]
     if node.link >= 0:
         node = made.nodes[node.link]

@@ -85,7 +85,7 @@ class Identity:
 
     @classmethod
     def of(cls, key: bytes) -> Identity:
-        """The same for the same key, different for another."""
+        """The identity that follows from `key`: another key gives another one."""
         return cls(*uuids(key))
 
 
@@ -173,7 +173,7 @@ def _bitmap(taken: int, size: int) -> bytes:
 
 
 def journal_superblock(blocks: int, identity: Identity) -> bytes:
-    """Of an empty journal."""
+    """The first block of an empty journal."""
     return _JOURNAL.pack(_JOURNAL_MAGIC, _JOURNAL_SUPERBLOCK, 0, BLOCK, blocks, 1, 1, 0, 0, identity.uuid, 1).ljust(
         BLOCK, b"\0"
     )

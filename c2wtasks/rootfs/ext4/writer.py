@@ -75,8 +75,8 @@ def write(
 
 
 def _fit(what: Plan, size: int | None, journal: bool) -> tuple[Geometry, int]:
-    """And how many blocks the journal has: as many as is usual for `size`, or, if they do not fit or there is no
-    size, for the contents.
+    """The geometry, and how many blocks the journal has: as many as is usual for `size`, or, if they do not fit or
+    there is no size, for the contents.
 
     Raises TooSmall and TooLarge.
     """
@@ -141,7 +141,7 @@ class _Writer:
         return self.laid(folders.tree(own, parent, entry, shape), shape.blocks, inodes.HASH_TREE)
 
     def laid(self, blocks: Iterable[bytes], count: int, flags: int = 0) -> InodeBody:
-        """Something of whole blocks."""
+        """Puts something of whole blocks; gives what an inode is to lead to."""
         extents = self.place([(0, count)])
         places = (start + number for _, length, start in extents for number in range(length))
         for where, content in zip(places, blocks, strict=True):
@@ -149,7 +149,7 @@ class _Writer:
         return self.mapped(extents, count * BLOCK, flags)
 
     def journal(self, count: int) -> InodeBody:
-        """Nothing but its first block: the image is sparse."""
+        """Puts the first block of the journal, and no other: the image is sparse."""
         extents = self.place([(0, count)])
         self.data.put(extents[0].start * BLOCK, journal_superblock(count, self.identity))
         return self.mapped(extents, count * BLOCK)
@@ -224,7 +224,7 @@ class _Writer:
         return block
 
     def whole(self, journal: InodeBody | None) -> None:
-        """Bitmaps, group descriptors and superblocks: now all that they count is known."""
+        """Puts bitmaps, group descriptors and superblocks, now that all that they count is known."""
         geometry = self.geometry
         groups = self.groups()
         for number, group in enumerate(groups):

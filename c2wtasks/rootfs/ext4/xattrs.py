@@ -84,7 +84,7 @@ def _on_disk(xattr: Xattr) -> Xattr:
 
 
 def _order(xattr: Xattr) -> tuple[int, int, bytes]:
-    """By which the kernel finds a name in a block."""
+    """The order of xattrs by which the kernel finds a name in a block."""
     return xattr.prefix, len(xattr.name), xattr.name
 
 

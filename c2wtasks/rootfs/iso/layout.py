@@ -43,7 +43,8 @@ class IsoLayout(NamedTuple):
 
 
 def layout(tree: TreeFile, volume_id: str, created_ns: int) -> IsoLayout:
-    """Raises OutputError for what neither the format nor Linux's reading of it can hold."""
+    """The layout of a tree's image. Raises OutputError: the format, or Linux's reading of it, cannot hold the
+    tree."""
     _check(tree.nodes)
     extents, content_blocks = _contents(tree.nodes)
     head = _Head(tree.nodes, extents)
@@ -196,7 +197,7 @@ class _Head:
         )
 
     def _of_directory(self, directory: int, name: bytes, first: bool = False) -> list[bytes]:
-        """The system use of such a record."""
+        """The system use of a record of a directory."""
         node = self.nodes[directory]
         if name not in (_SELF, _PARENT):
             return self._named(node.name, directory, node, self._recorded(node))
@@ -222,7 +223,7 @@ class _Head:
         return rockridge.attributes(mode, self.links[index], node.uid, node.gid, index + 1, recorded)
 
     def pieces(self, volume_id: str, created_ns: int, space: int) -> Iterator[bytes]:
-        """All of it, in order. `space` are the blocks of the whole image."""
+        """All of the head, in order. `space` are the blocks of the whole image."""
         yield bytes(_DESCRIPTORS * BLOCK)
         root = record(_SELF, DIRECTORY_FLAG, self.first, self.sizes[0], self._recorded(self.nodes[ROOT]))
         yield records.primary_descriptor(volume_id, created_ns, space, self.table_size, _FIRST_TABLE, root)

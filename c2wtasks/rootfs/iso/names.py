@@ -50,7 +50,7 @@ def identifier(key: bytes, is_directory: bool) -> bytes:
 
 
 class Identifiers:
-    """Many of them in one piece, 15 bytes each: objects take four times as much."""
+    """Many identifiers in one piece, 15 bytes each: objects take four times as much."""
 
     def __init__(self) -> None:
         self._packed = bytearray()

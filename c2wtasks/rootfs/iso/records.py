@@ -30,12 +30,12 @@ _big = struct.Struct(">I").pack
 
 
 def both(number: int) -> bytes:
-    """Both-byte orders (7.3.3)."""
+    """A 32-bit number in both byte orders (7.3.3)."""
     return _little(number) + _big(number)
 
 
 def both_short(number: int) -> bytes:
-    """Both-byte orders of a 16-bit number (7.2.3)."""
+    """A 16-bit number in both byte orders (7.2.3)."""
     return struct.pack("<H", number) + struct.pack(">H", number)
 
 
@@ -51,7 +51,7 @@ def fill(content: bytearray) -> None:
 
 @lru_cache(4096)
 def date(seconds: int) -> bytes:
-    """The short form (9.1.5), in UTC. It holds the years 1900 to 2155; other times become the nearest in them."""
+    """A date in the short form (9.1.5), in UTC, of the years 1900 to 2155: other times become the nearest of them."""
     when = _EPOCH + timedelta(seconds=min(max(seconds, _FIRST_SECOND), _LAST_SECOND))
     return bytes((when.year - 1900, when.month, when.day, when.hour, when.minute, when.second, 0))
 

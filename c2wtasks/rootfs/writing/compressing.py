@@ -19,7 +19,7 @@ class Compressor(Protocol):
 
 
 def compressor(compression: Compression, level: int | None = None) -> Compressor:
-    """One for one stream. The level is 0 to 3 for gzip (ISA-L's levels; 2 by default) and 1 to 22 for zstd (3).
+    """A compressor for one stream. The level is 0 to 3 for gzip (ISA-L's; 2 by default) and 1 to 22 for zstd (3).
 
     A gzip header has the time 0 and no name. Another version of a library may compress otherwise, and ISA-L does on
     a processor without SSE 4.2. zstd gets no threads of its own: with them, 1.5.7 at level 1 was seen to give

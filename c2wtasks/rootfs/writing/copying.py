@@ -7,10 +7,10 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 
-from c2wtasks import progress
 from c2wtasks.disk import files, safely
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.layers.content import TOO_SHORT
+from c2wtasks.telling import progress
 
 TarByNumber = Callable[[int], str]
 """Gives the path of the tar of layer number N (0 is the lowest). It is asked only for what is needed."""
@@ -116,17 +116,22 @@ def link_file(source: str, target: str) -> None:
     except OSError as error:
         if error.errno not in CANNOT_LINK:
             raise
-        _copy_file(source, target)
+        copy_file(source, target)
 
 
-def _copy_file(source: str, target: str) -> None:
+def copy_file(source: str, target: str) -> None:
+    """Makes the file `target`, which is not there yet, as a copy of `source`, with the same mode and mtime, and with
+    holes where it has them.
+
+    Raises OSError.
+    """
     have = safely.open_file(source)
     try:
         found = os.fstat(have)
         made = safely.create(target)
         try:
             os.ftruncate(made, found.st_size)
-            for offset, length in _data(have, found.st_size):
+            for offset, length in data_of(have, found.st_size):
                 os.lseek(made, offset, os.SEEK_SET)
                 copy(have, offset, made, length)
             files.set_mode(made, stat.S_IMODE(found.st_mode))
@@ -137,8 +142,11 @@ def _copy_file(source: str, target: str) -> None:
         os.close(have)
 
 
-def _data(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
-    """(offset, length) of what is not hole in a file."""
+def data_of(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
+    """(offset, length), in bytes, of what is not hole in a file.
+
+    Raises OSError.
+    """
     end = 0
     while end < size:
         try:

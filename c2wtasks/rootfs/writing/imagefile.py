@@ -17,7 +17,7 @@ from c2wtasks.tree.treefile import ROOT, Node
 
 @dataclass(slots=True)
 class ImageFile:
-    """`at` is the node at work, which is named when something goes wrong."""
+    """An image that is written. `at` is the node at work, which is named when something goes wrong."""
 
     layers: OpenTars
     descriptor: int = -1

@@ -31,9 +31,10 @@ def write(
     tars: TarByNumber,
     *,
     compression: Compression | None = None,
-) -> None:
+) -> dict[str, str]:
     """Makes the layout in `folder`, which is there and empty; its image has the tag `latest`, and `tree` as its
-    layer. `config` gives the image config, knowing the layer's diffID.
+    layer. `config` gives the image config, knowing the layer's diffID. Gives the SHA-256 of the layer's file, in hex,
+    by its path in the layout.
 
     Raises OutputError, and what `config` and `tars` raise.
     """
@@ -59,6 +60,7 @@ def write(
         _write(f"{folder}/oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written: {os_reason(error)}") from error
+    return {f"blobs/sha256/{digest.hex}": digest.hex}
 
 
 def platform_fields(platform: Platform) -> Mapping[str, str]:

@@ -26,7 +26,7 @@ _ACLS = {acl.ACCESS: ACCESS_ACL, acl.DEFAULT: DEFAULT_ACL}
 
 
 class Xattr(NamedTuple):
-    """`prefix` is the number that both file systems have for the beginning of a name, `name` is what comes after."""
+    """An xattr. `prefix` is the number that both file systems have for how its name begins, `name` is the rest."""
 
     prefix: int
     name: bytes
@@ -34,8 +34,8 @@ class Xattr(NamedTuple):
 
 
 def linux_xattrs(kind: str, xattrs: Iterable[tuple[bytes, bytes]]) -> list[Xattr]:
-    """Those that Linux has of a file of some kind, in the order given: `user.` only of files and directories, no ACL
-    of a symlink, a default ACL only of a directory, no empty ACL, and nothing with any other prefix (xattr(7)).
+    """The xattrs that Linux has of a file of some kind, in the order given: `user.` only of files and directories, no
+    ACL of a symlink, a default ACL only of a directory, no empty ACL, and nothing with another prefix (xattr(7)).
 
     Raises ValueError: one that Linux takes for malformed.
     """

@@ -21,7 +21,7 @@ class TarPiece(msgspec.Struct, frozen=True, gc=False):
 
 
 class Zeros(msgspec.Struct, frozen=True, gc=False):
-    """That many bytes 0."""
+    """So many zero bytes."""
 
     length: int
 

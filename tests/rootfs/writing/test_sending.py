@@ -21,7 +21,6 @@ from c2wtasks.tree import model, treefile
 from c2wtasks.tree.treefile import TreeFile
 
 EMPTY = treefile.flatten(model.new_directory(), [], default_mtime_ns=0)
-SOURCE = random.Random(5).randbytes(20 << 20)
 SIZES = st.one_of(
     st.integers(0, 2000),
     st.integers(copying.SMALL - 2, copying.SMALL + 2),
@@ -32,30 +31,35 @@ PIECES = st.lists(st.tuples(st.sampled_from(["bytes", "extent", "zeros"]), SIZES
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> str:
+def content() -> bytes:
+    return random.Random(5).randbytes(20 << 20)
+
+
+@pytest.fixture(scope="module")
+def source(content: bytes, tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("layer") / "tar"
-    path.write_bytes(SOURCE)
+    path.write_bytes(content)
     return str(path)
 
 
-def made(recipe: list[tuple[str, int]]) -> tuple[list[Piece], bytes]:
+def made(content: bytes, recipe: list[tuple[str, int]]) -> tuple[list[Piece], bytes]:
     """Pieces, and what they say."""
     pieces: list[Piece] = []
     says: list[bytes] = []
     for number, (kind, size) in enumerate(recipe):
         if kind == "bytes":
-            pieces.append(SOURCE[number : number + size])
+            pieces.append(content[number : number + size])
         else:
             pieces.append(Zeros(size) if kind == "zeros" else TarPiece(0, number, size, 0))
-        says.append(bytes(size) if kind == "zeros" else SOURCE[number : number + size])
+        says.append(bytes(size) if kind == "zeros" else content[number : number + size])
     return [*pieces, ENDING], b"".join(says) + ENDING
 
 
 @settings(max_examples=25, deadline=None)
 @given(recipe=PIECES)
 @example(recipe=[("zeros", sending._HASHED_AT_ONCE), ("extent", copying.SMALL + 1)])
-def test_the_file_and_its_digest(source: str, recipe: list[tuple[str, int]]) -> None:
-    pieces, says = made(recipe)
+def test_the_file_and_its_digest(content: bytes, source: str, recipe: list[tuple[str, int]]) -> None:
+    pieces, says = made(content, recipe)
 
     def sent(_tree: TreeFile) -> Iterator[Piece]:
         return iter(pieces)
@@ -70,8 +74,8 @@ def test_the_file_and_its_digest(source: str, recipe: list[tuple[str, int]]) -> 
 
 @settings(max_examples=10, deadline=None)
 @given(recipe=PIECES)
-def test_compressed_it_has_two(source: str, recipe: list[tuple[str, int]]) -> None:
-    pieces, says = made(recipe)
+def test_compressed_it_has_two(content: bytes, source: str, recipe: list[tuple[str, int]]) -> None:
+    pieces, says = made(content, recipe)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "out")
         plain, stored = sending.to_hashed_file(

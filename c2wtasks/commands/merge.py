@@ -1,0 +1,203 @@
+"""`doit merge`: brings the bundles that several machines have built into one output."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+from doit.exceptions import InvalidCommand
+
+from c2wtasks import runoptions
+from c2wtasks.bundlefile.model import Bundle
+from c2wtasks.commands.base import FINE, NOT_FINE, OurCommand
+from c2wtasks.commands.options import JSON
+from c2wtasks.disk import safely
+from c2wtasks.engine.exclusive import alone
+from c2wtasks.errors import one_line, os_reason, program, some_of
+from c2wtasks.graph import remembering, showing
+from c2wtasks.graph.brought import Brought
+from c2wtasks.graph.changing import Changing
+from c2wtasks.graph.resolved import Resolved
+from c2wtasks.output import bringing, listing, publish, record, standing
+from c2wtasks.output.history import BundleRun
+from c2wtasks.output.listing import Line
+from c2wtasks.output.places import Places
+from c2wtasks.process.unexpected import as_user_error
+from c2wtasks.tasks import catalog
+from c2wtasks.telling import stages
+from c2wtasks.telling.notices import tell
+
+_ANEW = "build the shards again, with one bundle.yaml and bundle.lock"
+_AT_ONCE = 50  # bundles that are published together: a sync of the file system takes as long for one
+
+
+class MergeReport(msgspec.Struct, frozen=True, rename="camel"):
+    """What --json prints: the bundles (`name@platform`) that were brought, those that were here already, and those
+    that failed, there or on their way, with the reasons."""
+
+    brought: tuple[str, ...]
+    current: tuple[str, ...]
+    failed: Mapping[str, str]
+
+    def lines(self) -> Iterator[str]:
+        """It, for people."""
+        yield from (f"{bundle}: {reason}" for bundle, reason in self.failed.items())
+        failed = f", {len(self.failed)} failed" if self.failed else ""
+        yield f"{len(self.brought)} merged, {len(self.current)} current{failed}"
+
+
+class Merge(OurCommand):
+    """Joins the outputs of shards."""
+
+    name = "merge"
+    doc_purpose = "join what the shards of a catalog have built into one output"
+    doc_usage = "FOLDER [...]"
+    doc_description = (
+        f"Each FOLDER is the output of a machine on which {runoptions.SHARD} was set. Each bundle of bundle.yaml has "
+        "to be in one of them, and in no other. The output and catalog.json are then what one machine would have "
+        "made. Exit status 0: all are built. 1: some have failed. 3: wrong command line, or bundles that are in no "
+        "folder or in two."
+    )
+    cmd_options = (JSON,)
+    of_all_shards = True
+    looks_up = "not"
+
+    def only_looks(self, params: Any) -> bool:
+        return False
+
+    def _execute(self, as_json: bool) -> int:
+        graph = self.graph
+        if self.sel_default_tasks:
+            raise InvalidCommand(f"which folders? give the output of each shard: {program()} merge shard-1 shard-2")
+        with alone(self, self.graph_hooks):
+            report = join(graph, self.sel_tasks, ["merge", *self.sel_tasks])
+        if as_json:
+            self.show_json(report)
+        else:
+            self.show(report.lines())
+        return NOT_FINE if report.failed else FINE
+
+
+def join(
+    graph: Resolved, folders: Sequence[str], asked: Sequence[str], lost: Mapping[str, str] = MappingProxyType({})
+) -> MergeReport:
+    """Brings the bundles of the shards in `folders` into the output, and remembers that. `lost` are those that are
+    in none of them, with the reasons; `asked` are the words of the command line.
+
+    Raises InvalidCommand, OutputError.
+    """
+    lines = _listed(graph, folders, lost)
+    merging, began = _Merging(graph), time.time()
+    report = merging.all(lines, lost)
+    remembering.remember_merge(graph.file, began, asked, merging.lines, merging.changing)
+    if merging.changing.note:
+        tell(merging.changing.note)
+    tell(*showing.show(graph))
+    return report
+
+
+def _listed(graph: Resolved, folders: Sequence[str], lost: Mapping[str, str]) -> dict[str, tuple[Line, str]]:
+    """What the catalogs in the folders say of each bundle of bundle.yaml but those that are `lost`, and in which
+    folder that is.
+
+    Raises InvalidCommand.
+    """
+    wanted = {str(bundle) for bundle in graph.file.bundles}
+    found: dict[str, tuple[Line, str]] = {}
+    for folder in folders:
+        for line in _catalog(folder):
+            bundle = f"{line.name}@{line.platform}"
+            if bundle not in wanted:
+                raise InvalidCommand(f"{folder}: has {one_line(bundle)}, which bundle.yaml has not; {_ANEW}")
+            if bundle in found:
+                raise InvalidCommand(f"{bundle} is in {found[bundle][1]} and in {folder}; give each shard once")
+            found[bundle] = line, folder
+    if missing := sorted(wanted - found.keys() - lost.keys()):
+        raise InvalidCommand(f"in none of the folders: {some_of(missing)}; give the outputs of all shards")
+    return found
+
+
+def _catalog(folder: str) -> tuple[Line, ...]:
+    """Raises InvalidCommand."""
+    path = f"{folder}/{listing.CATALOG}"
+    try:
+        return listing.lines(safely.read(path, listing.MAX_SIZE))
+    except OSError as error:
+        raise InvalidCommand(f"{path}: cannot be read: {os_reason(error)}; give the output of a shard") from error
+    except ValueError as error:
+        raise InvalidCommand(f"{path}: is no catalog of this version of c2wtasks; {_ANEW}") from error
+
+
+class _Merging:
+    def __init__(self, graph: Resolved) -> None:
+        self.graph = graph
+        self.changing = Changing(graph.file.output)
+        self.changes = Brought(graph.store)
+        self.before: dict[str, str] = {}  # by bundle: the digest of the bundle.json that stood here
+        self.brought: list[str] = []
+        self.current: list[str] = []
+        self.failed: dict[str, str] = {}
+
+    def all(self, lines: Mapping[str, tuple[Line, str]], lost: Mapping[str, str]) -> MergeReport:
+        """Brings the bundles, and lists them in catalog.json. Raises OutputError."""
+        file = self.graph.file
+        self.failed.update(lost)
+        staged: list[tuple[Bundle, Places]] = []
+        stages.begin("merging bundles", len(file.bundles))
+        for bundle in stages.counted(file.bundles):
+            if str(bundle) in lost:
+                continue
+            line, folder = lines[str(bundle)]
+            if line.error:
+                self.failed[str(bundle)] = line.error
+            elif line.bundle is None:
+                self.failed[str(bundle)] = f"it was not built: {folder} lists it as {line.status}"
+            if line.bundle is not None and self._stage(bundle, folder):
+                staged.append((bundle, Places.of(file.output, bundle)))
+            if len(staged) == _AT_ONCE:
+                self._publish(staged)
+                staged = []
+        self._publish(staged)
+        catalog.update(file, self.failed, {str(bundle) for bundle in file.bundles} - self.failed.keys())
+        return MergeReport(tuple(self.brought), tuple(self.current), self.failed)
+
+    @property
+    def lines(self) -> list[BundleRun]:
+        """What the history is to say of the bundles that were not current."""
+        found = []
+        for bundle in self.graph.file.bundles:
+            key, places = str(bundle), Places.of(self.graph.file.output, bundle)
+            if key in self.failed:
+                found.append(BundleRun(key, "failed", before=record.digest(places.record), error=self.failed[key]))
+            elif key in self.brought:
+                size, digest = remembering.found(places)
+                found.append(BundleRun(key, "built", 0.0, size, self.before[key], digest))
+        return found
+
+    def _stage(self, bundle: Bundle, folder: str) -> bool:
+        """Whether the bundle is ready to be published now."""
+        there, here = Places.of(folder, bundle), Places.of(self.graph.file.output, bundle)
+        try:
+            before = self.before[str(bundle)] = record.digest(here.record)
+            if before and before == record.digest(there.record):
+                self.current.append(str(bundle))
+                return False
+            self.changes.note(str(bundle), folder, there, here)
+            bringing.bring(bundle, self.graph.lock.entries.get(str(bundle)), there, here)
+        except Exception as error:
+            self.failed[str(bundle)] = str(as_user_error(error))
+            return False
+        return True
+
+    def _publish(self, staged: Sequence[tuple[Bundle, Places]]) -> None:
+        self.changing.begin((str(bundle), places) for bundle, places in staged)
+        done = publish.publish([places for _, places in staged])
+        for bundle, places in staged:
+            if places in done.failed:
+                self.failed[str(bundle)] = str(done.failed[places])
+                continue
+            standing.note(places)
+            self.brought.append(str(bundle))

@@ -1,0 +1,14 @@
+"""A run that ends with the worker that began it: `python -m c2wtasks.engine.dask.tied PID WORD...`, where PID is the
+worker's. A worker has many threads, so nothing of ours may run between its fork and this."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from c2wtasks.process.forking import die_with
+
+if __name__ == "__main__":
+    die_with(int(sys.argv[1]), signal.SIGTERM)
+    os.execv(sys.executable, [sys.executable, "-m", "c2wtasks", *sys.argv[2:]])
