@@ -101,9 +101,6 @@ def note(output: str, run: Run, keep: int) -> str:
     files.write(f"{folder}/{names[stem]}", content, sync=True)
     for old in sorted(names.values())[:-keep]:
         files.remove_tree(f"{folder}/{old}")
-    for left in files.names(folder):
-        if left.startswith(files.TEMPORARY_PREFIX):  # by a run that was killed
-            files.remove_tree(f"{folder}/{left}")
     return stem
 
 

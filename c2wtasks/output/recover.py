@@ -7,7 +7,7 @@ import os
 from c2wtasks.disk import files, safely
 from c2wtasks.errors import OutputError
 from c2wtasks.output import pool, waiting
-from c2wtasks.output.places import OLD, PARTS, POOL, READY, RECORD, ROOTFS, Places
+from c2wtasks.output.places import FEEDS, HISTORY, OLD, PARTS, POOL, READY, RECORD, ROOTFS, Places
 from c2wtasks.output.publish import replace
 from c2wtasks.output.remove import remove_with_empty
 
@@ -17,9 +17,10 @@ def recover(output: str) -> None:
 
     Raises OutputError.
     """
-    for name in _names(output):
-        if name.startswith(files.TEMPORARY_PREFIX):
-            files.remove_tree(f"{output}/{name}")
+    for folder in (output, *(f"{output}/{name}" for name in (HISTORY, FEEDS, PARTS))):
+        for name in _names(folder):
+            if name.startswith(files.TEMPORARY_PREFIX):
+                files.remove_tree(f"{folder}/{name}")
     try:
         pool.recover(output)
     except (OSError, OutputError):  # it is another user's
