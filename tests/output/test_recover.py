@@ -17,4 +17,3 @@ def test_unfinished_files_are_removed_wherever_files_are_written(tmp_path: Path,
         (tmp_path / folder / name).touch()
     recover(str(tmp_path))
     assert [path.name for path in (tmp_path / folder).iterdir() if path.is_file()] == ["mine"]
-
