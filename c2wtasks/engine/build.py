@@ -27,10 +27,11 @@ from c2wtasks.engine.meta import blob_bytes, is_heavy, urgency, work_bytes
 from c2wtasks.engine.outcome import DONE, FAILED, Outcome, Ran
 from c2wtasks.engine.report import Report
 from c2wtasks.engine.reporter import Console
-from c2wtasks.engine.runner import Runner, ThreadRunner
+from c2wtasks.engine.runner import Runner
 from c2wtasks.engine.select import selected
 from c2wtasks.engine.sign import sign
 from c2wtasks.engine.targets import adopt
+from c2wtasks.engine.threads import ThreadRunner
 from c2wtasks.errors import OutputError, one_line, os_reason, some_of
 from c2wtasks.process.unexpected import as_user_error
 from c2wtasks.telling import progress, stages

@@ -11,11 +11,13 @@ from typing import Any
 from doit.action import PythonAction
 from doit.exceptions import BaseFail, TaskFailed
 
-from c2wtasks.engine.executor import Executor
-from c2wtasks.engine.meta import is_heavy
+from c2wtasks.engine.executor import Executor, InProcess
+from c2wtasks.engine.meta import is_brief, is_heavy
 from c2wtasks.errors import UserError, one_line
 from c2wtasks.process.unexpected import as_user_error
 from c2wtasks.telling import progress
+
+_HERE = InProcess()
 
 
 class UserFailure(TaskFailed):  # type: ignore[misc]
@@ -48,9 +50,10 @@ def guard(task: Any, executor: Executor) -> None:
     """Makes the Python actions of `task` end in a UserFailure where they raise anything.
 
     doit's own PythonAction would make a traceback of it and drop the exception. The actions of a task whose `meta`
-    says that they are heavy are run by `executor`.
+    says that they are heavy, and not brief, are run by `executor`.
     """
     heavy = is_heavy(task)
+    executor = _HERE if is_brief(task) else executor
     for action in task.actions:
         if isinstance(action, PythonAction):
             own = function = action.py_callable

@@ -12,6 +12,10 @@ class Meta(TypedDict, total=False):
     """How many bytes of blobs the task's actions have to do with. A task that says so is heavy: its actions may run
     in another process."""
 
+    brief: bool
+    """Whether the actions take some milliseconds, and wait for nothing but the disk: then they run where tasks are
+    handed out."""
+
     light: bool
     """Of a heavy task: whether it moves few bytes, whatever it has to do with."""
 
@@ -35,6 +39,11 @@ def meta_of(task: Any) -> Meta:
 def is_heavy(task: Any) -> bool:
     """Whether the actions of a doit task may run in another process."""
     return meta_of(task).get("blob_bytes") is not None
+
+
+def is_brief(task: Any) -> bool:
+    """Whether the actions of a doit task take no longer than it takes to hand them to a thread and back."""
+    return meta_of(task).get("brief", False)
 
 
 def blob_bytes(task: Any) -> int:

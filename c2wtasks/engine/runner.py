@@ -1,9 +1,7 @@
-"""The runners: doit's own, which take tasks one by one or in threads, with what we ask of them beyond that."""
+"""The runner that takes tasks one by one: doit's own, with what we ask of it beyond that."""
 
 from __future__ import annotations
 
-import queue
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,14 +10,12 @@ from itertools import count
 from typing import Any
 
 import doit.runner
-from doit.action import PythonAction
 from doit.exceptions import DependencyError, UnmetDependency
-from doit.runner import JobHold
 
 from c2wtasks.engine.checker import Checker
 from c2wtasks.engine.executor import Executor
 from c2wtasks.engine.failure import Interrupted, UserFailure, guard, reason
-from c2wtasks.engine.interrupt import Stopped, shielded, signals, stop_threads
+from c2wtasks.engine.interrupt import Stopped, shielded, signals
 from c2wtasks.engine.meta import blob_bytes, is_heavy, meta_of, urgency
 from c2wtasks.engine.report import Report
 from c2wtasks.engine.targets import record_targets, record_touched, watch_targets
@@ -270,59 +266,3 @@ def _unusable_dependency(checker: Checker, task: Any) -> UserFailure | None:
         except OSError as error:
             return UserFailure(UserError(f"{path}: {os_reason(error)}"))
     return None
-
-
-class ThreadRunner(Runner, doit.runner.MThreadRunner):  # type: ignore[misc]
-    """Runs tasks in threads. What is up to date is still decided in the main one."""
-
-    # A signal that arrives while a `queue.Queue` gives its lock back leaves it locked for good.
-    Queue: Any = staticmethod(queue.SimpleQueue)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._threads: list[threading.Thread] = []
-        self._jobs: Any = None
-        self._spare: list[Any] = []  # jobs that no thread has been given yet
-        super().__init__(*args, **kwargs)
-
-    def execute_task(self, task: Any) -> Any:
-        if all(isinstance(action, PythonAction) for action in task.actions):
-            task.io.capture = False  # doit captures by replacing sys.stdout, which all threads share
-        return super().execute_task(task)
-
-    def _run_start_processes(self, job_q: Any, result_q: Any) -> list[threading.Thread]:
-        """Starts threads as doit does, but makes do with as many as there are to be had.
-
-        Raises RuntimeError: there is none.
-        """
-        self._jobs = job_q
-        while len(self._threads) < self.num_process and (job := self.get_next_job(None)) is not None:
-            thread = self.Child(target=self.execute_task_subprocess, args=(job_q, result_q, None))
-            try:
-                thread.start()
-            except RuntimeError:
-                if not self._threads:
-                    raise
-                if job.type is JobHold.type:
-                    self.free_proc -= 1
-                else:
-                    self._spare.append(job)
-                break
-            self._threads.append(thread)
-            job_q.put(job)
-        return self._threads
-
-    def get_next_job(self, completed: Any) -> Any:
-        if completed is None and self._spare:
-            return self._spare.pop()
-        job = super().get_next_job(completed)
-        if not self._spare or (job is not None and job.type is not JobHold.type):
-            return job
-        self.free_proc -= job is not None
-        return self._spare.pop()
-
-    def _abandon(self) -> None:
-        for _thread in self._threads:
-            self._jobs.put(None)  # ends one that waits for a task
-        self.executor.stop()  # and those that wait for a worker
-        stop_threads(self._threads, within=0.5)
-        super()._abandon()

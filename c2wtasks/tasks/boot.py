@@ -43,7 +43,7 @@ def task(build: Build) -> Task:
         "name": str(build.bundle),
         "doc": f"writes initconfig.json of {build.bundle}",
         "actions": [(make, [build.site, given])],
-        "meta": Meta(product=""),
+        "meta": Meta(product="", brief=True),
         "targets": [build.places.part(INITCONFIG)],
         "uptodate": [Inputs(given)],
     }

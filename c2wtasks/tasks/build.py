@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from c2wtasks.tree.treefile import TreeFile
 
 Task = dict[str, Any]
+SMALL = 1 << 18
+"""Bytes of blobs."""
 T = TypeVar("T")
 P = ParamSpec("P")
 
@@ -103,6 +105,11 @@ class Build:
     def __post_init__(self) -> None:
         size = sum(layer.place.size for layer in self.image.layers) if self.has_rootfs else 0
         object.__setattr__(self, "blob_bytes", size)
+
+    @property
+    def is_small(self) -> bool:
+        """Whether what is made of its layers takes no time to speak of."""
+        return self.blob_bytes <= SMALL
 
     @property
     def places(self) -> Places:

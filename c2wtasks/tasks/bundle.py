@@ -211,7 +211,13 @@ def task(build: Build, output: str) -> Task:
         "name": str(bundle),
         "doc": f"publishes {bundle} in {places.published}",
         "actions": [(make, [build])],
-        "meta": Meta(blob_bytes=build.blob_bytes, light=True, product=str(bundle), published_later=True),
+        "meta": Meta(
+            blob_bytes=build.blob_bytes,
+            light=True,
+            brief=build.is_small,
+            product=str(bundle),
+            published_later=True,
+        ),
         "file_dep": [*(places.part(name) for name in build.part_names), *of_forms, *of_folder],
         "targets": [places.output(name) for name in (*build.part_names, *places.copies, RECORD, SUMS)],
         "uptodate": [

@@ -69,7 +69,7 @@ def task(file: BundleFile, builds: Iterable[Build], cannot: Iterable[Bundle]) ->
     bundles = [str(bundle) for bundle in file.bundles]
     return {
         "actions": [(_make, [file, frozenset(bundles)])],
-        "meta": Meta(product=""),
+        "meta": Meta(product="", brief=True),
         "file_dep": [build.places.record for build in builds],
         "task_dep": [names.bundle(bundle) for bundle in cannot],
         "targets": [path_of(file)],

@@ -14,7 +14,7 @@ def task(name: str, error: UserError, product: str = "") -> Task:
         "name": name,
         "doc": f"fails: {error}",
         "actions": [(_fail, [error])],
-        "meta": Meta(product=product),
+        "meta": Meta(product=product, brief=True),
         "uptodate": [Fails(str(error))],
     }
 

@@ -116,7 +116,7 @@ def task(build: Build, form: Form, rights: Rights) -> Task:
         "name": f"{build.bundle}:{form.name}",
         "doc": f"writes the rootfs folder of {build.bundle}",
         "actions": [(make, [build.site, given])],
-        "meta": Meta(blob_bytes=build.blob_bytes, product=""),
+        "meta": Meta(blob_bytes=build.blob_bytes, brief=build.is_small, product=""),
         "file_dep": [places.tree],
         "targets": [places.rootfs_facts_file],
         "uptodate": [

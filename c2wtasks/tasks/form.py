@@ -181,7 +181,7 @@ def task(build: Build, form: Form) -> Task:
         "name": f"{build.bundle}:{name}",
         "doc": f"makes the form {name} of {build.bundle}",
         "actions": [(make, [build.site, given, build.bundle, form, tree.inputs(build)])],
-        "meta": Meta(blob_bytes=build.blob_bytes, product=""),
+        "meta": Meta(blob_bytes=build.blob_bytes, brief=build.is_small and not form.type.tool, product=""),
         "file_dep": [places.tree, *json_in(places, form).values()],
         "targets": [places.form_facts_file(name)],
         "uptodate": [Inputs(given), AnyExists(places.form(name)), Untouched(places, form)],

@@ -111,7 +111,7 @@ def task(build: Build) -> Task:
         "name": str(build.bundle),
         "doc": f"writes image.json and spec.json of {build.bundle}",
         "actions": [(make, [build.site, given, build.image.config, build.image.parsed])],
-        "meta": Meta(product=""),
+        "meta": Meta(product="", brief=True),
         "file_dep": [places.tree],
         "targets": [places.part(IMAGE), places.part(SPEC)],
         "uptodate": [Inputs(given)],

@@ -144,7 +144,7 @@ def task(build: Build, copied: Set[str], disputed: Set[str]) -> Task:
         "name": str(build.bundle),
         "doc": f"applies the {len(layers)} layers of {build.bundle}",
         "actions": [(make, [site, given, copied & set(given.blobs)])],
-        "meta": Meta(blob_bytes=build.blob_bytes, light=True, product=""),
+        "meta": Meta(blob_bytes=build.blob_bytes, light=True, brief=build.is_small, product=""),
         "file_dep": sorted({site.store.index(layer.diff_id) for layer in layers if layer.key not in disputed}),
         "task_dep": list(dict.fromkeys(names.layer(layer.key) for layer in layers)),
         "targets": [site.places.tree],

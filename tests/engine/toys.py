@@ -9,7 +9,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-DODO = """
+CONFIG = """
+from types import SimpleNamespace
+WORKERS = 0
+HOOKS = SimpleNamespace(aliases=ALIASES, end_of_run=end_of_run, workers=WORKERS, recover=recover, proven=list,
+                        late=(), arrive=None, families=(), widen=lambda needed: False,
+                        before_work=lambda: None, warn_before=lambda tasks: (),
+                        after_good_run=list, cleaned=lambda tasks: None, publish=lambda tasks: {},
+                        size_of=lambda product: None,
+                        totals=str, remember=lambda ran: (), looked_at=lambda: None)
+DOIT_CONFIG = configure(HOOKS)
+"""
+"""The end of a dodo.py of the engine's: its hooks, most of which do nothing, with what it has itself."""
+
+DODO = (
+    """
 import os, time
 from types import SimpleNamespace
 from c2wtasks.engine.config import configure
@@ -86,17 +100,9 @@ for name in BUNDLES:
 def recover():
     with open("recovered", "a") as log:
         log.write("once\\n")
-
-
-WORKERS = 0
-HOOKS = SimpleNamespace(aliases=ALIASES, end_of_run=end_of_run, workers=WORKERS, recover=recover, proven=list,
-                        late=(), arrive=None, families=(), widen=lambda needed: False,
-                        before_work=lambda: None, warn_before=lambda tasks: (),
-                        after_good_run=list, cleaned=lambda tasks: None, publish=lambda tasks: {},
-                        size_of=lambda product: None,
-                        totals=str, remember=lambda ran: (), looked_at=lambda: None)
-DOIT_CONFIG = configure(HOOKS)
 """
+    + CONFIG
+)
 
 LAYERS = ("base", "web", "arm")
 ALL = {

@@ -7,7 +7,9 @@ from pathlib import Path
 
 WORKERS_AT_ONCE = """
 import c2wtasks.engine.executor as _executor
+import c2wtasks.engine.meta as _meta
 _executor.worthwhile = lambda size: True
+_meta.is_brief = lambda task: False
 """
 """Even the smallest task goes to a worker process."""
 
