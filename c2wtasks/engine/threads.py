@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import doit.runner
@@ -14,10 +17,30 @@ from c2wtasks.engine.interrupt import stop_threads
 from c2wtasks.engine.meta import is_brief
 from c2wtasks.engine.runner import Runner
 
+_TOO_SHORT = 0.2  # seconds, of which nothing can be told
+
+
+class _Pace:
+    """Whether what is done in this thread waits more than it works."""
+
+    def __init__(self) -> None:
+        self._wall = self._cpu = 0.0
+
+    @contextmanager
+    def measured(self) -> Iterator[None]:
+        wall, cpu = time.monotonic(), time.thread_time()
+        yield
+        self._wall += time.monotonic() - wall
+        self._cpu += time.thread_time() - cpu
+
+    def waits(self) -> bool:
+        return self._wall > _TOO_SHORT and self._cpu < self._wall / 2
+
 
 class ThreadRunner(Runner, doit.runner.MThreadRunner):  # type: ignore[misc]
     """Runs tasks in threads. What is up to date is still decided in the main one, which does brief tasks itself:
-    threads that make short calls in turn wait for the interpreter more than they work."""
+    threads that make short calls in turn wait for the interpreter more than they work. Where brief tasks turn out to
+    wait for something else, such as a slow file system, threads do them as well."""
 
     # A signal that arrives while a `queue.Queue` gives its lock back leaves it locked for good.
     Queue: Any = staticmethod(queue.SimpleQueue)
@@ -27,6 +50,7 @@ class ThreadRunner(Runner, doit.runner.MThreadRunner):  # type: ignore[misc]
         self._jobs: Any = None
         self._results: Any = None
         self._ended: list[Any] = []  # nodes of tasks of which the dispatcher does not know yet
+        self._pace = _Pace()
         self._spare: list[Any] = []  # jobs that no thread has been given yet
         super().__init__(*args, **kwargs)
 
@@ -80,10 +104,12 @@ class ThreadRunner(Runner, doit.runner.MThreadRunner):  # type: ignore[misc]
                     break
             elif not self.select_task(node, self.tasks):
                 self._ended.append(node)
-            elif not is_brief(node.task):
+            elif not is_brief(node.task) or self._pace.waits():
                 return JobTaskPickle(node.task)
             else:
-                self.process_task_result(node, self.execute_task(node.task))
+                with self._pace.measured():
+                    failure = self.execute_task(node.task)
+                self.process_task_result(node, failure)
                 self._ended.append(node)
                 if not self._results.empty():
                     break

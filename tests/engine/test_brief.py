@@ -22,10 +22,12 @@ from c2wtasks.engine.meta import Meta
 TASKS = json.load(open("tasks.json"))
 
 
-def work(name, seconds, fails):
+def work(name, brief, seconds, fails):
     began = time.monotonic()
     here = threading.current_thread() is threading.main_thread()
-    time.sleep(seconds)
+    while brief and time.monotonic() < began + seconds:
+        pass
+    time.sleep(0 if brief else seconds)
     with open("log", "a") as log:
         log.write(json.dumps([name, here, began, time.monotonic()]) + "\\n")
     if fails:
@@ -34,7 +36,7 @@ def work(name, seconds, fails):
 
 def task_of():
     for name, (brief, after, seconds, fails) in TASKS.items():
-        yield {"name": name, "actions": [(work, [name, seconds, fails])],
+        yield {"name": name, "actions": [(work, [name, brief, seconds, fails])],
                "meta": Meta(brief=brief, blob_bytes=1 if brief else 1000),
                "task_dep": [f"of:{one}" for one in after]}
 
@@ -49,9 +51,9 @@ Tasks = dict[str, tuple[bool, list[str], float, bool]]
 """By name: whether it is brief, what it waits for, how many seconds it takes, whether it fails."""
 
 
-def ran(folder: Path, tasks: Tasks, *args: str) -> dict[str, tuple[bool, float, float]]:
+def ran(folder: Path, tasks: Tasks, *args: str, dodo: str = DODO) -> dict[str, tuple[bool, float, float]]:
     """Of each task that was executed: whether in the main thread, when it began, when it ended."""
-    (folder / "dodo.py").write_text(DODO)
+    (folder / "dodo.py").write_text(dodo)
     (folder / "tasks.json").write_text(json.dumps(tasks))
     (folder / "log").write_text("")
     subprocess.run(
@@ -62,7 +64,7 @@ def ran(folder: Path, tasks: Tasks, *args: str) -> dict[str, tuple[bool, float, 
 
 
 def test_brief_ones_run_in_the_main_thread_and_others_beside_them(tmp_path: Path) -> None:
-    tasks: Tasks = {"long": (False, [], 0.5, False)} | {f"brief{n}": (True, [], 0.01, False) for n in range(10)}
+    tasks: Tasks = {"long": (False, [], 0.5, False)} | {f"brief{n}": (True, [], 0, False) for n in range(10)}
     found = ran(tmp_path, tasks, "-n", "2")
     assert {name for name, (here, *_) in found.items() if here} == {name for name in tasks if name != "long"}
     assert all(ended < found["long"][2] for name, (_, _, ended) in found.items() if name != "long")
@@ -99,13 +101,20 @@ def test_any_graph(tmp_path: Path, seed: int, workers: str) -> None:
     assert {name for name, result in told.items() if result == "up-to-date"} == set()
 
 
+def test_brief_ones_that_wait_run_in_threads_too(tmp_path: Path) -> None:
+    tasks: Tasks = {f"brief{n:02}": (True, [], 0, False) for n in range(30)}
+    slow = DODO.replace("time.sleep(0 if", "time.sleep(0.05 if")
+    found = ran(tmp_path, tasks, "-n", "4", dodo=slow)
+    assert {here for here, *_ in found.values()} == {True, False}
+
+
 def test_nothing_more_begins_after_a_failure_where_that_is_asked_for(tmp_path: Path) -> None:
     tasks: Tasks = {"a": (True, [], 0, True)} | {f"b{n}": (True, [], 0, False) for n in range(5)}
     assert list(ran(tmp_path, tasks, "-n", "2", "--no-continue")) == ["a"]
 
 
 def test_an_interrupt_in_a_brief_one_ends_the_run(tmp_path: Path) -> None:
-    (tmp_path / "dodo.py").write_text(DODO.replace("time.sleep(seconds)", "os.kill(os.getpid(), 2)"))
+    (tmp_path / "dodo.py").write_text(DODO.replace("time.sleep(0 if brief else seconds)", "os.kill(os.getpid(), 2)"))
     (tmp_path / "tasks.json").write_text('{"a": [true, [], 0, false], "b": [false, [], 0, false]}')
     (tmp_path / "log").touch()
     done = run_doit(tmp_path, "-n", "2")
