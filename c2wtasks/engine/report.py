@@ -112,9 +112,10 @@ class Report(ConsoleReporter):  # type: ignore[misc]
         self.work.bytes.pop(task.name, None)
         product = self._count(task, "failed")
         if fail.report:
+            name, why = product or task.title(), reason(fail)
             self.failures.append({"task": task, "exception": fail})
-            self.write(line("failed", product or task.title(), reason(fail)) + "\n")
-            self.told_failures.add(f"{product or task.title()}: {reason(fail)}")
+            self.write(line("failed", name, why.removeprefix(f"{name}: ")) + "\n")
+            self.told_failures.add(f"{name}: {why}")
 
     def still_shows(self, text: str) -> bool:
         """Whether who reads stderr has just read in this report what `text` says. Pure."""

@@ -66,6 +66,16 @@ def test_what_fails_is_told_at_once_and_how_to_go_on_at_the_end(shop: Path, para
     assert shown(shop, again) == ["built    web@linux/amd64  N s  4.2 MB", "1 built in N s; out/ 8.4 MB"]
 
 
+def test_a_reason_does_not_repeat_the_title(shop: Path) -> None:
+    dodo = shop / "dodo.py"
+    dodo.write_text(
+        dodo.read_text().replace('"file_dep": [f"blobs', '"title": lambda task: "layer web", "file_dep": [f"blobs')
+    )
+    dodo.write_text(dodo.read_text().replace("layer {name} is", "layer {name}: it is"))
+    (shop / "blobs/web").write_text("bad")
+    assert "failed   layer web  it is \\x1b[31mbad; pull it again" in shown(shop)
+
+
 def test_tasks_that_are_no_parts_of_products_are_shown_by_name(toy: Path) -> None:
     lines = shown(toy)
     assert sorted(lines[:-1]) == sorted(f"done     {name}  N s" for name in toys.ALL)
