@@ -90,7 +90,7 @@ def test_parts_alone_are_counted(shop: Path) -> None:
 def test_signs_of_life_while_a_step_is_long(shop: Path) -> None:
     dodo = (shop / "dodo.py").read_text()
     (shop / "dodo.py").write_text(f"import c2wtasks.engine.report as report\nreport.SILENCE = 0.2\n{dodo}")
-    done = run_doit(shop, "-n", "2", "api", env={"slow": "2"})
+    done = run_doit(shop, "-n", "2", "api", env={"slow": "3.5"})
     found = (re.fullmatch(r"working  (.*) \(.* s\)", line) for line in done.stdout.splitlines())
     # On a busy machine other steps may take long, too.
     assert sum(line is not None and line[1] == "tree:api@linux/amd64" for line in found) >= 2
