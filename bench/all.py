@@ -35,6 +35,8 @@ def commands(layout: str, original: str | None, rounds: str) -> dict[str, list[s
         "pull": ["pull.py"],
         "remote": ["remote.py", layout],
         "shards": ["shards.py", layout, "--rounds", rounds],
+        "packages": ["packages_cost.py", layout, "--rounds", rounds],
+        "page": ["page.py"],
         "forms": ["forms.py", layout, "--rounds", rounds],
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from errno import EIO
 
 from c2wtasks.disk import safely
@@ -16,10 +17,28 @@ def read_content(tar: str, offset: int, size: int, sparse: Fragments | None) -> 
 
     Raises OSError: it cannot be read, or is too short.
     """
+    opened = safely.open_file(tar)
+    try:
+        return read_open(opened, offset, size, sparse)
+    finally:
+        os.close(opened)
+
+
+def read_open(tar: int, offset: int, size: int, sparse: Fragments | None) -> bytes:
+    """The same of a tar that is open.
+
+    Raises OSError.
+    """
+    if sparse is None:
+        return _part(tar, offset, size)
     content = bytearray(size)
-    with open(safely.open_file(tar), "rb") as stream:
-        stream.seek(offset)
-        for at, length in ((0, size),) if sparse is None else fragments.unpack(sparse):
-            if stream.readinto(memoryview(content)[at : at + length]) != length:
-                raise OSError(EIO, TOO_SHORT)
+    for at, length, start in fragments.in_tar(offset, fragments.unpack(sparse)):
+        content[at : at + length] = _part(tar, start, length)
     return bytes(content)
+
+
+def _part(tar: int, offset: int, size: int) -> bytes:
+    content = os.pread(tar, size, offset)
+    if len(content) != size:
+        raise OSError(EIO, TOO_SHORT)
+    return content

@@ -51,7 +51,10 @@ def _package(paragraph: bytes) -> Package | None:
 
 def listed(content: bytes) -> list[File]:
     """What `info/NAME.list` names: files and directories."""
-    return [file_at(path) for path in content.split(b"\n") if path and path != b"/."]
+    if b"//" in content or b"/\n" in content:
+        return [file_at(path) for path in content.split(b"\n") if path and path != b"/."]
+    paths = content.removeprefix(b"/").replace(b"\n/", b"\n").split(b"\n")  # the same, much faster
+    return [path.rpartition(b"/")[::2] for path in paths if path and path != b"."]
 
 
 def summed(content: bytes) -> list[File]:

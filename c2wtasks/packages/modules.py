@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
+from operator import attrgetter
 from typing import NamedTuple
 
 from c2wtasks.packages import npm, python
+from c2wtasks.packages.folders import Changes, Folder
 from c2wtasks.packages.model import File, Package, Unread
-from c2wtasks.packages.owned import Folders, Listing
+from c2wtasks.packages.owned import Listing
 from c2wtasks.packages.reading import MAX_SMALL, Reading, Remembered
 from c2wtasks.tree.model import FILE, Inode
 
 _DESCRIPTION = b"package.json"
 _EGG = b".egg-info"
+_PYTHONS = (b".dist-info", _EGG, b"-packages")  # the last: dist- or site-
+_PATH = attrgetter("path")
 
 _remembered = Remembered()
 _listings = Remembered(16)
+
+Notes = list[tuple[bytes, str]]
+"""Paths, and what is wrong there."""
 
 
 class Module(NamedTuple):
@@ -28,96 +35,121 @@ class Module(NamedTuple):
     layer: int | None
 
 
-@dataclass(slots=True)
-class Modules:
-    """The packages of Python, with what they list, and those of npm, which own folders: their
-    numbers, by path. `notes` says why others cannot be read."""
+class Described(NamedTuple):
+    """What tells of a package of Python, at a path: the package, or why it is not read; and what lists its files."""
 
-    python: list[Module] = field(default_factory=list)
-    listing: Listing | None = None
-    npm: list[Module] = field(default_factory=list)
-    owners: dict[bytes, int] = field(default_factory=dict)
-    notes: list[tuple[bytes, str]] = field(default_factory=list)
+    path: bytes
+    said: Module | str
+    listed: Inode | None
 
 
-def find(reading: Reading, folders: Folders) -> Modules:
-    """The packages of languages in a root, of which `folders` are the directories.
+class Modules(NamedTuple):
+    """The packages of languages in a root, by the folder that tells of them: those of Python; and of npm, which own
+    that folder and all below it. `unread` says why more of npm's cannot be read; `size` is how many bytes tell of all
+    of them, at most."""
+
+    python: dict[bytes, Sequence[Described]]
+    npm: dict[bytes, Module]
+    unread: dict[bytes, str]
+    size: int
+
+
+NONE = Modules({}, {}, {}, 0)
+
+
+def find(reading: Reading, changed: Changes, before: Modules) -> Modules:
+    """The packages of languages in a root, where the one from which it has `changed` has those `before`.
 
     Raises LayerError, OutputError.
     """
-    found = Modules()
-    lists: list[tuple[bytes, Inode | None]] = []
-    for path, described, listed in _of_python(folders):
-        one = _described(reading, path, described, min(described.size, python.HEAD), python.parse, found)
-        if one is not None:
-            found.python.append(one)
-            lists.append((path, listed))
-    if lists:
-        found.listing = _listing(reading, lists, found)
-    for path, folder in folders.items():
+    reading.count(before.size)
+    pythons, npms, unread = before.python.copy(), before.npm.copy(), before.unread.copy()
+    for path in (*changed.again, *changed.gone):
+        pythons.pop(path, None)
+        npms.pop(path, None)
+        unread.pop(path, None)
+    for path, folder in changed.folders.items():
+        if path.endswith(_PYTHONS) and (found := tuple(_of_python(reading, path, folder))):
+            pythons[path] = found
         if _DESCRIPTION in folder.names and npm.is_package(path) and (inode := folder.inode.child(_DESCRIPTION)):
-            one = _described(reading, path, inode, inode.size, npm.parse, found)
-            if one is not None:
-                found.owners[path] = len(found.npm)
-                found.npm.append(one)
-    if found.npm:
-        _inherit(folders, found.owners)
-    return found
+            said = _described(reading, path, inode, inode.size, npm.parse)
+            if isinstance(said, str):
+                unread[path] = said
+            else:
+                npms[path] = said
+    return Modules(pythons, npms, unread, reading.counted)
 
 
-def _of_python(folders: Folders) -> Iterator[tuple[bytes, Inode, Inode | None]]:
-    """Where packages of Python are: the path, what tells of it, and what lists its files, if anything does."""
-    for path, folder in folders.items():
-        if path.endswith((b".dist-info", _EGG)):
-            suffix = path[path.rindex(b".") :]
-            if described := folder.inode.child(python.METADATA[suffix]):
-                yield path, described, folder.inode.child(python.FILES[suffix])
-        elif path.endswith(b"-packages"):  # dist- or site-
-            for name in folder.names:
-                if name.endswith(_EGG) and name not in folder.below and (described := folder.inode.child(name)):
-                    yield path + b"/" + name, described, None
+def _of_python(reading: Reading, path: bytes, folder: Folder) -> Iterator[Described]:
+    """Raises LayerError, OutputError."""
+    if path.endswith((b".dist-info", _EGG)):
+        suffix = path[path.rindex(b".") :]
+        if inode := folder.inode.child(python.METADATA[suffix]):
+            said = _described(reading, path, inode, min(inode.size, python.HEAD), python.parse)
+            yield Described(path, said, folder.inode.child(python.FILES[suffix]))
+        return
+    for name in folder.names:
+        if name.endswith(_EGG) and name not in folder.below and (inode := folder.inode.child(name)):
+            at = path + b"/" + name
+            yield Described(at, _described(reading, at, inode, min(inode.size, python.HEAD), python.parse), None)
 
 
 def _described(
-    reading: Reading, path: bytes, inode: Inode, size: int, parse: Callable[[bytes], Package], found: Modules
-) -> Module | None:
-    """The package that a file tells of; None where it tells of none, which is noted.
+    reading: Reading, path: bytes, inode: Inode, size: int, parse: Callable[[bytes], Package]
+) -> Module | str:
+    """The package that the first bytes of a file tell of, so many; or why it is not read.
 
     Raises LayerError, OutputError.
     """
     content = inode.content
+    if inode.kind != FILE:
+        return "what tells of it is no regular file"
+    if size > MAX_SMALL:
+        return f"what tells of it has more bytes than are read ({MAX_SMALL})"
     try:
-        if inode.kind != FILE:
-            raise Unread("what tells of it is no regular file")
-        if size > MAX_SMALL:
-            raise Unread(f"what tells of it has more bytes than are read ({MAX_SMALL})")
         reading.count(size)
         key = parse, reading.key(inode)
         package = _remembered.get(key, lambda: parse(reading.layers.read(content, size) if content else b""))
     except Unread as refusal:
-        found.notes.append((path, str(refusal)))
-        return None
+        return str(refusal)
     return Module(package, path, content.layer if content else None)
 
 
-def _listing(reading: Reading, lists: Sequence[tuple[bytes, Inode | None]], found: Modules) -> Listing | None:
-    """What the packages of Python list. Raises LayerError, OutputError."""
-    key = tuple((path, listed and reading.key(listed)) for path, listed in lists)
-    try:
-        listing, notes = _listings.get(key, partial(_arranged, reading.anew(), lists))
-    except Unread as refusal:
-        found.notes.append((b"", f"the files of Python's packages are not counted: {refusal}"))
-        return None
-    found.notes += notes
-    return listing
+class Listed(NamedTuple):
+    """The packages of Python, in the order of their paths, with the files that they list, if those are not too many;
+    and why others cannot be read."""
+
+    python: list[Module]
+    listing: Listing | None
+    notes: Notes
 
 
-def _arranged(
-    reading: Reading, lists: Sequence[tuple[bytes, Inode | None]]
-) -> tuple[Listing, list[tuple[bytes, str]]]:
+def listed(reading: Reading, found: Modules) -> Listed:
+    """What Python's packages list, and what cannot be read of all of them. Raises LayerError, OutputError."""
+    pythons: list[Module] = []
+    lists: list[tuple[bytes, Inode | None]] = []
+    notes: Notes = []
+    for one in sorted(chain(*found.python.values()), key=_PATH):
+        if isinstance(one.said, str):
+            notes.append((one.path, one.said))
+        else:
+            pythons.append(one.said)
+            lists.append((one.path, one.listed))
+    listing = None
+    if lists:
+        key = tuple((path, inode and reading.key(inode)) for path, inode in lists)
+        try:
+            listing, more = _listings.get(key, partial(_arranged, reading.anew(), lists))
+            notes += more
+        except Unread as refusal:
+            notes.append((b"", f"the files of Python's packages are not counted: {refusal}"))
+    return Listed(pythons, listing, [*notes, *sorted(found.unread.items())])
+
+
+def _arranged(reading: Reading, lists: Sequence[tuple[bytes, Inode | None]]) -> tuple[Listing, Notes]:
     """Raises Unread, LayerError, OutputError."""
     files: list[list[File]] = []
-    notes: list[tuple[bytes, str]] = []
+    notes: Notes = []
     for path, inode in lists:
         files.append([])
         try:
@@ -129,10 +161,3 @@ def _arranged(
         except Unread as refusal:
             notes.append((path, f"its files are not counted: {refusal}"))
     return Listing(files), notes
-
-
-def _inherit(folders: Folders, owners: dict[bytes, int]) -> None:
-    """Gives folders without an owner that of the folder above them."""
-    for path in folders:
-        if path not in owners and (owner := owners.get(path.rpartition(b"/")[0])) is not None:
-            owners[path] = owner

@@ -7,12 +7,14 @@ names; what is missing is looked at one by one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence, Set
 from typing import NamedTuple
 
+from c2wtasks.packages.folders import Changes, Folder
 from c2wtasks.packages.model import File, Unread
+from c2wtasks.tree.folder import directory_at
 from c2wtasks.tree.lookup import Steps, root_path
-from c2wtasks.tree.model import DIRECTORY, Child, Inode
+from c2wtasks.tree.model import Child, Inode
 
 MAX_FILES = 5 << 17
 """The most files of all packages of a database: a root has no more names."""
@@ -21,12 +23,16 @@ _Owners = int | tuple[int, ...]
 
 
 class Names(NamedTuple):
-    """What packages list in a folder: all names, those of them that are no folders of the packages' files, and the
-    numbers of the packages of each."""
+    """What packages list in a folder: names, with the numbers of the packages of each; and those of them that are
+    folders of the packages' files."""
 
-    all: frozenset[bytes]
-    ends: frozenset[bytes]
-    owners: Mapping[bytes, _Owners]
+    owners: dict[bytes, _Owners]
+    folders: set[bytes]
+
+    @property
+    def ends(self) -> Set[bytes]:
+        """The names that are no such folders."""
+        return self.owners.keys() - self.folders
 
 
 class Listing:
@@ -36,22 +42,26 @@ class Listing:
         """Raises Unread: they are too many."""
         if sum(map(len, files)) > MAX_FILES:
             raise Unread(f"its packages have more than {MAX_FILES} files")
-        found: dict[bytes, dict[bytes, _Owners]] = {}
-        for number, own in enumerate(files):
-            for folder, name in own:
-                names = found.get(folder)
-                if names is None:
-                    names = found[folder] = {}
-                before = names.get(name)
-                names[name] = number if before is None else (*_each(before), number)
         self.folders: dict[bytes, Names] = {}
-        self.counts = [0] * len(files)
-        for folder, names in found.items():
-            ends = frozenset(name for name in names if _joined(folder, name) not in found)
-            self.folders[folder] = Names(frozenset(names), ends, names)
-            for name in ends:
-                for owner in _each(names[name]):
-                    self.counts[owner] += 1
+        for number, own in enumerate(files):
+            latest = None
+            for folder, name in own:
+                if folder != latest:  # as the next is mostly in the same
+                    latest = folder
+                    if folder not in self.folders:
+                        self.folders[folder] = Names({}, set())
+                    names = self.folders[folder].owners
+                if name in names:
+                    names[name] = (*_each(names[name]), number)
+                else:
+                    names[name] = number
+        self.counts = [*map(len, files)]
+        for path in self.folders:
+            above, _, name = path.rpartition(b"/")
+            if above in self.folders and name in self.folders[above].owners:
+                self.folders[above].folders.add(name)
+                for owner in _each(self.folders[above].owners[name]):
+                    self.counts[owner] -= 1
 
 
 def _each(owners: _Owners) -> tuple[int, ...]:
@@ -62,98 +72,174 @@ def _joined(folder: bytes, name: bytes) -> bytes:
     return folder + b"/" + name if folder else name
 
 
-class Folder(NamedTuple):
-    """A directory of a root: itself, and which of its names are directories."""
+class _Taken(NamedTuple):
+    """Names that a listing has in a folder, by its number, and that are no files there."""
 
-    inode: Inode
-    names: dict[bytes, Child]
-    below: list[bytes]
-
-
-Folders = dict[bytes, Folder]
-"""All directories of a root, by path, each after the one above it."""
-
-
-def folders_of(root: Inode) -> Folders:
-    """The directories of a root."""
-    found: Folders = {}
-    left = [(b"", root)]
-    while left:
-        path, inode = left.pop()
-        names = inode.names()
-        below = [name for name, child in names.items() if child.__class__ is Inode and child.kind == DIRECTORY]
-        found[path] = Folder(inode, names, below)
-        if below:
-            prefix = path + b"/" if path else b""
-            left += [(prefix + name, names[name]) for name in below]  # type: ignore[misc]
-    return found
+    listing: int
+    listed: Names
+    names: Iterable[bytes]
 
 
 class Counts(NamedTuple):
-    """`owned` is how many files each package of each listing has in the root, `in_folders` the same of packages that
-    own whole folders; `unowned` how many files in each folder belong to none."""
+    """How many files of a root belong to what.
 
-    owned: list[list[int]]
-    in_folders: list[int]
+    `owned` is how many each package of each of the `listings` has, `in_folders` the same of packages that own whole
+    folders, by their paths; `unowned` how many files in each folder belong to none. The rest is kept to tell of other
+    roots: of each listing where its folders are that are not where they are listed; what was taken off the counts in
+    each folder; and of each folder that a package owns the package's, with how many files are in it.
+    """
+
+    listings: Sequence[Listing]
+    places: Sequence[Mapping[bytes, bytes | None]]
+    owned: Sequence[list[int]]
+    in_folders: dict[bytes, int]
     unowned: dict[bytes, int]
+    taken: dict[bytes, Sequence[_Taken]]
+    owners: dict[bytes, tuple[bytes, int]]
+
+    def copy(self) -> Counts:
+        """The same, to be changed."""
+        numbers = self.in_folders.copy(), self.unowned.copy(), self.taken.copy(), self.owners.copy()
+        return Counts(self.listings, self.places, [[*one] for one in self.owned], *numbers)
+
+    def take(self, found: _Taken, by: int = -1) -> None:
+        """Takes names off the counts of their packages."""
+        owned = self.owned[found.listing]
+        for name in found.names:
+            for owner in _each(found.listed.owners[name]):
+                owned[owner] += by
+
+    def forget(self, path: bytes) -> None:
+        """Takes back what was counted in a folder."""
+        for found in self.taken.pop(path, ()):
+            self.take(found, 1)
+        owner, files = self.owners.pop(path, (b"", 0))
+        if owner:
+            self.in_folders[owner] -= files
+        else:
+            self.unowned.pop(path, None)
 
 
-def count(root: Inode, folders: Folders, listings: Sequence[Listing], owners: Mapping[bytes, int]) -> Counts:
-    """Counts the files of the root, of which `folders` are the directories: what `listings` list, and what lies in
-    folders that belong to one package each, by the numbers of these `owners`.
+def count(
+    root: Inode, folders: Mapping[bytes, Folder], listings: Sequence[Listing], owners: Container[bytes]
+) -> Counts:
+    """Counts the files of the root, which has these `folders`: what `listings` list, and what lies in folders that
+    belong to one package each, the `owners`.
 
     Raises OSError: links make that take too long.
     """
-    counts = Counts([[*listing.counts] for listing in listings], [0] * (max(owners.values(), default=-1) + 1), {})
-    listed: dict[bytes, list[tuple[Names, list[int]]]] = {}
-    steps = Steps(_MAX_STEPS)
-    for listing, owned in zip(listings, counts.owned, strict=True):
-        for path in listing.folders.keys() & folders.keys():
-            listed.setdefault(path, []).append((listing.folders[path], owned))
-        where = _Places(root, folders, steps)
-        for path in sorted(listing.folders.keys() - folders.keys()):
-            place = where.of(path)
-            if place is None:
-                _take(listing.folders[path], owned, listing.folders[path].ends)
-            else:
-                listed.setdefault(place, []).append((listing.folders[path], owned))
-    for path, folder in folders.items():
-        names, below = folder.names, folder.below
-        here = listed.get(path)
-        left = len(names) - len(below) if here is None else _left(names, below, here)
-        if path in owners:
-            counts.in_folders[owners[path]] += len(names) - len(below)
-        elif left:
-            counts.unowned[path] = left
+    places = _places(root, [listing.folders.keys() - folders.keys() for listing in listings])
+    counts = Counts(listings, places, [[*listing.counts] for listing in listings], {}, {}, {}, {})
+    for number, (listing, found) in enumerate(zip(listings, places, strict=True)):
+        for listed in [listing.folders[path] for path, place in found.items() if place is None]:
+            counts.take(_Taken(number, listed, listed.ends))
+    _add(counts, folders, owners)
     return counts
 
 
-def _left(names: dict[bytes, Child], below: list[bytes], here: Sequence[tuple[Names, list[int]]]) -> int:
-    """How many files in a folder are not listed. What is listed and not there, or a directory, is taken off the
-    counts of its packages."""
-    for listed, owned in here:
-        if missing := listed.all.difference(names):
-            _take(listed, owned, missing & listed.ends)
-        if below and not listed.ends.isdisjoint(below):  # a directory, with nothing of the packages in it
-            _take(listed, owned, listed.ends.intersection(below) - missing)
-    whole = here[0][0].all if len(here) == 1 else frozenset().union(*(listed.all for listed, _ in here))
-    left = len(names) - len(whole) + len(missing if len(here) == 1 else whole.difference(names))
-    return left - sum(name not in whole for name in below) if left else 0
+def recount(
+    root: Inode, changed: Changes, listings: Sequence[Listing], owners: Container[bytes], before: Counts
+) -> Counts | None:
+    """The same of a root that has so `changed` from one with the counts `before`: only those folders are looked at.
+    None where that does not tell.
+
+    Raises OSError: links make that take too long.
+    """
+    if [*map(id, listings)] != [*map(id, before.listings)]:
+        return None
+    again = {*changed.again}
+    differing = [*changed.gone, *(path for path in changed.folders if path not in again)]
+    if any(path in listing.folders for listing in listings for path in differing):
+        return None
+    if _places(root, before.places) != before.places:
+        return None
+    if any((path in owners) != (path in before.in_folders) for path in again):  # which own what lies below, too
+        return None
+    counts = before.copy()
+    for path in (*changed.again, *changed.gone):
+        counts.forget(path)
+    for path in changed.gone:
+        counts.in_folders.pop(path, None)
+    _add(counts, changed.folders, owners)
+    return counts
 
 
-def _take(listed: Names, owned: list[int], names: Iterable[bytes]) -> None:
-    """Takes names of a folder off the counts of their packages."""
-    for name in names:
-        for owner in _each(listed.owners[name]):
-            owned[owner] -= 1
+def _add(counts: Counts, folders: Mapping[bytes, Folder], owners: Container[bytes]) -> None:
+    """Counts what is in these folders."""
+    listed: dict[bytes, list[tuple[int, Names]]] = {}
+    for number, (listing, places) in enumerate(zip(counts.listings, counts.places, strict=True)):
+        for path in listing.folders.keys() & folders.keys():
+            listed.setdefault(path, []).append((number, listing.folders[path]))
+        for path, place in places.items():
+            if place is not None and place in folders:
+                listed.setdefault(place, []).append((number, listing.folders[path]))
+    owned = counts.owners
+    for path, (_, names, below) in folders.items():
+        here = listed.get(path)
+        left = files = len(names) - len(below)
+        if here is None:
+            pass
+        elif not below and len(here) == 1 and (all_ := here[0][1].owners).keys() <= names.keys():  # as most are
+            left -= len(all_)
+        else:
+            left, taken = _left(names, below, here)
+            if taken:
+                counts.taken[path] = taken
+                for found in taken:
+                    counts.take(found)
+        if path in owners:
+            owned[path] = path, files
+            counts.in_folders[path] = counts.in_folders.get(path, 0) + files  # with folders below it that stay
+        elif owned and (above := owned.get(path.rpartition(b"/")[0])) is not None:
+            owned[path] = above[0], files
+            counts.in_folders[above[0]] += files
+        elif left:
+            counts.unowned[path] = left
+
+
+def _left(
+    names: Mapping[bytes, Child], below: Sequence[bytes], here: Sequence[tuple[int, Names]]
+) -> tuple[int, Sequence[_Taken]]:
+    """How many files in a folder are not listed; and what is listed and not there, or a directory."""
+    taken: list[_Taken] = []
+    every: Set[bytes] = set()
+    there = 0
+    for number, listed in here:
+        owners, folders = listed
+        missing: Set[bytes] = set()
+        if not owners.keys() <= names.keys():
+            missing = owners.keys() - names.keys()
+            taken.append(_Taken(number, listed, missing - folders))
+        if len(here) == 1:
+            every, there = owners.keys(), len(owners) - len(missing)
+        else:
+            every |= owners.keys()
+        # a directory, with nothing of the packages in it:
+        if below and (others := [name for name in below if name in owners and name not in folders]):
+            taken.append(_Taken(number, listed, others))
+    if len(here) > 1:
+        there = len(every & names.keys())
+    return len(names) - there - sum(name not in every for name in below), taken
+
+
+def _places(root: Inode, listed: Sequence[Iterable[bytes]]) -> Sequence[Mapping[bytes, bytes | None]]:
+    """Where the folders are that are not where they are `listed`, a mapping for each listing.
+
+    Raises OSError: looking up takes too long.
+    """
+    steps = Steps(_MAX_STEPS)
+    found = []
+    for paths in listed:
+        places = _Places(root, steps)
+        found.append({path: places.of(path) for path in sorted(paths)})
+    return found
 
 
 class _Places:
     """Where folders are that are not where they are listed: links lead to others (`/bin` is `/usr/bin`)."""
 
-    def __init__(self, root: Inode, folders: Folders, steps: Steps) -> None:
+    def __init__(self, root: Inode, steps: Steps) -> None:
         self._root = root
-        self._folders = folders
         self._steps = steps
         self._found: dict[bytes, bytes | None] = {}
 
@@ -161,17 +247,19 @@ class _Places:
         """The path of the directory which `path` leads to; None where there is none. Raises OSError: looking up takes
         too long."""
         above, _, name = path.rpartition(b"/")
-        if above not in self._folders and above not in self._found:
-            self._found[above] = self._resolved(above)
-        place = above if above in self._folders else self._found[above]
+        if above not in self._found:
+            self._found[above] = above if directory_at(self._root, above) is not None else self._resolved(above)
+        place = self._found[above]
         self._found[path] = found = None if place is None else self._below(place, name)
         return found
 
     def _below(self, place: bytes, name: bytes) -> bytes | None:
+        folder = directory_at(self._root, place)
+        child = folder.names().get(name) if folder is not None else None
+        if child is None:
+            return None
         path = _joined(place, name)
-        if path in self._folders:
-            return path
-        return self._resolved(path) if name in self._folders[place].names else None
+        return path if isinstance(child, Inode) else self._resolved(path)
 
     def _resolved(self, path: bytes) -> bytes | None:
         self._steps.take(1 + path.count(b"/"))
@@ -179,4 +267,4 @@ class _Places:
             found = root_path(self._root, path, steps=self._steps)
         except OSError:  # a link that leads nowhere
             return None
-        return found if found in self._folders else None
+        return found if directory_at(self._root, found) is not None else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from urllib.parse import quote
 
@@ -10,6 +11,8 @@ from c2wtasks.packages.model import Package
 
 _OF_DISTRIBUTIONS = {"deb": "debian", "apk": "alpine", "rpm": ""}
 """Kinds that belong to a distribution, with the one that is meant where none is named."""
+
+_PLAIN = re.compile("[A-Za-z0-9_.~:-]*")  # as most are
 
 
 @lru_cache(1 << 14)
@@ -40,4 +43,4 @@ def purl(kind: str, package: Package, distribution: Distribution) -> str:
 
 
 def _quoted(text: str) -> str:
-    return quote(text, safe=":")
+    return text if _PLAIN.fullmatch(text) else quote(text, safe=":")

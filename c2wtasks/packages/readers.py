@@ -108,8 +108,8 @@ def _status_d(reading: Reading, inode: Inode, reader: Reader) -> Section:
 def _folder_key(reading: Reading, names: dict[bytes, model.Child]) -> Iterator[Hashable]:
     """What tells the files in a folder from all others: where their contents lie, and in which layers."""
     yield tuple(names.items())
-    marks = [int.from_bytes(model.mark_of(child), "big") for child in names.values()]
-    yield tuple(reading.layers.diff_ids[: max(marks, default=0) + 1])
+    latest = max(map(model.mark_of, names.values()), default=b"")
+    yield tuple(reading.layers.diff_ids[: int.from_bytes(latest, "big") + 1])
 
 
 def _status(content: bytes) -> Parsed:

@@ -77,6 +77,11 @@ class Reading:
         """Another, with all of the limits left: for what is remembered as a whole."""
         return Reading(self.root, self.layers)
 
+    @property
+    def counted(self) -> int:
+        """How many bytes were counted: more than MAX_ALL where there were more than may be."""
+        return MAX_ALL - self._left
+
     def count(self, size: int) -> None:
         """Counts what is to be read, or was once. Raises Unread: it is too much."""
         self._left -= size

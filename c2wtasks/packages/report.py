@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from operator import attrgetter
 
-from c2wtasks.errors import one_line, os_reason
-from c2wtasks.packages import distribution, modules, owned, readers
+from c2wtasks.errors import one_line
+from c2wtasks.packages import distribution, readers
 from c2wtasks.packages.distribution import Distribution
 from c2wtasks.packages.listed import VERSION, Database, Listed, Report, Unowned
 from c2wtasks.packages.model import Package, Unread
 from c2wtasks.packages.modules import Module
-from c2wtasks.packages.owned import Listing
 from c2wtasks.packages.purl import purl
 from c2wtasks.packages.reading import Layers, Reading, Remembered
+from c2wtasks.packages.survey import Survey, survey
 from c2wtasks.tree.lookup import lookup
 from c2wtasks.tree.model import Inode
 
@@ -40,8 +40,6 @@ def report(root: Inode, layers: Layers) -> Report:
     reading = Reading(root, layers)
     notes: list[str] = []
     which = _distribution(reading)
-    folders = owned.folders_of(root)
-    found = modules.find(reading, folders)
     sections: list[tuple[str, readers.Section]] = []
     databases: list[Database] = []
     for reader, inode in readers.found(root):
@@ -52,19 +50,15 @@ def report(root: Inode, layers: Layers) -> Report:
             continue
         sections.append((reader.kind, section))
         databases.append(Database(reader.kind, _shown(reader.path), len(section.packages)))
-    notes += [f"{_shown(path)}: {refusal}" for path, refusal in found.notes]
-    listings = [section.listing for _, section in sections] + ([found.listing] if found.listing else [])
-    try:
-        counts = owned.count(root, folders, listings, found.owners)
-    except OSError as error:
-        notes.append(f"the files that databases list are not counted: {os_reason(error)}")
-        counts = owned.count(root, folders, [Listing([()] * len(one.counts)) for one in listings], found.owners)
+    found = survey(reading, [section.listing for _, section in sections])
+    notes += [f"{_shown(path)}: {refusal}" for path, refusal in found.listed.notes]
+    if found.refused:
+        notes.append(f"the files that databases list are not counted: {found.refused}")
+    counts = found.counts
     packages: list[Listed] = []
     for (kind, section), files in zip(sections, counts.owned, strict=False):
         packages += map(partial(_of_database, kind, which), section.packages, section.layers, files)
-    of_python = counts.owned[-1] if found.listing else [0] * len(found.python)
-    packages += sorted(map(partial(_of_language, "pypi"), found.python, of_python), key=_NAME)
-    packages += sorted(map(partial(_of_language, "npm"), found.npm, counts.in_folders), key=_NAME)
+    packages += _of_languages(found)
     return Report(
         VERSION,
         {"id": which.id, "version": which.version} if which.id else {},
@@ -97,6 +91,16 @@ def _of_database(kind: str, which: Distribution, package: Package, layer: int | 
     return Listed(kind, package.name, package.version, url, layer, files, package.architecture)
 
 
+def _of_languages(found: Survey) -> Iterator[Listed]:
+    """The packages of Python, then those of npm, each by name."""
+    listed, counts = found.listed, found.counts
+    of_python = counts.owned[-1] if listed.listing is not None else [0] * len(listed.python)
+    yield from sorted(map(partial(_of_language, "pypi"), listed.python, of_python), key=_NAME)
+    npm = found.modules.npm
+    yield from sorted(map(partial(_of_language, "npm"), npm.values(), map(counts.in_folders.get, npm)), key=_NAME)
+
+
+@lru_cache(1 << 14)
 def _of_language(kind: str, module: Module, files: int) -> Listed:
     package = module.package
     url = purl(kind, package, Distribution())

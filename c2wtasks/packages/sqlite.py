@@ -45,8 +45,10 @@ def blobs(content: bytes, table: bytes) -> Iterator[bytes]:
 def _schema(pages: _Pages) -> Iterator[tuple[bytes, bytes, int]]:
     """What kinds of things the database has, how they are called, and where they begin."""
     for payload in pages.payloads(1):
-        kind, name, _, root = (value for _, value in list(_values(payload))[:4])
-        yield kind, name, int.from_bytes(root, "big")
+        columns = [value for _, value in _values(payload)]
+        if len(columns) < 4:
+            raise Unread("it is damaged: a row is too short")
+        yield columns[0], columns[1], int.from_bytes(columns[3], "big")
 
 
 @dataclass

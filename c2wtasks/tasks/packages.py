@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from functools import cached_property
 
 from c2wtasks.errors import OutputError, os_reason
-from c2wtasks.layers.content import read_content
+from c2wtasks.layers.content import read_open
 from c2wtasks.layers.entry import TarEntry
 from c2wtasks.packages import listed, report
 from c2wtasks.packages.reading import Remembered
+from c2wtasks.rootfs.writing.copying import OpenTars
 from c2wtasks.tasks import reuse
 from c2wtasks.tasks.build import Site
 from c2wtasks.tree.model import Content, Inode
@@ -23,7 +25,7 @@ class _Stored:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._tars: dict[int, str] = {}
+        self.tars = OpenTars(site.tar)
 
     @cached_property
     def diff_ids(self) -> Sequence[str]:
@@ -32,13 +34,12 @@ class _Stored:
 
     def read(self, content: Content, size: int) -> bytes:
         """The first `size` bytes of a file. Raises LayerError, OutputError."""
-        if content.layer not in self._tars:
-            self._tars[content.layer] = self._site.tar(content.layer)
-        tar = self._tars[content.layer]
+        tar = self.tars.descriptor(content.layer)
         try:
-            return read_content(tar, content.offset, size, content.sparse)
+            return read_open(tar, content.offset, size, content.sparse)
         except OSError as error:
-            raise OutputError(f"{tar}: cannot be read: {os_reason(error)}", hint="run again") from error
+            path = self._site.store.tar(self._site.layers[content.layer].diff_id)
+            raise OutputError(f"{path}: cannot be read: {os_reason(error)}", hint="run again") from error
 
     def entries(self, layer: int) -> Iterator[TarEntry]:
         """The entries of a layer. Raises UnusableIndex."""
@@ -53,6 +54,7 @@ def text(site: Site, root: Inode) -> bytes:
     stored = _Stored(site)
 
     def made() -> bytes:
-        return listed.encode(report.report(root, stored))
+        with closing(stored.tars):
+            return listed.encode(report.report(root, stored))
 
     return reuse.packages(site, listed.VERSION, lambda: _texts.get(tuple(stored.diff_ids), made))

@@ -67,7 +67,7 @@ class _Application:
         self.mark = model.mark(layer)
         self.same_owner = same_owner
         self.spent = Spent()
-        self.removals = Removals(self.mark, self.spent)
+        self.removals = Removals(layer, self.spent)
         self.directories = _Directories()
         self.aufs: list[tuple[Inode, bytes]] = []  # where AUFS's own directories were made
         # The folder of the latest entry, as the next is mostly in the same. None once any directory was removed.
@@ -145,7 +145,11 @@ class _Application:
             case "1":
                 names[base] = self._linked(entry)
             case "5":
-                inode = existing if isinstance(existing, Inode) else self._new(entry, folder.inode)
+                if isinstance(existing, Inode):
+                    inode = existing
+                else:
+                    inode = self._new(entry, folder.inode)
+                    inode.changed = self.layer
                 self._metadata(inode, entry)
                 inode.marked = self.mark
                 names[base] = inode
@@ -164,7 +168,10 @@ class _Application:
             return self.latest
         here = directory_at(self.root, name)
         if here is None:
-            return self._slow_parent(name)
+            folder = self._slow_parent(name)
+            folder.inode.changed = self.layer
+            return folder
+        here.changed = self.layer
         self.latest = Folder(here, name, here.names())
         return self.latest
 
@@ -188,6 +195,7 @@ class _Application:
                 self.spent.take_implied()
                 following = names[part] = model.new_directory()
                 following.gid = inherited_gid(here)
+                here.changed = following.changed = self.layer
                 if self.removals.has(so_far):
                     following.marked = self.mark
                 self._inherit_acl(following, here)

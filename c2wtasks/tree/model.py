@@ -42,8 +42,9 @@ class Content(NamedTuple):
 class Inode(msgspec.Struct, eq=False, gc=False):
     """One file, of any kind. `mtime_ns` is None for a directory that no entry of any layer names.
 
-    `children` is None for all but directories; `content` for all but files. A directory is
-    `marked` with the last layer that wrote its name.
+    `children` is None for all but directories; `content` for all but files. A directory is `marked` with the last
+    layer that wrote its name; `changed` is the number of the last one that made it, or may have changed its names and
+    what they are of, but for times.
     """
 
     kind: str
@@ -58,6 +59,7 @@ class Inode(msgspec.Struct, eq=False, gc=False):
     xattrs: dict[bytes, bytes] | None = None
     children: dict[bytes, Child] | None = None
     marked: bytes = b""
+    changed: int = 0
 
     def names(self) -> dict[bytes, Child]:
         """A directory's entries."""

@@ -17,14 +17,15 @@ _OPAQUE = b".wh..wh..opq"
 
 
 class Removals:
-    """What one layer removes; `mark` is on the names that it wrote.
+    """What the layer of a number removes.
 
     An opaque marker spares what this layer wrote: of what is there, the names tell it; of what went again, its
     resolved path is kept, as a folder may be there again that no entry names.
     """
 
-    def __init__(self, mark: bytes, spent: Spent) -> None:
-        self._mark = mark
+    def __init__(self, layer: int, spent: Spent) -> None:
+        self._layer = layer
+        self._mark = model.mark(layer)  # on the names that it wrote
         self._spent = spent
         self._gone: set[bytes] = set()
 
@@ -80,6 +81,7 @@ class Removals:
         while todo:
             here, here_path = todo.pop()
             names = here.names()
+            here.changed = self._layer
             self._spent.steps.take(len(names))
             mark = self._mark
             for name, child in [

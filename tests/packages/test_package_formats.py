@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from c2wtasks.packages import apk, distribution, dpkg, npm, python, rpmdb, rpmheader
@@ -273,6 +273,7 @@ def test_damaged_databases_give_packages_or_are_unread(whole: bytes, edits: list
 
 @settings(max_examples=300)
 @given(changes=changes, cut=st.integers(0))
+@example(changes=[(13741, 0)], cut=0)  # a row of the schema without columns
 def test_damaged_sqlite_gives_packages_or_is_unread(changes: list[tuple[int, int]], cut: int) -> None:
     with_errors(rpmdb.parse_sqlite, damaged(SQLITE, changes, cut if cut % 4 == 0 else 0))
 

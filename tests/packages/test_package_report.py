@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from c2wtasks.errors import TreeError
 from c2wtasks.layers.tarindex import read_entries
-from c2wtasks.packages import listed, owned
+from c2wtasks.packages import folders, listed, owned
 from c2wtasks.tree import model
 from c2wtasks.tree.apply import apply
 from c2wtasks.tree.lookup import lookup
@@ -276,8 +276,8 @@ def test_counts_are_those_of_looking_at_each_file(
         apply(root, read_entries(tar(tree)), 0)
     except TreeError:
         return
-    folders = owned.folders_of(root)
-    counts = owned.count(root, folders, [owned.Listing(one), owned.Listing(other)], {})
+    found = folders.changes(root, None, 0)
+    counts = owned.count(root, found.folders, [owned.Listing(one), owned.Listing(other)], ())
     everything = {path for path, inode in model.walk(root) if inode.kind != model.DIRECTORY}
     listed = set()
     for found, packages in zip(counts.owned, (one, other), strict=True):
