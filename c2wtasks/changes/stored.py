@@ -59,7 +59,7 @@ def decode(content: bytes, bundles: Container[str] | None = None) -> Iterator[Ch
     killed left unfinished at the end is passed over, as is what a later version has written, or cannot be read."""
     texts: dict[str, bytes] = {}
     known: dict[str, Details] = {}
-    for text in _documents(content):
+    for _, text in _documents(content):
         if text.startswith(_DETAILS):
             at = len(_DETAILS)
             texts[text[at : at + _ID].decode("ascii", "replace")] = text
@@ -71,6 +71,11 @@ def decode(content: bytes, bundles: Container[str] | None = None) -> Iterator[Ch
         if found.version == VERSION:
             wanted = (one for one in found.changes if bundles is None or one.bundle in bundles)
             yield from (_whole(one, texts, known) for one in wanted)
+
+
+def readable(content: bytes) -> int:
+    """How many of the bytes of a file, from the first on, are whole documents."""
+    return max((end for end, _ in _documents(content)), default=0)
 
 
 def _whole(change: Change, texts: dict[str, bytes], known: dict[str, Details]) -> Change:
@@ -86,7 +91,8 @@ def _whole(change: Change, texts: dict[str, bytes], known: dict[str, Details]) -
     return replace(change, packages=details.packages, files=details.files)
 
 
-def _documents(content: bytes) -> Iterator[bytes]:
+def _documents(content: bytes) -> Iterator[tuple[int, bytes]]:
+    """The documents, each with where it ends, up to one that cannot be read."""
     at = 0
     while at < len(content):
         try:
@@ -102,4 +108,4 @@ def _documents(content: bytes) -> Iterator[bytes]:
             return
         if not unpacking.eof or len(text) != size:
             return
-        yield bytes(text)
+        yield at, bytes(text)

@@ -8,13 +8,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from msgspec.structs import replace
 
 from c2wtasks.bundlefile.model import Bundle
+from c2wtasks.changes import wording
+from c2wtasks.changes.model import Change
 from c2wtasks.commands.base import FINE, OurCommand, chosen
 from c2wtasks.commands.options import JSON
 from c2wtasks.engine.tally import duration
+from c2wtasks.errors import one_line
+from c2wtasks.graph.nights import noted
 from c2wtasks.output import history
 from c2wtasks.output.history import NullRun, Run
 from c2wtasks.output.past import Event, events, local
 from c2wtasks.telling.sizes import human
+
+_Step = tuple[str, str, str]
+"""A bundle, and the SHA-256 of its bundle.json before and after a run."""
 
 
 class History(OurCommand):
@@ -24,7 +31,8 @@ class History(OurCommand):
     doc_purpose = "list what earlier runs did, the last one first"
     doc_usage = "[BUNDLE|IMAGE ...]"
     doc_description = (
-        "With names: what became of these bundles, a line for each change. Runs that found all current are counted. "
+        "With names: what became of these bundles, a line for each change, and what changed in them. Runs that found "
+        "all current are counted. "
         "Exit status 0: done. 3: wrong command line."
     )
     cmd_options = (JSON,)
@@ -38,8 +46,15 @@ class History(OurCommand):
         if as_json:
             self.show_json({"runs": [_of(run, bundles) for run in found if not bundles or id(run) in known]})
         else:
-            self.show(_of_bundles(found, known) if bundles else _of_runs(found))
+            output = graph.file.output
+            self.show(_of_bundles(found, known, _noted(output, bundles)) if bundles else _of_runs(found))
         return FINE
+
+
+def _noted(output: str, bundles: Iterable[Bundle]) -> dict[_Step, Change]:
+    """What runs have noted of changes in these bundles."""
+    keys = {str(bundle) for bundle in bundles}
+    return {(one.bundle, one.before, one.after): one for _, some in noted(output, keys) for one in some}
 
 
 def _known(found: list[Run | NullRun], bundles: Iterable[Bundle]) -> dict[int, list[tuple[str, Event]]]:
@@ -82,7 +97,9 @@ def _of_runs(found: Iterable[Run | NullRun]) -> Iterator[str]:
     yield from quiet.lines("nothing to do")
 
 
-def _of_bundles(found: Iterable[Run | NullRun], known: Mapping[int, list[tuple[str, Event]]]) -> Iterator[str]:
+def _of_bundles(
+    found: Iterable[Run | NullRun], known: Mapping[int, list[tuple[str, Event]]], changes: Mapping[_Step, Change]
+) -> Iterator[str]:
     """A line for each change of one of the bundles: `2026-11-25 02:13  failed  web@linux/amd64  ...`."""
     quiet = _Quiet()
     for run in found:
@@ -97,15 +114,18 @@ def _of_bundles(found: Iterable[Run | NullRun], known: Mapping[int, list[tuple[s
         for key, one in told:
             more = one.error
             if one.state == "built":
-                more = f"{duration(details[key].seconds)}, {_change(details[key].before, details[key].after)}"
+                step = key, details[key].before, details[key].after
+                more = f"{duration(details[key].seconds)}, {_change(*step[1:], changes.get(step))}"
             yield f"{_when(run.began)}  {one.state:<8}  {key}  {more}".rstrip()
     yield from quiet.lines("current")
 
 
-def _change(before: str, after: str) -> str:
+def _change(before: str, after: str, change: Change | None) -> str:
     if not before:
         return f"new: {after[:12]}"
-    return "the same as before" if before == after else f"{before[:12]} -> {after[:12]}"
+    if before == after:
+        return "the same as before"
+    return f"{before[:12]} -> {after[:12]}" + (f": {one_line(wording.summary(change))}" if change is not None else "")
 
 
 class _Quiet:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from doit.exceptions import InvalidCommand
 
+from c2wtasks.audit import notes
 from c2wtasks.audit.auditor import Auditor, StoreAudit
 from c2wtasks.audit.finding import Finding
 from c2wtasks.audit.repair import mend_bundles, mend_store
@@ -18,6 +19,7 @@ from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.commands.base import FINE, NOT_FINE, OurCommand, chosen
 from c2wtasks.commands.options import JSON
 from c2wtasks.disk.safely import Identity
+from c2wtasks.engine.exclusive import alone
 from c2wtasks.graph.resolved import Resolved
 from c2wtasks.output.places import ROOTFS
 from c2wtasks.runoptions import LooksUp, RunOptions
@@ -45,7 +47,8 @@ _WORKERS = {
 
 class Deviation(msgspec.Struct, frozen=True, omit_defaults=True):
     """A finding in `of`: a bundle (`name@platform`), a layer (its diffID), a receipt (`receipt` and the blob's
-    digest), a `document` or `blob` (and its digest) or the `memo`. `mended` only with --repair."""
+    digest), a `document` or `blob` (and its digest), `changes` (and a file's name) or the `memo`. `mended` only with
+    --repair."""
 
     of: str
     path: str
@@ -124,6 +127,8 @@ class Verify(OurCommand):
         if repair and fetched:
             auditor.fetched.mend(fetched)
             self._left(found, auditor.fetched.check(auditor.workers))
+        if self.sel_default_tasks:
+            self._history(found, repair)
         store = auditor.check_store(diff_ids, digests)
         self._add(found, _by_subject(store))
         if repair and store.findings:
@@ -137,6 +142,16 @@ class Verify(OurCommand):
             found.reasons |= mend_bundles(self, auditor, bad, damaged)
             self._left(found, {str(bundle): result.findings for bundle, result in auditor.check_bundles(bad)})
         return self._report(found, repair)
+
+    def _history(self, found: _Found, repair: bool) -> None:
+        """Tells of what runs have noted, and cannot be read."""
+        output = self.graph.file.output
+        noted = notes.check(output)
+        self._add(found, noted)
+        if repair and noted:
+            with alone(self, self.graph_hooks):
+                notes.mend(output)
+            self._left(found, notes.check(output))
 
     def _broken(self, found: _Found, graph: Resolved, bundles: Iterable[Bundle]) -> None:
         """Tells of the bundles whose image cannot be read, and of those of which the lock says something else than

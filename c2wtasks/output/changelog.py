@@ -78,12 +78,17 @@ def tidy(output: str, keep: int) -> None:
 def read(output: str) -> Iterator[tuple[str, bytes]]:
     """When each run began (UTC, RFC 3339) that has changed something, the last one first, and what its file holds.
     What cannot be read is passed over."""
-    folder = f"{output}/{HISTORY}"
-    for name in reversed(_names(folder)):
+    for path in reversed(paths(output)):
         try:
-            yield _began(name), safely.read(f"{folder}/{name}", MAX_SIZE)
+            yield _began(os.path.basename(path)), safely.read(path, MAX_SIZE)
         except (OSError, ValueError):
             continue
+
+
+def paths(output: str) -> list[str]:
+    """The files, the oldest first."""
+    folder = f"{output}/{HISTORY}"
+    return [f"{folder}/{name}" for name in _names(folder)]
 
 
 def moments(output: str) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from datetime import date, timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from c2wtasks.changes import stored
 from tests.graph.catalogs import write_catalog
 from tests.soak.month import FIRST, month, redate
 from tests.support.images import Layout
@@ -99,6 +101,13 @@ def test_one_of_them_in_full(built: Catalog) -> None:
     assert [line.strip().partition(" (")[0] for line in found[-3:]] == [
         "files: 2 changed", "/lib/apk/db/installed", "/srv/web",
     ]  # fmt: skip
+
+
+def test_the_history_of_a_bundle_says_what_changed(built: Catalog) -> None:
+    changed, first = [line for line in built.says("history", "web") if "  built  " in line]
+    what = "1 package down, 1 up, 1 added, 1 removed; files: 2 changed"
+    assert re.search(f"web@linux/amd64  .* s, [0-9a-f]{{12}} -> [0-9a-f]{{12}}: {what}", changed)
+    assert re.search(" s, new: [0-9a-f]{12}$", first)
 
 
 def test_json(built: Catalog) -> None:
@@ -240,6 +249,49 @@ def test_what_is_no_longer_remembered_is_told(tmp_path: Path) -> None:
     )
     (line,) = catalog.says("diff", f"web:{FIRST}", "web", exit=3)
     assert "is no longer known" in line
+
+
+@pytest.mark.parametrize(("flipped", "cut"), [(0, 0), (30, 0), (-3, 0), (None, 5), (None, 1), (None, 10**6)])
+def test_notes_that_are_damaged(tmp_path: Path, flipped: int | None, cut: int) -> None:
+    """`verify` names each such file, and mends it to what can be read."""
+    catalog = Catalog(tmp_path)
+    for number in range(3):
+        catalog.image("web", {**BASE, "srv/x": f"{number}"})
+        catalog.build()
+    path = sorted((tmp_path / "bundles/.history").glob("*.changes.zst"))[1]
+    assert run_doit(tmp_path, "verify").exit == 0
+    content = bytearray(path.read_bytes())
+    if flipped is not None:
+        content[flipped] ^= 4
+    damaged = bytes(content[: max(len(content) - cut, 0)]) if cut else bytes(content)
+    damaged = damaged or b"x"
+    path.write_bytes(damaged)
+    good = stored.readable(path.read_bytes())
+    of = f"changes {path.name}"
+    said = catalog.says("verify", exit=1)
+    where, what = f"bundles/.history/{path.name}", "content: want what a run has noted, have damaged from byte"
+    assert said[0] == f"{where}: {what} {good} on, of {path.stat().st_size}"
+    mended = catalog.says("verify", "--repair")
+    assert (mended[0], mended[1]) == (said[0], f"mended: {of}")
+    assert path.exists() == bool(good)
+    assert not good or path.read_bytes() == damaged[:good]
+    assert catalog.says("verify")[-1].endswith(": no deviations")
+    if not good:
+        assert f"the run of {FIRST + timedelta(days=1)}" in "".join(catalog.says("changes", f"--since={FIRST}"))
+    assert catalog.says("diff", f"web:{FIRST + timedelta(days=1)}", "web")
+
+
+def test_notes_that_cannot_be_read(tmp_path: Path) -> None:
+    catalog = Catalog(tmp_path)
+    catalog.image("web", BASE)
+    catalog.build()
+    path = next((tmp_path / "bundles/.history").glob("*.changes.zst"))
+    path.unlink()
+    path.symlink_to("/etc/passwd")
+    (line, _) = catalog.says("verify", exit=1)
+    assert line.startswith(f"bundles/.history/{path.name}: content: want what a run has noted, have ")
+    assert f"mended: changes {path.name}" in catalog.says("verify", "--repair")
+    assert not path.is_symlink()
 
 
 def test_nights_as_dpkg_says(tmp_path: Path) -> None:

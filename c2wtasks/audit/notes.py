@@ -1,0 +1,54 @@
+"""What runs have noted of changes, in the history: whether each file can be read to its end."""
+
+from __future__ import annotations
+
+import os
+
+from c2wtasks.audit.finding import Finding, shown
+from c2wtasks.changes import stored
+from c2wtasks.disk import files, safely
+from c2wtasks.errors import os_reason
+from c2wtasks.output import changelog
+
+
+def check(output: str) -> dict[str, list[Finding]]:
+    """The findings, by `changes` and the file's name: those of what is wrong. Nothing is changed."""
+    found: dict[str, list[Finding]] = {}
+    for path in changelog.paths(output):
+        try:
+            content = safely.read(path, changelog.MAX_SIZE)
+        except FileNotFoundError:  # a run has just removed it, or given it its name
+            continue
+        except OSError as error:
+            have = os_reason(error)
+        else:
+            have = _damage(content)
+        if have:
+            found[f"changes {os.path.basename(path)}"] = [
+                Finding(shown(path), "content", "what a run has noted", have)
+            ]
+    return found
+
+
+def _damage(content: bytes) -> str:
+    good = stored.readable(content)
+    return "" if good == len(content) else f"damaged from byte {good} on, of {len(content)}"
+
+
+def mend(output: str) -> None:
+    """Cuts off what cannot be read, and removes files of which nothing is left: what a run has noted cannot be made
+    again. What they said is not known any more then, as of runs that are not remembered.
+
+    Raises OutputError.
+    """
+    for path in changelog.paths(output):
+        try:
+            content = safely.read(path, changelog.MAX_SIZE)
+        except OSError:
+            files.remove_tree(path)
+            continue
+        good = stored.readable(content)
+        if not good:
+            files.remove_tree(path)
+        elif good < len(content):
+            files.write(path, content[:good])
