@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
-from typing import Any
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
 
 import msgspec
 from doit.exceptions import InvalidCommand
@@ -16,7 +17,9 @@ from c2wtasks.commands.base import FINE, NOT_FINE, OurCommand
 from c2wtasks.commands.options import JSON
 from c2wtasks.disk import safely
 from c2wtasks.engine.exclusive import alone
-from c2wtasks.errors import one_line, os_reason, program, some_of
+from c2wtasks.engine.interrupt import Stopped, shielded
+from c2wtasks.engine.outcome import DONE, FAILED
+from c2wtasks.errors import OutputError, one_line, os_reason, program, some_of
 from c2wtasks.graph import remembering, showing
 from c2wtasks.graph.brought import Brought
 from c2wtasks.graph.changing import Changing
@@ -72,40 +75,21 @@ class Merge(OurCommand):
         graph = self.graph
         if self.sel_default_tasks:
             raise InvalidCommand(f"which folders? give the output of each shard: {program()} merge shard-1 shard-2")
-        with alone(self, self.graph_hooks):
-            report = join(graph, self.sel_tasks, ["merge", *self.sel_tasks])
+        with alone(self, self.graph_hooks), Merging(graph, ["merge", *self.sel_tasks]) as merging:
+            merging.bring(graph.file.bundles, self.sel_tasks)
         if as_json:
-            self.show_json(report)
+            self.show_json(merging.report)
         else:
-            self.show(report.lines())
-        return NOT_FINE if report.failed else FINE
+            self.show(merging.report.lines())
+        return NOT_FINE if merging.failed else FINE
 
 
-def join(
-    graph: Resolved, folders: Sequence[str], asked: Sequence[str], lost: Mapping[str, str] = MappingProxyType({})
-) -> MergeReport:
-    """Brings the bundles of the shards in `folders` into the output, and remembers that. `lost` are those that are
-    in none of them, with the reasons; `asked` are the words of the command line.
+def _listed(bundles: Sequence[Bundle], folders: Sequence[str]) -> dict[str, tuple[Line, str]]:
+    """What the catalogs in the folders say of each of the bundles, and in which folder that is.
 
-    Raises InvalidCommand, OutputError.
+    Raises InvalidCommand: one is in no folder, or in two; or there is another.
     """
-    lines = _listed(graph, folders, lost)
-    merging, began = _Merging(graph), time.time()
-    report = merging.all(lines, lost)
-    remembering.remember_merge(graph.file, began, asked, merging.lines, merging.changing)
-    if merging.changing.note:
-        tell(merging.changing.note)
-    tell(*showing.show(graph))
-    return report
-
-
-def _listed(graph: Resolved, folders: Sequence[str], lost: Mapping[str, str]) -> dict[str, tuple[Line, str]]:
-    """What the catalogs in the folders say of each bundle of bundle.yaml but those that are `lost`, and in which
-    folder that is.
-
-    Raises InvalidCommand.
-    """
-    wanted = {str(bundle) for bundle in graph.file.bundles}
+    wanted = set(map(str, bundles))
     found: dict[str, tuple[Line, str]] = {}
     for folder in folders:
         for line in _catalog(folder):
@@ -115,7 +99,7 @@ def _listed(graph: Resolved, folders: Sequence[str], lost: Mapping[str, str]) ->
             if bundle in found:
                 raise InvalidCommand(f"{bundle} is in {found[bundle][1]} and in {folder}; give each shard once")
             found[bundle] = line, folder
-    if missing := sorted(wanted - found.keys() - lost.keys()):
+    if missing := sorted(wanted - found.keys()):
         raise InvalidCommand(f"in none of the folders: {some_of(missing)}; give the outputs of all shards")
     return found
 
@@ -131,9 +115,18 @@ def _catalog(folder: str) -> tuple[Line, ...]:
         raise InvalidCommand(f"{path}: is no catalog of this version of c2wtasks; {_ANEW}") from error
 
 
-class _Merging:
-    def __init__(self, graph: Resolved) -> None:
+class Merging:
+    """What shards have built, brought into the output of a catalog while the block runs, and listed in catalog.json
+    after it, also where that is cut short. `asked` are the words of the command line. `failed` are the bundles that
+    have failed, with the reasons.
+
+    Raises OSError, OutputError.
+    """
+
+    def __init__(self, graph: Resolved, asked: Sequence[str]) -> None:
         self.graph = graph
+        self.asked = asked
+        self.began = time.time()
         self.changing = Changing(graph.file.output)
         self.changes = Brought(graph.store)
         self.before: dict[str, str] = {}  # by bundle: the digest of the bundle.json that stood here
@@ -141,31 +134,54 @@ class _Merging:
         self.current: list[str] = []
         self.failed: dict[str, str] = {}
 
-    def all(self, lines: Mapping[str, tuple[Line, str]], lost: Mapping[str, str]) -> MergeReport:
-        """Brings the bundles, and lists them in catalog.json. Raises OutputError."""
-        file = self.graph.file
-        self.failed.update(lost)
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with shielded():
+            if error is None:
+                self._end(FAILED if self.failed else DONE)
+            elif self.brought:
+                with suppress(OSError, OutputError):  # the first error is told
+                    self._end(error.exit_code if isinstance(error, Stopped) else FAILED)
+
+    def bring(self, bundles: Sequence[Bundle], folders: Sequence[str]) -> None:
+        """Brings these bundles, which shards have built into the folders, and publishes them.
+
+        Raises InvalidCommand, before anything is brought: the folders have others, or not all. OutputError.
+        """
+        lines = _listed(bundles, folders)
         staged: list[tuple[Bundle, Places]] = []
-        stages.begin("merging bundles", len(file.bundles))
-        for bundle in stages.counted(file.bundles):
-            if str(bundle) in lost:
-                continue
-            line, folder = lines[str(bundle)]
-            if line.error:
-                self.failed[str(bundle)] = line.error
-            elif line.bundle is None:
-                self.failed[str(bundle)] = f"it was not built: {folder} lists it as {line.status}"
-            if line.bundle is not None and self._stage(bundle, folder):
-                staged.append((bundle, Places.of(file.output, bundle)))
-            if len(staged) == _AT_ONCE:
-                self._publish(staged)
-                staged = []
-        self._publish(staged)
-        catalog.update(file, self.failed, {str(bundle) for bundle in file.bundles} - self.failed.keys())
-        return MergeReport(tuple(self.brought), tuple(self.current), self.failed)
+        with stages.meanwhile("merging bundles", len(bundles)):
+            for bundle in stages.counted(bundles):
+                line, folder = lines[str(bundle)]
+                if line.error:
+                    self.failed[str(bundle)] = line.error
+                elif line.bundle is None:
+                    self.failed[str(bundle)] = f"it was not built: {folder} lists it as {line.status}"
+                if line.bundle is not None and self._stage(bundle, folder):
+                    staged.append((bundle, Places.of(self.graph.file.output, bundle)))
+                if len(staged) == _AT_ONCE:
+                    self._publish(staged)
+                    staged = []
+            self._publish(staged)
 
     @property
-    def lines(self) -> list[BundleRun]:
+    def report(self) -> MergeReport:
+        failed = {key: self.failed[key] for key in map(str, self.graph.file.bundles) if key in self.failed}
+        return MergeReport(tuple(self.brought), tuple(self.current), failed)
+
+    def _end(self, status: int) -> None:
+        file = self.graph.file
+        catalog.update(file, self.failed, {*self.brought, *self.current} - self.failed.keys())
+        remembering.remember_merge(file, self.began, self.asked, status, self._lines(), self.changing)
+        if self.changing.note:
+            tell(self.changing.note)
+        tell(*showing.show(self.graph))
+
+    def _lines(self) -> list[BundleRun]:
         """What the history is to say of the bundles that were not current."""
         found = []
         for bundle in self.graph.file.bundles:
@@ -175,6 +191,8 @@ class _Merging:
             elif key in self.brought:
                 size, digest = remembering.found(places)
                 found.append(BundleRun(key, "built", 0.0, size, self.before[key], digest))
+            elif key not in self.current:
+                found.append(BundleRun(key, "left out", before=record.digest(places.record)))
         return found
 
     def _stage(self, bundle: Bundle, folder: str) -> bool:

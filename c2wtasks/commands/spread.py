@@ -13,7 +13,7 @@ from doit.exceptions import InvalidCommand
 
 from c2wtasks.bundlefile import shards
 from c2wtasks.commands.base import FINE, NOT_FINE, OurCommand
-from c2wtasks.commands.merge import join
+from c2wtasks.commands.merge import Merging
 from c2wtasks.engine.dask import cluster, job
 from c2wtasks.engine.dask.cluster import Cluster, ClusterError
 from c2wtasks.engine.dask.following import Followed, following
@@ -66,13 +66,11 @@ class Spread(OurCommand):
                 "bundle.yaml names no cluster; write e.g. engine: {dask: 'tls://HOST:8786'}, or give --local 2"
             )
         with alone(self, self.graph_hooks):
-            spreading = _Spreading(graph, self.outstream, self.show)
             stages.begin("building on the workers")
-            with _scheduler(graph, local) as address:
-                spreading.run(address, local)
-            report = join(graph, spreading.folders, ["spread"], spreading.lost)
-        self.show(report.lines())
-        return NOT_FINE if report.failed else FINE
+            with Merging(graph, ["spread"]) as merging, _scheduler(graph, local) as address:
+                _Spreading(graph, merging, self.outstream, self.show).run(address, local)
+        self.show(merging.report.lines())
+        return NOT_FINE if merging.failed else FINE
 
 
 @contextmanager
@@ -86,14 +84,12 @@ def _scheduler(graph: Resolved, local: int) -> Iterator[str]:
 
 
 class _Spreading:
-    """A catalog that workers build: the `folders` of what they have built; and the bundles that were `lost`, with the
-    reasons."""
+    """A catalog that workers build. What a shard has built is merged at once, while others are at work."""
 
-    def __init__(self, graph: Resolved, stream: Any, show: Callable[[list[str]], None]) -> None:
+    def __init__(self, graph: Resolved, merging: Merging, stream: Any, show: Callable[[list[str]], None]) -> None:
         self.graph = graph
+        self.merging = merging
         self.stream, self.show = stream, show
-        self.folders: list[str] = []
-        self.lost: dict[str, str] = {}
         self.catalog = _catalog(graph)
 
     def run(self, address: str, local: int) -> None:
@@ -119,18 +115,21 @@ class _Spreading:
                 if not left:
                     return
         for shard, share in left.items():
-            self.lost |= dict.fromkeys(map(str, share.bundles), f"shard {shard} was lost: {why[shard]}")
+            self._fail(share, f"shard {shard} was lost: {why[shard]}")
 
     def _try(self, at_work: Cluster, left: dict[str, shards.Share], why: dict[str, str], followed: Followed) -> None:
         """Has the shards built that are `left`: what is lost of them stays so, and `why` says why."""
         sizes = {shard: share.read for shard, share in left.items()}
         for shard, ended in self._built(at_work, sizes):
-            followed.ended(shard, lost=isinstance(ended, str))
             if isinstance(ended, str):
                 why[shard] = ended
                 tell(f"shard {shard}: {ended}")
             else:
-                self._end(shard, ended, left.pop(shard))
+                followed.heard(shard, "working  merging its bundles")
+                share = left.pop(shard)
+                if reason := self._merged(ended, share):
+                    self._fail(share, f"shard {shard}: {reason}")
+            followed.ended(shard, lost=isinstance(ended, str))
 
     def _built(self, at_work: Cluster, sizes: Mapping[str, int]) -> Iterator[tuple[str, Built | str]]:
         threads = at_work.threads()
@@ -145,12 +144,20 @@ class _Spreading:
             jobs[shard] = Job(self.catalog, shard, max(1, worker.cpus // busy[worker.host]))
         yield from at_work.built(jobs, where)
 
-    def _end(self, shard: str, built: Built, share: shards.Share) -> None:
-        if built.sha256 and job.sha256_of_file(os.path.join(built.output, job.CATALOG)) == built.sha256:
-            self.folders.append(built.output)
-            return
-        why = f"its output {built.output} is not to be seen here" if built.sha256 else built.line
-        self.lost |= dict.fromkeys(map(str, share.bundles), f"shard {shard}: {why}")
+    def _merged(self, built: Built, share: shards.Share) -> str:
+        """Merges what a shard has built; says why it cannot, "" where it can. Raises OutputError."""
+        if not built.sha256:
+            return built.line
+        if job.sha256_of_file(os.path.join(built.output, job.CATALOG)) != built.sha256:
+            return f"its output {built.output} is not to be seen here"
+        try:
+            self.merging.bring(share.bundles, [built.output])
+        except InvalidCommand as error:  # it has other bundles: its bundle.yaml was changed meanwhile
+            return str(error)
+        return ""
+
+    def _fail(self, share: shards.Share, why: str) -> None:
+        self.merging.failed |= dict.fromkeys(map(str, share.bundles), why)
 
 
 def _catalog(graph: Resolved) -> Catalog:

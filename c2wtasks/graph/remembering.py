@@ -11,7 +11,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from c2wtasks.bundlefile.model import Bundle, BundleFile
-from c2wtasks.engine.outcome import DONE, FAILED, Ran, reasons
+from c2wtasks.engine.outcome import DONE, Ran, reasons
 from c2wtasks.errors import OutputError
 from c2wtasks.graph.published import Published
 from c2wtasks.output import history, record
@@ -55,16 +55,15 @@ def _note(file: BundleFile, run: Run, changing: Changing | None) -> None:
 
 
 def remember_merge(
-    file: BundleFile, began: float, asked: Sequence[str], lines: Sequence[BundleRun], changing: Changing
+    file: BundleFile, began: float, asked: Sequence[str], status: int, lines: Sequence[BundleRun], changing: Changing
 ) -> None:
-    """Writes the record of a merge that `began` then (seconds since 1970); `lines` are of what was not here already,
-    and what they change is noted by `changing`.
+    """Writes the record of a merge that `began` then (seconds since 1970) and ends with `status`; `lines` are of what
+    was not here already, and what they change is noted by `changing`.
 
     Raises OSError, OutputError.
     """
     others = {line.bundle for line in lines}
     current = [str(bundle) for bundle in file.bundles if str(bundle) not in others]
-    status = FAILED if any(line.state == "failed" for line in lines) else DONE
     run = _run(history.stamp(began), round(time.time() - began, 3), status, asked, lines, current)
     _note(file, run, changing)
 

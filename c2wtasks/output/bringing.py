@@ -17,7 +17,6 @@ from c2wtasks.output.duplicating import duplicate
 from c2wtasks.output.places import PACKAGES, RECORD, SUMS, Places
 from c2wtasks.output.record import FormFacts, Record
 from c2wtasks.rootfs.writing.copying import copy_file
-from c2wtasks.telling import progress
 from c2wtasks.tree import treefile
 
 _PARTS = ".merged"
@@ -58,7 +57,6 @@ def _misfit(bundle: Bundle, locked: LockEntry | None, made: Record) -> str:
 
 def _bring(bundle: Bundle, made: Record, there: Places, here: Places) -> None:
     """Nothing of the bundle that stands here goes before all of the new one is here, and was compared."""
-    progress.step("merging", made.size)
     new = staged.fresh(here)
     parts = Places(here.published, here.part(_PARTS), here.rootfs)
     files.remove_tree(parts.parts)

@@ -12,7 +12,6 @@ from c2wtasks.disk.opening import FOLDER
 from c2wtasks.rootfs.dir.attributes import shed_inherited
 from c2wtasks.rootfs.dir.folders import allow_depth, reached
 from c2wtasks.rootfs.writing import copying
-from c2wtasks.telling import progress
 
 _NO_XATTRS = (errno.EOPNOTSUPP, errno.ENOSYS)
 
@@ -37,12 +36,13 @@ def duplicate(source: str, target: str) -> None:
 
 
 class _Level(NamedTuple):
-    """A folder that is gone through: open in both roots, with its path below them, and the names that are left."""
+    """A folder that is gone through: open in both roots, with its path below them, and the names of the folders in it
+    that are left."""
 
     there: int
     here: int
     path: str
-    names: list[str]
+    folders: list[str]
 
 
 class _Duplicate:
@@ -51,22 +51,19 @@ class _Duplicate:
 
     def __init__(self, there: int, here: int) -> None:
         self.top = here
-        self.levels = [_Level(there, here, "", _names(there))]
+        self.levels = [_Level(there, here, "", [])]
         self.has_links = True
         self.copied: dict[tuple[int, int], str] = {}
 
     def fill(self) -> None:
         """Goes through all levels, without recursion: images can be deeper than Python's stack. Raises OSError."""
         try:
+            self._put_files()
             while self.levels:
                 level = self.levels[-1]
-                if level.names:
-                    name = level.names.pop()
-                    try:
-                        self._put(name, level)
-                    except OSError as error:
-                        error.filename = f"{level.path}{name}"
-                        raise
+                if level.folders:
+                    self._enter(level.folders.pop(), level)
+                    self._put_files()
                 else:
                     _give(level.there, level.here)
                     self._leave()
@@ -79,25 +76,35 @@ class _Duplicate:
         os.close(level.there)
         os.close(level.here)
 
-    def _put(self, name: str, level: _Level) -> None:
-        found = os.stat(name, dir_fd=level.there, follow_symlinks=False)
-        if stat.S_ISDIR(found.st_mode):
-            self._enter(name, level)
-        elif not self._link(name, level.there, level.here):
-            self._copy(name, found, level)
-        progress.advance(found.st_size if stat.S_ISREG(found.st_mode) else 0)
+    def _put_files(self) -> None:
+        """Puts all there that is no folder; the folders are left. Most of a root's names are files, and a link needs
+        no look at what it is to."""
+        level, name = self.levels[-1], ""
+        try:
+            with os.scandir(level.there) as entries:
+                for one in entries:
+                    name = one.name
+                    if one.is_dir(follow_symlinks=False):
+                        level.folders.append(name)
+                    elif not self._link(name, level.there, level.here):
+                        self._copy(name, level)
+        except OSError as error:
+            error.filename = f"{level.path}{name}"
+            raise
 
     def _enter(self, name: str, level: _Level) -> None:
-        allow_depth(len(self.levels) + 1)
-        os.mkdir(name, 0o700, dir_fd=level.here)
-        there = os.open(name, FOLDER, dir_fd=level.there)
+        path, there = f"{level.path}{name}", -1
         try:
-            names = _names(there)
+            allow_depth(len(self.levels) + 1)
+            os.mkdir(name, 0o700, dir_fd=level.here)
+            there = os.open(name, FOLDER, dir_fd=level.there)
             here = os.open(name, FOLDER, dir_fd=level.here)
-        except OSError:
-            os.close(there)
+        except OSError as error:
+            if there >= 0:
+                os.close(there)
+            error.filename = path
             raise
-        self.levels.append(_Level(there, here, f"{level.path}{name}/", names))
+        self.levels.append(_Level(there, here, f"{path}/", []))
 
     def _link(self, name: str, there: int, here: int) -> bool:
         """Whether a hard link does for it."""
@@ -112,7 +119,8 @@ class _Duplicate:
             return False
         return True
 
-    def _copy(self, name: str, found: os.stat_result, level: _Level) -> None:
+    def _copy(self, name: str, level: _Level) -> None:
+        found = os.stat(name, dir_fd=level.there, follow_symlinks=False)
         key = found.st_dev, found.st_ino
         if key in self.copied:
             with reached(self.top, os.fsencode(self.copied[key])) as (folder, path):
@@ -124,11 +132,6 @@ class _Duplicate:
             _make(name, found, level.there, level.here)
         if found.st_nlink > 1:
             self.copied[key] = f"{level.path}{name}"
-
-
-def _names(folder: int) -> list[str]:
-    """The last one first. Raises OSError."""
-    return sorted(os.listdir(folder), reverse=True)
 
 
 def _copy_file(name: str, there: int, here: int) -> None:
@@ -156,7 +159,7 @@ def _give(have: int, made: int) -> None:
     found = os.fstat(have)
     if (found.st_uid, found.st_gid) != _owner(os.fstat(made)):
         os.fchown(made, found.st_uid, found.st_gid)
-    _give_xattrs(f"/proc/self/fd/{have}", f"/proc/self/fd/{made}")
+    _give_xattrs(have, made)
     os.fchmod(made, stat.S_IMODE(found.st_mode))
     os.utime(made, ns=(found.st_mtime_ns, found.st_mtime_ns))
 
@@ -169,14 +172,15 @@ def _make(name: str, found: os.stat_result, there: int, here: int) -> None:
         os.mknod(name, found.st_mode, found.st_rdev, dir_fd=here)
     if _owner(found) != _owner(os.stat(name, dir_fd=here, follow_symlinks=False)):
         os.chown(name, found.st_uid, found.st_gid, dir_fd=here, follow_symlinks=False)
-    _give_xattrs(f"/proc/self/fd/{there}/{name}", f"/proc/self/fd/{here}/{name}", follow=False)
+    _give_xattrs(f"/proc/self/fd/{there}/{name}", f"/proc/self/fd/{here}/{name}")
     if not stat.S_ISLNK(found.st_mode):
         os.chmod(name, stat.S_IMODE(found.st_mode), dir_fd=here)
     os.utime(name, ns=(found.st_mtime_ns, found.st_mtime_ns), dir_fd=here, follow_symlinks=False)
 
 
-def _give_xattrs(source: str, target: str, *, follow: bool = True) -> None:
-    """`follow`: the paths are those of descriptors, which are links to what is open."""
+def _give_xattrs(source: int | str, target: int | str) -> None:
+    """Of what is open, or of what lies at a path itself, be it a link."""
+    follow = isinstance(source, int)
     try:
         names = os.listxattr(source, follow_symlinks=follow)
     except OSError as error:
