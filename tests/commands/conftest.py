@@ -1,13 +1,15 @@
-"""A catalog that has been built, with something of every kind in its roots."""
+"""A catalog that has been built, with something of every kind in its roots; and clusters that build one."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.graph.catalogs import BASE, write_catalog
+from tests.graph.catalogs import BASE, small_catalog, write_catalog
+from tests.support.cluster import Cluster, eventually
 from tests.support.images import Device, Dir, Fifo, File, Hardlink, Layout, Symlink, Tree
 from tests.support.running import run_doit
 
@@ -47,3 +49,37 @@ def build(folder: Path) -> Path:
 @pytest.fixture
 def catalog(tmp_path: Path) -> Path:
     return build(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What one machine makes."""
+    folder = tmp_path_factory.mktemp("one")
+    small_catalog(folder)
+    assert run_doit(folder).exit == 0
+    return folder
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Iterator[Cluster]:
+    """A cluster that nobody has begun yet, for a catalog of three bundles in two shards."""
+    folder, catalog = tmp_path / "cluster", tmp_path / "catalog"
+    folder.mkdir()
+    catalog.mkdir()
+    small_catalog(catalog)
+    cluster = Cluster(folder, catalog)
+    try:
+        yield cluster
+    finally:
+        cluster.kill(*cluster.processes)
+        eventually(cluster.is_quiet)
+
+
+@pytest.fixture
+def cluster(bare: Cluster) -> Cluster:
+    """A scheduler and two workers."""
+    bare.scheduler()
+    bare.worker("w1")
+    bare.worker("w2")
+    bare.write()
+    return bare

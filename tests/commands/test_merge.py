@@ -39,6 +39,16 @@ def in_roots(folder: Path) -> dict[str, list[str]]:
     return {str(path.relative_to(folder)): roots.of_folder(str(path)) for path in found}
 
 
+def is_whole(folder: Path, one: Path) -> None:
+    assert contents(folder) == contents(one)
+    assert in_roots(folder) == in_roots(one)
+
+
+def published(folder: Path) -> set[str]:
+    """The bundles that stand in the output."""
+    return {f"{path.parts[-3]}@linux/amd64" for path in (folder / "bundles").glob("*/linux-amd64/bundle.json")}
+
+
 def catalog(folder: Path) -> dict[str, Any]:
     """Images that share layers, with all kinds of files, and forms that are files."""
     images = small_catalog(folder)

@@ -53,6 +53,7 @@ class Cluster:
     env: Mapping[str, str] = field(default_factory=dict)
     protocol: str = "tcp"
     port: int = 0
+    hook: str = IMPATIENT  # what the command executes first
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def scheduler(self) -> None:
@@ -113,11 +114,11 @@ class Cluster:
         return list(map(int, path.read_text().split())) if path.exists() else []
 
     def spreading(self, *args: str) -> subprocess.Popen[str]:
-        impatient = hooked(self.folder / "hook", IMPATIENT)
+        hook = hooked(self.folder / "hook", self.hook)
         return subprocess.Popen(
             [sys.executable, "-m", "c2wtasks", "spread", *args],
             cwd=self.catalog,
-            env=environment({**self.env, **impatient, "PYTHONFAULTHANDLER": "1"}),
+            env=environment({**self.env, **hook, "PYTHONFAULTHANDLER": "1"}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
