@@ -15,9 +15,12 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 import distributed
 from catalogs import generate
@@ -28,7 +31,10 @@ from c2wtasks.output import history
 from tests.bundlefile.test_shards import bundles_of, entry, simulated
 
 OURS = [sys.executable, "-m", "doit"]
+QUIET = {"DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False"}
+"""As docs/how-to/many-machines.md has workers begun."""
 WORKERS = 2
+IDLE = 2.0  # seconds
 MANY = 1000  # bundles of the simulated catalog
 COUNTS = (8, 32)
 
@@ -50,24 +56,31 @@ def free_port() -> int:
 
 
 @contextmanager
-def cluster(folder: Path, port: int) -> Iterator[None]:
-    """A scheduler and its workers, whose files are in `folder`."""
+def cluster(folder: Path, port: int) -> Iterator[list[int]]:
+    """A scheduler and its workers, whose files are in `folder`: the pids of the workers."""
     commands = [["dask_scheduler", "--host", "tcp://127.0.0.1", "--port", str(port)]]
     more = ["--no-nanny", "--nthreads", "1", "--memory-limit", "0", "--local-directory", str(folder)]
     commands += [["dask_worker", f"tcp://127.0.0.1:{port}", *more]] * WORKERS
     processes = []
     for number, (module, *words) in enumerate(commands):
-        env = {**os.environ, "C2WTASKS_SHARDS": str(folder / f"worker-{number}")}
+        env = {**os.environ, **QUIET, "C2WTASKS_SHARDS": str(folder / f"worker-{number}")}
         command = [sys.executable, "-m", f"distributed.cli.{module}", *words, "--no-dashboard"]
         processes.append(subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
     try:
         with distributed.Client(f"tcp://127.0.0.1:{port}", timeout=60, set_as_default=False) as client:
             client.wait_for_workers(WORKERS, timeout=60)
-        yield
+        yield [process.pid for process in processes[1:]]
     finally:
         for process in processes:
             process.kill()
             process.wait()
+
+
+def used(pids: list[int]) -> tuple[float, float]:
+    """Seconds of CPU that these processes have taken themselves; and those that they began, and that have ended."""
+    stats = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids]
+    itself, begun = (sum(int(one[at]) + int(one[at + 1]) for one in stats) for at in (11, 13))
+    return itself / os.sysconf("SC_CLK_TCK"), begun / os.sysconf("SC_CLK_TCK")
 
 
 def read(folder: Path) -> Iterator[str]:
@@ -93,6 +106,7 @@ def main() -> None:
     tags = options.tags.split(",")
     print(f"{machine()}; {', '.join(tags)} and {options.small} small bundles; medians of {options.rounds}")
     shard_seconds: list[float] = []
+    around: list[tuple[float, float]] = []
 
     def one(folder: Path) -> Reading:
         write(folder, options.layout, tags, options.small, 1)
@@ -102,19 +116,27 @@ def main() -> None:
     def spread(folder: Path) -> Reading:
         port = free_port()
         write(folder, options.layout, tags, options.small, port)
-        with cluster(folder, port):
+        with cluster(folder, port) as workers:
             os.sync()
+            begun = used(workers)
+            time.sleep(IDLE)
+            before = used(workers)
             reading = run([[*OURS, "spread"]], folder / "catalog")
+            itself, shards = (after - then for after, then in zip(used(workers), before, strict=True))
+        idle = (before[0] - begun[0]) / IDLE * reading.wall
+        around.append((itself / shards, idle / shards))
         outputs = folder.glob("worker-*/*/*/bundles")
         shard_seconds.append(max(one.seconds for output in outputs for one in history.runs(str(output))))
-        return reading
+        return replace(reading, cpu=reading.cpu + itself + shards)
 
     with tempfile.TemporaryDirectory(dir=".") as name:
         work = Path(name).resolve()
         medians = rounds({f"doit -n {WORKERS}": one, f"{WORKERS} Dask workers": spread}, work, options.rounds)
         print(table(medians, f"{WORKERS} Dask workers"))
-        print("(the workers' CPU and memory are not in these)")
-        print(f"the longest shard alone: {sorted(shard_seconds)[len(shard_seconds) // 2]:.2f} s")
+        print("(the workers' memory is not in these)")
+        print(f"the longest shard, while the other was at work: {median(shard_seconds):.2f} s")
+        itself, idle = (median(column) for column in zip(*around, strict=True))
+        print(f"what the workers take themselves: {itself:.3f} of the CPU of the shards; idle as long: {idle:.3f}")
         print(*read(work / "simulated"), sep="\n")
 
 

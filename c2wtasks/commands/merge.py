@@ -170,6 +170,7 @@ class Merging:
 
     @property
     def report(self) -> MergeReport:
+        """What came of it, after the block."""
         failed = {key: self.failed[key] for key in map(str, self.graph.file.bundles) if key in self.failed}
         return MergeReport(tuple(self.brought), tuple(self.current), failed)
 

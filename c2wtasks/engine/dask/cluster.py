@@ -146,6 +146,7 @@ def local(count: int, folder: str) -> Iterator[str]:
         "distributed.scheduler.allowed-failures": 0,
         "distributed.scheduler.work-stealing": False,
         "distributed.scheduler.worker-ttl": _TTL,
+        "distributed.worker.profile.enabled": False,  # it looks 100 times a second at what a worker does
     }
     with (
         dask.config.set(settings),

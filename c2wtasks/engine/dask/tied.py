@@ -3,12 +3,12 @@ worker's. A worker has many threads, so nothing of ours may run between its fork
 
 from __future__ import annotations
 
+import runpy
 import signal
 import sys
 
-from c2wtasks.__main__ import main
 from c2wtasks.process.forking import die_with
 
 if __name__ == "__main__":
     die_with(int(sys.argv.pop(1)), signal.SIGTERM)
-    main()
+    runpy.run_module("c2wtasks", run_name="__main__", alter_sys=True)
