@@ -77,9 +77,10 @@ def bare(tmp_path: Path) -> Iterator[Cluster]:
 
 @pytest.fixture
 def cluster(bare: Cluster) -> Cluster:
-    """A scheduler and two workers."""
+    """A scheduler and two workers, which are there."""
     bare.scheduler()
-    bare.worker("w1")
-    bare.worker("w2")
+    for name in ("w1", "w2"):
+        bare.worker(name)
+    eventually(lambda: bare.is_registered("w1") and bare.is_registered("w2"))
     bare.write()
     return bare

@@ -81,7 +81,7 @@ def test_shards_stay_where_they_were_built(cluster: Cluster, one: Path) -> None:
     assert cluster.spread().exit == 0
     is_whole(cluster.catalog, one)
     cluster.worker("w0")
-    eventually(lambda: "Registered to" in (cluster.folder / "w0.log").read_text())
+    eventually(lambda: cluster.is_registered("w0"))
     again = cluster.spread()
     assert (again.exit, again.stdout.splitlines()[-1]) == (0, "0 merged, 3 current")
     assert "built" not in again.stdout
@@ -156,7 +156,7 @@ def test_the_last_worker_dies_before_it_gets_anything(bare: Cluster) -> None:
     """Dask keeps what nobody can begin with for ever."""
     bare.scheduler()
     bare.worker("w1")
-    eventually(lambda: "Registered to" in (bare.folder / "w1.log").read_text())
+    eventually(lambda: bare.is_registered("w1"))
     talk = subprocess.Popen(
         [sys.executable, "-c", TALK, bare.address], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

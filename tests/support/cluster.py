@@ -69,6 +69,10 @@ class Cluster:
         options = ("--no-nanny", "--nthreads", "1", "--memory-limit", "0", "--local-directory", str(self.folder))
         self._start(name, "dask_worker", self.address, *options, env=env, before=before)
 
+    def is_registered(self, name: str) -> bool:
+        """Whether the scheduler knows the worker."""
+        return "Registered to" in (self.folder / f"{name}.log").read_text()
+
     @property
     def address(self) -> str:
         return f"{self.protocol}://127.0.0.1:{self.port}"
