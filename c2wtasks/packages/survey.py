@@ -20,7 +20,8 @@ from c2wtasks.packages.reading import MAX_ALL, Reading
 
 _MAX_KEPT = 1 << 16
 """Folders of all that is kept."""
-_FEW = 100
+_FEW = 200
+"""Folders that are looked at sooner than it is found out which of them have changed."""
 
 
 class Survey(NamedTuple):
@@ -69,7 +70,7 @@ def _anew(reading: Reading, listings: Sequence[Listing]) -> Survey:
         counts = owned.count(reading.root, changed.folders, listings, found.npm)
     made = Survey(found, listed, counts, refused)
     size = len(changed.folders)
-    if not refused and found.size <= MAX_ALL and size <= _MAX_KEPT:
+    if not refused and found.size <= MAX_ALL and _FEW <= size <= _MAX_KEPT:
         _keep(_Kept(tuple(reading.layers.diff_ids), folders.known(changed.folders), size, made))
     return made
 
@@ -81,7 +82,7 @@ def _since(reading: Reading, listings: Sequence[Listing], before: _Kept) -> Surv
     Raises LayerError, OutputError.
     """
     changed = folders.changes(reading.root, before.folders, _shared(reading.layers.diff_ids, before))
-    if 4 * len(changed.folders) > before.size + _FEW:
+    if 4 * len(changed.folders) > before.size:
         return None
     found = modules.find(reading, changed, before.survey.modules)
     if found.size > MAX_ALL:

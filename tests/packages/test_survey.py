@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,7 +39,16 @@ BASE: Tree = {
     MODULES + "m/node_modules/n/package.json": '{"name": "n", "version": "1"}',
     MODULES + "broken/package.json": "{",
     "opt/lib": Symlink("../usr/share"),
+    **{f"usr/share/many/{number}/": None for number in range(60)},
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small() -> Iterator[None]:
+    """Roots of few folders are kept, too."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(survey, "_FEW", 10)
+        yield
 
 
 def anew(*made: Tree | bytes) -> Report:
