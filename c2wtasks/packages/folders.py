@@ -18,6 +18,13 @@ class Folder(NamedTuple):
     below: Sequence[bytes]
 
 
+def look(inode: Inode) -> Folder:
+    """A directory, with what is in it."""
+    names = inode.names()
+    below = [name for name, child in names.items() if child.__class__ is Inode and child.kind == DIRECTORY]
+    return Folder(inode, names, below)
+
+
 class Known(msgspec.Struct, eq=False, gc=False):
     """What is kept of a directory: the last layer that may have changed its names, and the directories in it."""
 
@@ -51,8 +58,8 @@ def changes(root: Inode, before: Known | None, shared: int) -> Changes:
                 if one.below or one.changed >= shared or child.changed >= shared:  # most hold files alone
                     left.append((prefix + name, child, one))
             continue
-        below = [name for name, child in names.items() if child.__class__ is Inode and child.kind == DIRECTORY]
-        found.folders[path] = Folder(inode, names, below)
+        found.folders[path] = look(inode)
+        below = found.folders[path].below
         if known is None:
             left += [(prefix + name, names[name], None) for name in below]  # type: ignore[misc]
             continue

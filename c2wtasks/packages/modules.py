@@ -22,6 +22,7 @@ _PATH = attrgetter("path")
 
 _remembered = Remembered()
 _listings = Remembered(16)
+_NONE = Listing(())
 
 Notes = list[tuple[bytes, str]]
 """Paths, and what is wrong there."""
@@ -116,11 +117,11 @@ def _described(
 
 
 class Listed(NamedTuple):
-    """The packages of Python, in the order of their paths, with the files that they list, if those are not too many;
-    and why others cannot be read."""
+    """The packages of Python, in the order of their paths, with the files that they list, or none where those are too
+    many; and why others cannot be read."""
 
     python: list[Module]
-    listing: Listing | None
+    listing: Listing
     notes: Notes
 
 
@@ -135,7 +136,7 @@ def listed(reading: Reading, found: Modules) -> Listed:
         else:
             pythons.append(one.said)
             lists.append((one.path, one.listed))
-    listing = None
+    listing = _NONE
     if lists:
         key = tuple((path, inode and reading.key(inode)) for path, inode in lists)
         try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping, Sequence, Set
 from typing import NamedTuple
 
-from c2wtasks.packages.folders import Changes, Folder
+from c2wtasks.packages.folders import Changes, Folder, look
 from c2wtasks.packages.model import File, Unread
 from c2wtasks.tree.folder import directory_at
 from c2wtasks.tree.lookup import Steps, root_path
@@ -97,10 +97,15 @@ class Counts(NamedTuple):
     taken: dict[bytes, Sequence[_Taken]]
     owners: dict[bytes, tuple[bytes, int]]
 
-    def copy(self) -> Counts:
-        """The same, to be changed."""
+    def with_others(
+        self, listings: Sequence[Listing], places: Sequence[Mapping[bytes, bytes | None]], fresh: Container[int]
+    ) -> Counts:
+        """The same, to be changed, with other listings where these are `fresh`, of which nothing is counted yet."""
+        owned = [
+            [*listing.counts] if number in fresh else [*self.owned[number]] for number, listing in enumerate(listings)
+        ]
         numbers = self.in_folders.copy(), self.unowned.copy(), self.taken.copy(), self.owners.copy()
-        return Counts(self.listings, self.places, [[*one] for one in self.owned], *numbers)
+        return Counts(listings, places, owned, *numbers)
 
     def take(self, found: _Taken, by: int = -1) -> None:
         """Takes names off the counts of their packages."""
@@ -109,10 +114,18 @@ class Counts(NamedTuple):
             for owner in _each(found.listed.owners[name]):
                 owned[owner] += by
 
-    def forget(self, path: bytes) -> None:
-        """Takes back what was counted in a folder."""
+    def take_lost(self, number: int) -> None:
+        """Takes off what a listing has in folders that are not there."""
+        for path, place in self.places[number].items():
+            if place is None:
+                listed = self.listings[number].folders[path]
+                self.take(_Taken(number, listed, listed.ends))
+
+    def forget(self, path: bytes, fresh: Container[int]) -> None:
+        """Takes back what was counted in a folder, but for listings that are `fresh`."""
         for found in self.taken.pop(path, ()):
-            self.take(found, 1)
+            if found.listing not in fresh:
+                self.take(found, 1)
         owner, files = self.owners.pop(path, (b"", 0))
         if owner:
             self.in_folders[owner] -= files
@@ -130,9 +143,8 @@ def count(
     """
     places = _places(root, [listing.folders.keys() - folders.keys() for listing in listings])
     counts = Counts(listings, places, [[*listing.counts] for listing in listings], {}, {}, {}, {})
-    for number, (listing, found) in enumerate(zip(listings, places, strict=True)):
-        for listed in [listing.folders[path] for path, place in found.items() if place is None]:
-            counts.take(_Taken(number, listed, listed.ends))
+    for number in range(len(listings)):
+        counts.take_lost(number)
     _add(counts, folders, owners)
     return counts
 
@@ -140,28 +152,45 @@ def count(
 def recount(
     root: Inode, changed: Changes, listings: Sequence[Listing], owners: Container[bytes], before: Counts
 ) -> Counts | None:
-    """The same of a root that has so `changed` from one with the counts `before`: only those folders are looked at.
-    None where that does not tell.
+    """The same of a root that has so `changed` from one with the counts `before`: only those folders are looked at,
+    and those of listings that are others. None where that does not tell.
 
     Raises OSError: links make that take too long.
     """
-    if [*map(id, listings)] != [*map(id, before.listings)]:
+    if len(listings) != len(before.listings):
         return None
+    fresh = {number for number, listing in enumerate(listings) if listing is not before.listings[number]}
     again = {*changed.again}
     differing = [*changed.gone, *(path for path in changed.folders if path not in again)]
-    if any(path in listing.folders for listing in listings for path in differing):
+    kept = [(number, listing) for number, listing in enumerate(listings) if number not in fresh]
+    if any(path in listing.folders for _, listing in kept for path in differing):
         return None
-    if _places(root, before.places) != before.places:
+    lost = [_lost(root, one) if number in fresh else before.places[number] for number, one in enumerate(listings)]
+    places = _places(root, lost)
+    if any(places[number] != before.places[number] for number, _ in kept):
         return None
     if any((path in owners) != (path in before.in_folders) for path in again):  # which own what lies below, too
         return None
-    counts = before.copy()
-    for path in (*changed.again, *changed.gone):
-        counts.forget(path)
+    counts = before.with_others(listings, places, fresh)
+    moved: dict[bytes, Folder] = {}
+    for number in fresh:
+        for one in (before, counts):
+            for path in {*one.listings[number].folders, *one.places[number].values()}:
+                if path is not None and path not in changed.folders and (inode := directory_at(root, path)):
+                    moved[path] = look(inode)
+    for path in (*changed.again, *changed.gone, *moved):
+        counts.forget(path, fresh)
     for path in changed.gone:
         counts.in_folders.pop(path, None)
-    _add(counts, changed.folders, owners)
+    for number in fresh:
+        counts.take_lost(number)
+    _add(counts, dict(sorted((changed.folders | moved).items())), owners)
     return counts
+
+
+def _lost(root: Inode, listing: Listing) -> Sequence[bytes]:
+    """The folders of a listing that are not where they are listed."""
+    return [path for path in listing.folders if directory_at(root, path) is None]
 
 
 def _add(counts: Counts, folders: Mapping[bytes, Folder], owners: Container[bytes]) -> None:

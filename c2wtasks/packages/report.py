@@ -94,7 +94,7 @@ def _of_database(kind: str, which: Distribution, package: Package, layer: int | 
 def _of_languages(found: Survey) -> Iterator[Listed]:
     """The packages of Python, then those of npm, each by name."""
     listed, counts = found.listed, found.counts
-    of_python = counts.owned[-1] if listed.listing is not None else [0] * len(listed.python)
+    of_python = counts.owned[-1] or [0] * len(listed.python)
     yield from sorted(map(partial(_of_language, "pypi"), listed.python, of_python), key=_NAME)
     npm = found.modules.npm
     yield from sorted(map(partial(_of_language, "npm"), npm.values(), map(counts.in_folders.get, npm)), key=_NAME)

@@ -60,7 +60,7 @@ def _anew(reading: Reading, listings: Sequence[Listing]) -> Survey:
     changed = folders.changes(reading.root, None, 0)
     found = modules.find(reading, changed, modules.NONE)
     listed = modules.listed(reading, found)
-    listings = _all(listings, listed)
+    listings = [*listings, listed.listing]
     refused = ""
     try:
         counts = owned.count(reading.root, changed.folders, listings, found.npm)
@@ -89,14 +89,10 @@ def _since(reading: Reading, listings: Sequence[Listing], before: _Kept) -> Surv
         return None
     listed = modules.listed(reading, found)
     try:
-        counts = owned.recount(reading.root, changed, _all(listings, listed), found.npm, before.survey.counts)
+        counts = owned.recount(reading.root, changed, [*listings, listed.listing], found.npm, before.survey.counts)
     except OSError:
         return None
     return Survey(found, listed, counts) if counts is not None else None
-
-
-def _all(listings: Sequence[Listing], listed: Listed) -> Sequence[Listing]:
-    return [*listings, listed.listing] if listed.listing is not None else listings
 
 
 def _shared(diff_ids: Sequence[str], one: _Kept) -> int:

@@ -31,7 +31,7 @@ BASE: Tree = {
     INFO + "a.list": "/bin\n/bin/a\n/usr/share/doc/x\n/usr/lib/gone/y\n",
     INFO + "b.list": "/usr\n/usr/bin\n/usr/bin/b\n/usr/share/doc\n/opt/lib/z\n",
     SITE + "one.dist-info/METADATA": "Name: one\nVersion: 1\n",
-    SITE + "one.dist-info/RECORD": "one.py,,\n../bin/b,,\n",
+    SITE + "one.dist-info/RECORD": "one.py,,\n../bin/b,,\ngone.py,,\n",
     SITE + "one.py": "",
     SITE + "two.egg-info": "Name: two\nVersion: 2\n",
     MODULES + "m/package.json": '{"name": "m", "version": "1"}',
@@ -60,10 +60,12 @@ def anew(*made: Tree | bytes) -> Report:
 TOPS: dict[str, tuple[Tree, bool]] = {
     "nothing": ({"usr/": None}, True),
     "files": ({"srv/app/main": "x", "usr/bin/c": "c", "usr/share/doc/y": "y"}, True),
+    "a file through a link": ({"bin/c": "c"}, True),
     "a file replaced": ({"usr/bin/a": "A", "usr/bin/b": Hardlink("usr/bin/a")}, True),
     "files removed": ({"usr/bin/.wh.a": "", SITE + ".wh.one.py": ""}, True),
     "a folder for a file": ({"usr/bin/.wh.a": "", "usr/bin/a/deep/x": ""}, True),
     "a folder cleared": ({MODULES + "m/.wh..wh..opq": "", MODULES + "m/new/x": ""}, False),
+    "a folder cleared deep down": ([(MODULES + "m/lib/", None), (MODULES + "m/.wh..wh..opq", "")], False),
     "a folder made anew": ({"usr/share/.wh.doc": "", "usr/share/doc/": None}, True),
     "folders removed": ({"usr/.wh.share": ""}, False),
     "a package of npm more": ({MODULES + "o/package.json": '{"name": "o", "version": "3"}'}, True),
@@ -72,8 +74,17 @@ TOPS: dict[str, tuple[Tree, bool]] = {
     "one that is none": ({MODULES + "m/package.json": "{"}, False),
     "one that is no more": ({MODULES + ".wh.m": ""}, True),
     "one that was none": ({MODULES + "broken/package.json": '{"name": "mended", "version": "2"}'}, False),
-    "a package of Python more": ({"opt/three.dist-info/METADATA": "Name: three\nVersion: 1\n"}, False),
-    "one less": ({SITE + ".wh.two.egg-info": ""}, False),
+    "a package of Python more": ({"opt/three.dist-info/METADATA": "Name: three\nVersion: 1\n"}, True),
+    "in other folders": (
+        {
+            "opt/x-1.egg-info/PKG-INFO": "Name: x\nVersion: 1",
+            "opt/x-1.egg-info/installed-files.txt": "../../usr/bin/a\n../../bin/b\n../lib/x\n../q/z\n",
+        },
+        True,
+    ),
+    "a list less": ({SITE + "one.dist-info/.wh.RECORD": ""}, True),
+    "one less": ({SITE + ".wh.two.egg-info": ""}, True),
+    "none of Python": ({"usr/.wh.site-packages": ""}, True),
     "a link elsewhere": ({"opt/lib": Symlink("../srv")}, False),
     "a folder where one is listed": ({"usr/lib/gone/y": ""}, False),
     "a package of dpkg more": ({"var/lib/dpkg/status": "Package: c\nVersion: 3\n"}, False),
@@ -118,7 +129,7 @@ def test_no_more_is_kept_than_may_be() -> None:
     assert len(survey._kept) > 10
 
 
-PATHS = st.sampled_from([path for tree in (BASE, *(top for top, _ in TOPS.values())) for path in tree])
+PATHS = st.sampled_from([path for tree in (BASE, *(top for top, _ in TOPS.values())) for path in dict(tree)])
 NODES: st.SearchStrategy[Node] = st.sampled_from(
     [
         *["", "{", '{"name": "x", "version": "1"}', "Name: y\nVersion: 1\n", "one.py,,\n", "/usr/bin/a\n/srv/q/r\n"],
