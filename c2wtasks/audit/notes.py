@@ -16,13 +16,11 @@ def check(output: str) -> dict[str, list[Finding]]:
     found: dict[str, list[Finding]] = {}
     for path in changelog.paths(output):
         try:
-            content = safely.read(path, changelog.MAX_SIZE)
+            have = _damage(path)
         except FileNotFoundError:  # a run has just removed it, or given it its name
             continue
         except OSError as error:
             have = os_reason(error)
-        else:
-            have = _damage(content)
         if have:
             found[f"changes {os.path.basename(path)}"] = [
                 Finding(shown(path), "content", "what a run has noted", have)
@@ -30,9 +28,17 @@ def check(output: str) -> dict[str, list[Finding]]:
     return found
 
 
-def _damage(content: bytes) -> str:
-    good = stored.readable(content)
-    return "" if good == len(content) else f"damaged from byte {good} on, of {len(content)}"
+def _damage(path: str) -> str:
+    """What is wrong with a file. One that a run is adding to is looked at again. Raises OSError."""
+    before = None
+    while True:
+        content = safely.read(path, changelog.MAX_SIZE)
+        good = stored.readable(content)
+        if good == len(content):
+            return ""
+        if content == before:
+            return f"damaged from byte {good} on, of {len(content)}"
+        before = content
 
 
 def mend(output: str) -> None:
