@@ -185,14 +185,15 @@ class Merging:
     def _lines(self) -> list[BundleRun]:
         """What the history is to say of the bundles that were not current."""
         found = []
+        brought, current = set(self.brought), set(self.current)
         for bundle in self.graph.file.bundles:
             key, places = str(bundle), Places.of(self.graph.file.output, bundle)
             if key in self.failed:
                 found.append(BundleRun(key, "failed", before=record.digest(places.record), error=self.failed[key]))
-            elif key in self.brought:
+            elif key in brought:
                 size, digest = remembering.found(places)
                 found.append(BundleRun(key, "built", 0.0, size, self.before[key], digest))
-            elif key not in self.current:
+            elif key not in current:
                 found.append(BundleRun(key, "left out", before=record.digest(places.record)))
         return found
 
