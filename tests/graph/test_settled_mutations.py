@@ -60,6 +60,8 @@ FILE_CHANGES: list[Callable[[Path], object]] = [
     lambda path: path.chmod(0o600),
     moved,
 ]
+LINK_CHANGES: list[Callable[[Path], object]] = [linked, Path.unlink, moved]
+"""Of a link that leads nowhere: an earlier change's, whose folder has moved since."""
 FOLDER_CHANGES: list[Callable[[Path], object]] = [
     lambda path: (path / "stray").write_text(""),
     moved,
@@ -85,7 +87,8 @@ def test_it_says_yes_only_where_nothing_is_to_be_done(tmp_path: Path, seed: int)
         assert before in (STANDS, MIXED)
         paths = [path for path in sorted(catalog.rglob("*")) if not path.name.startswith(".doit.seal")]
         path = rng.choice(paths)
-        change = rng.choice(FOLDER_CHANGES if path.is_dir() and not path.is_symlink() else FILE_CHANGES)
+        changes = FILE_CHANGES if path.exists() else LINK_CHANGES
+        change = rng.choice(FOLDER_CHANGES if path.is_dir() and not path.is_symlink() else changes)
         change(path)
         answered = found(catalog, runs=False, words=words)
         assert answered in (before, STANDS_NOT), path
