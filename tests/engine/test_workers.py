@@ -136,9 +136,11 @@ def test_workers_end_with_the_run(catalog: Catalog) -> None:
     key = catalog.layers[0]
     with catalog.start(key) as run:
         worker = catalog.pid_at(key)
-        assert worker != run.pid
+        children = [int(pid) for pid in Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()]
+        assert worker in children
         run.kill()
-        wait_until_gone(worker)
+        for pid in children:  # each keeps the run's lock as long as it is there
+            wait_until_gone(pid)
     assert run_doit(catalog.folder).stderr == ""
 
 
