@@ -64,7 +64,7 @@ def ran(folder: Path, tasks: Tasks, *args: str, dodo: str = DODO) -> dict[str, t
 
 
 def test_brief_ones_run_in_the_main_thread_and_others_beside_them(tmp_path: Path) -> None:
-    tasks: Tasks = {"long": (False, [], 0.5, False)} | {f"brief{n}": (True, [], 0, False) for n in range(10)}
+    tasks: Tasks = {"long": (False, [], 1.5, False)} | {f"brief{n}": (True, [], 0, False) for n in range(5)}
     found = ran(tmp_path, tasks, "-n", "2")
     assert {name for name, (here, *_) in found.items() if here} == {name for name in tasks if name != "long"}
     assert all(ended < found["long"][2] for name, (_, _, ended) in found.items() if name != "long")
@@ -96,7 +96,7 @@ def test_any_graph(tmp_path: Path, seed: int, workers: str) -> None:
             bad.add(name)
         if name in found:
             assert all(found[one][2] <= found[name][1] for one in after)
-            assert found[name][0] == (brief or workers == "1")
+            assert not found[name][0] or brief or workers == "1"
     told = results(tmp_path, "-n", workers)
     assert {name for name, result in told.items() if result == "up-to-date"} == set()
 
