@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from c2wtasks.changes.model import MOST_FILES, FileChange, Files, FileState, FolderCount
-from c2wtasks.tree.difference import NONE, Compared
+from c2wtasks.tree.difference import NONE, Compared, look_the_same
 from c2wtasks.tree.model import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK, Content
 from c2wtasks.tree.treefile import ROOT, Node, TreeFile
 
@@ -61,7 +61,7 @@ def compare(old: TreeFile, new: TreeFile, others: Iterable[Sides], contents: Con
             found.append(sides)
             continue
         was, now = _file(old.nodes, sides[0]), _file(new.nodes, sides[1])
-        if not _looks_the_same(was, now):
+        if not look_the_same(was, now):
             found.append(sides)
         elif now.kind == FILE and now.size:
             same = _same(was, now, contents)
@@ -69,19 +69,6 @@ def compare(old: TreeFile, new: TreeFile, others: Iterable[Sides], contents: Con
                 found.append(sides)
             uncompared += same is None and was.mtime_ns == now.mtime_ns
     return _listed(old, new, found, contents, uncompared)
-
-
-def _looks_the_same(one: Node, other: Node) -> bool:
-    return (
-        one.kind == other.kind
-        and one.mode == other.mode
-        and one.uid == other.uid
-        and one.gid == other.gid
-        and one.size == other.size
-        and one.target == other.target
-        and one.device == other.device
-        and one.xattrs == other.xattrs
-    )
 
 
 def _same(old: Node, new: Node, contents: Contents) -> bool | None:

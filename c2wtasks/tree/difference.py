@@ -142,10 +142,10 @@ def _at_same_path(old: TreeFile, new: TreeFile) -> tuple[list[int], set[int]]:
     return found, {index for index in fuller if index != NONE and new.nodes[index].kind == DIRECTORY}
 
 
-def _equal(old: Node, new: Node, same_content: SameContent) -> bool:
+def look_the_same(old: Node, new: Node) -> bool:
+    """Whether two nodes are the same but for times and contents, and for what they are called."""
     return (
         old.kind == new.kind
-        and old.mtime_ns == new.mtime_ns
         and old.size == new.size
         and old.mode == new.mode
         and old.uid == new.uid
@@ -153,6 +153,13 @@ def _equal(old: Node, new: Node, same_content: SameContent) -> bool:
         and old.target == new.target
         and old.device == new.device
         and old.xattrs == new.xattrs
+    )
+
+
+def _equal(old: Node, new: Node, same_content: SameContent) -> bool:
+    return (
+        old.mtime_ns == new.mtime_ns
+        and look_the_same(old, new)
         and (old.content is new.content or _same(old, new, same_content))
     )
 
