@@ -42,7 +42,7 @@ def is_heavy(task: Any) -> bool:
 
 
 def is_brief(task: Any) -> bool:
-    """Whether the actions of a doit task take no longer than it takes to hand them to a thread and back."""
+    """Whether the actions of a doit task are to run where tasks are handed out."""
     return meta_of(task).get("brief", False)
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
+
+if TYPE_CHECKING:
+    from c2wtasks.sources.model import Layer
 
 
 class Receipt(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -20,11 +25,18 @@ class Receipt(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     tar_fingerprint: str = ""
 
 
+MAX_SMALL_BLOB = 1 << 18
+"""The most bytes of a blob that is read in memory."""
 MAX_SMALL_TAR = 1 << 20
 """The most bytes of a tar that is stored without a sync."""
 _RECEIPTS = msgspec.json.Decoder(Receipt)
 MAX_RECEIPT = 1 << 16
 """Bytes: a longer file is no receipt."""
+
+
+def is_small(layer: Layer) -> bool:
+    """Whether the blob of a layer lies here, and has so few bytes that it is read in memory."""
+    return layer.place.is_local and layer.place.size <= MAX_SMALL_BLOB
 
 
 def decode_receipt(text: bytes) -> Receipt:

@@ -13,27 +13,24 @@ from c2wtasks.disk import fingerprint
 from c2wtasks.errors import SourceError
 from c2wtasks.layers import indexfile
 from c2wtasks.layers.decompress import CorruptStream, LargeWindow, plain_chunks
-from c2wtasks.layers.receipt import MAX_SMALL_TAR, Receipt
+from c2wtasks.layers.receipt import MAX_SMALL_BLOB, MAX_SMALL_TAR, Receipt, is_small
 from c2wtasks.layers.tarindex import read_entries
 from c2wtasks.layers.tarlimits import ArchiveError
 from c2wtasks.oci.digest import Digest
 from c2wtasks.sources.model import Layer
 from c2wtasks.telling import progress
 
-MAX_BLOB = 1 << 18
-"""The most bytes of a blob that is read in memory."""
-
 
 def read(layer: Layer, limit: int | None) -> tuple[Receipt, bytes, bytes] | None:
     """The receipt of a layer, its tar and its index. None where the blob lies elsewhere, is larger, has a tar of more
     than `limit` bytes or MAX_SMALL_TAR, or is not as it should be: then it has to be read in the usual way."""
     place = layer.place
-    if layer.digest is None or not place.is_local or place.size > MAX_BLOB:
+    if layer.digest is None or not is_small(layer):
         return None
     progress.step("reading", place.size)
     try:
         with closing(place.open()) as stream:
-            blob = b"".join(iter(lambda: stream.read(MAX_BLOB), b""))
+            blob = b"".join(iter(lambda: stream.read(MAX_SMALL_BLOB), b""))
         if len(blob) != place.size or Digest.of(blob, layer.digest.algorithm) != layer.digest:
             return None
         tar = _plain(blob, MAX_SMALL_TAR if limit is None else min(limit, MAX_SMALL_TAR))

@@ -16,6 +16,7 @@ from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.disk import files, fingerprint, safely
 from c2wtasks.disk.holding import held_if_there
 from c2wtasks.errors import LayerError, OutputError, os_reason
+from c2wtasks.layers.receipt import MAX_SMALL_BLOB
 from c2wtasks.layers.store import Store
 from c2wtasks.output.places import IMAGE, INITCONFIG, SPEC, Places
 from c2wtasks.sources.model import Image, Layer
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from c2wtasks.tree.treefile import TreeFile
 
 Task = dict[str, Any]
-SMALL = 1 << 18
-"""Bytes of blobs."""
 T = TypeVar("T")
 P = ParamSpec("P")
 
@@ -109,7 +108,7 @@ class Build:
     @property
     def is_small(self) -> bool:
         """Whether what is made of its layers takes no time to speak of."""
-        return self.blob_bytes <= SMALL
+        return self.blob_bytes <= MAX_SMALL_BLOB
 
     @property
     def places(self) -> Places:

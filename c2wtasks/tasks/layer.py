@@ -7,11 +7,12 @@ from typing import Any
 
 from c2wtasks.engine.checks import AnyExists, Inputs
 from c2wtasks.engine.meta import Meta
+from c2wtasks.layers.receipt import is_small
 from c2wtasks.layers.store import Store
 from c2wtasks.output.record import OUTPUT_VERSION
 from c2wtasks.sources.model import Layer
 from c2wtasks.tasks import reuse
-from c2wtasks.tasks.build import SMALL, Task
+from c2wtasks.tasks.build import Task
 
 
 def make(store: Store, copies: Sequence[Layer], whole: bool) -> None:
@@ -30,15 +31,18 @@ def task(store: Store, key: str, copies: Sequence[Layer], waiting_bytes: int, *,
     the blob's file is no dependency. Only where no digest is known is the file itself looked at.
     """
     digest = copies[0].digest
-    first = copies[0].place
-    is_brief = all(copy.place.is_local for copy in copies) and first.size <= SMALL
     claims = sorted({copy.diff_id for copy in copies})
     return {
         "name": key,
         "title": _titled(f"layer {copies[0].short}"),
         "doc": f"reads, checks and stores the layer {copies[0].short}",
         "actions": [(make, [store, copies, whole])],
-        "meta": Meta(blob_bytes=first.size, waiting_bytes=waiting_bytes, brief=is_brief, product=""),
+        "meta": Meta(
+            blob_bytes=copies[0].place.size,
+            waiting_bytes=waiting_bytes,
+            brief=all(map(is_small, copies)),
+            product="",
+        ),
         "file_dep": [] if digest else sorted({copy.place.where for copy in copies}),
         "targets": [store.receipt_file(digest)] if digest else [],
         "uptodate": [

@@ -17,7 +17,7 @@ import msgspec
 from c2wtasks.bundlefile.model import Form
 from c2wtasks.disk import files, safely
 from c2wtasks.layers.indexfile import LAYER_MAGIC
-from c2wtasks.layers.receipt import decode_receipt
+from c2wtasks.layers.receipt import decode_receipt, is_small
 from c2wtasks.layers.store import Store
 from c2wtasks.oci.digest import Digest
 from c2wtasks.output.places import PACKAGES
@@ -50,7 +50,7 @@ def make_layer(store: Store, copies: Sequence[Layer], *, whole: bool) -> None:
     Raises LayerError, OutputError.
     """
     layer = copies[0]
-    if _session is None or layer.digest is None or not _is_large(layer):
+    if _session is None or layer.digest is None or is_small(layer):  # to read it costs less than to ask
         store.ensure(copies)
         return
     key = _layer_key(layer.digest)
@@ -142,7 +142,7 @@ def _of_root(
     Raises what `make` raises.
     """
     assert _session is not None
-    if not any(map(_is_large, site.layers)):
+    if all(map(is_small, site.layers)):
         return make()
     from c2wtasks.remote.claim import MAX_INLINE, key_of
     from c2wtasks.remote.journal import Product
@@ -248,10 +248,3 @@ def offer_form(key: Callable[[], str], folder: str, sizes: Mapping[str, int], se
     from c2wtasks.remote.journal import Product
 
     _session.offer("form", key(), [Product(name, f"{folder}/{name}") for name in sizes], seconds)
-
-
-def _is_large(layer: Layer) -> bool:
-    """Whether to read a layer costs more than to ask for what is known of it."""
-    from c2wtasks.layers.small import MAX_BLOB  # most runs read no blob
-
-    return not layer.place.is_local or layer.place.size > MAX_BLOB

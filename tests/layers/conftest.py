@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from c2wtasks.layers import small
+from c2wtasks.layers import receipt
 from c2wtasks.layers.store import Store
 from tests.layers.storing import Blobs
 
@@ -16,7 +16,7 @@ from tests.layers.storing import Blobs
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """One that takes all layers for large ones: `test_small` has the others."""
-    monkeypatch.setattr(small, "MAX_BLOB", -1)
+    monkeypatch.setattr(receipt, "MAX_SMALL_BLOB", -1)
     monkeypatch.setattr("c2wtasks.layers.store.MAX_SMALL_TAR", -1)
     return Store(str(tmp_path / "cache/layers"))
 

@@ -12,7 +12,7 @@ import pytest
 from c2wtasks.disk import fingerprint
 from c2wtasks.errors import LayerError
 from c2wtasks.layers import small
-from c2wtasks.layers.receipt import MAX_SMALL_TAR
+from c2wtasks.layers.receipt import MAX_SMALL_BLOB, MAX_SMALL_TAR
 from c2wtasks.layers.store import Store
 from c2wtasks.oci.digest import Digest
 from c2wtasks.sources.model import BlobPlace, Layer
@@ -42,7 +42,7 @@ def test_stored_as_a_large_one_is(
     one = layer(tmp_path, compression=compression)
     receipt = store.ensure([one])
     assert receipt.tar_fingerprint == fingerprint.of_bytes(TAR)
-    monkeypatch.setattr(small, "MAX_BLOB", -1)
+    monkeypatch.setattr("c2wtasks.layers.receipt.MAX_SMALL_BLOB", -1)
     usual = Store(str(tmp_path / "usual/layers"))
     as_usual = usual.ensure([one])
     assert as_usual.tar_fingerprint == ""
@@ -61,7 +61,7 @@ def noise(size: int) -> bytes:
 WRONG: dict[str, Callable[[Path], Layer]] = {
     "its digest": lambda folder: layer(folder, digest=digest_of(b"another")),
     "its diffID": lambda folder: layer(folder, diff_id=digest_of(b"another")),
-    "a large blob": lambda folder: layer(folder, noise(small.MAX_BLOB), "gzip"),
+    "a large blob": lambda folder: layer(folder, noise(MAX_SMALL_BLOB), "gzip"),
     "a large tar": lambda folder: layer(folder, tar({"zeros": "0" * MAX_SMALL_TAR}), "gzip"),
     "no tar": lambda folder: layer(folder, b"no tar" * 100),
 }

@@ -26,8 +26,8 @@ _limits.DEFAULT = _limits.Limits(connect=5, answer=5, stall=2, first_pause=0.01,
 """Registries are not waited for as long as people would."""
 
 LARGE_LAYERS = """
-import c2wtasks.layers.small as _small
-_small.MAX_BLOB = -1
+import c2wtasks.layers.receipt as _receipt
+_receipt.MAX_SMALL_BLOB = -1
 """
 """All layers are read as large ones are: one at a time, and synced."""
 
