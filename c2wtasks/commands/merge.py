@@ -130,6 +130,7 @@ class Merging:
         self.changing = Changing(graph.file.output)
         self.changes = Brought(graph.store)
         self.before: dict[str, str] = {}  # by bundle: the digest of the bundle.json that stood here
+        self.staged: list[tuple[Bundle, Places]] = []  # ready to be published, or being published
         self.brought: list[str] = []
         self.current: list[str] = []
         self.failed: dict[str, str] = {}
@@ -143,7 +144,9 @@ class Merging:
         with shielded():
             if error is None:
                 self._end(FAILED if self.failed else DONE)
-            elif self.brought:
+                return
+            self.brought += (str(bundle) for bundle, places in self.staged if self._has_changed(bundle, places))
+            if self.brought:
                 with suppress(OSError, OutputError):  # the first error is told
                     self._end(error.exit_code if isinstance(error, Stopped) else FAILED)
 
@@ -153,7 +156,6 @@ class Merging:
         Raises InvalidCommand, before anything is brought: the folders have others, or not all. OutputError.
         """
         lines = _listed(bundles, folders)
-        staged: list[tuple[Bundle, Places]] = []
         with stages.meanwhile("merging bundles", len(bundles)):
             for bundle in stages.counted(bundles):
                 line, folder = lines[str(bundle)]
@@ -162,11 +164,10 @@ class Merging:
                 elif line.bundle is None:
                     self.failed[str(bundle)] = f"it was not built: {folder} lists it as {line.status}"
                 if line.bundle is not None and self._stage(bundle, folder):
-                    staged.append((bundle, Places.of(self.graph.file.output, bundle)))
-                if len(staged) == _AT_ONCE:
-                    self._publish(staged)
-                    staged = []
-            self._publish(staged)
+                    self.staged.append((bundle, Places.of(self.graph.file.output, bundle)))
+                if len(self.staged) == _AT_ONCE:
+                    self._publish()
+            self._publish()
 
     @property
     def report(self) -> MergeReport:
@@ -212,12 +213,17 @@ class Merging:
             return False
         return True
 
-    def _publish(self, staged: Sequence[tuple[Bundle, Places]]) -> None:
-        self.changing.begin((str(bundle), places) for bundle, places in staged)
-        done = publish.publish([places for _, places in staged])
-        for bundle, places in staged:
+    def _publish(self) -> None:
+        self.changing.begin((str(bundle), places) for bundle, places in self.staged)
+        done = publish.publish([places for _, places in self.staged])
+        for bundle, places in self.staged:
             if places in done.failed:
                 self.failed[str(bundle)] = str(done.failed[places])
                 continue
             standing.note(places)
             self.brought.append(str(bundle))
+        self.staged.clear()
+
+    def _has_changed(self, bundle: Bundle, places: Places) -> bool:
+        """Whether a bundle has been published, where a signal came before that was noted."""
+        return record.digest(places.record) not in ("", self.before[str(bundle)])

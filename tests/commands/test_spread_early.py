@@ -41,6 +41,19 @@ def _staged(self, bundle, folder):
 _merge.Merging._stage = _staged
 """
 """Who merges is killed when the first bundle is ready to be published, if there is a file `kill`."""
+STOPPED = """
+import os, signal
+import c2wtasks.output.publish as _publish
+_usual = _publish.{name}
+def _stopped(*args):
+    found = _usual(*args)
+    if os.path.exists("stop"):
+        os.remove("stop")
+        os.kill(os.getpid(), signal.SIGINT)
+    return found
+_publish.{name} = _stopped
+"""
+"""Ctrl-C comes when `name` has been done for the first time, if there is a file `stop`."""
 
 
 def shards(catalog: Path) -> dict[int, set[str]]:
@@ -104,6 +117,24 @@ def test_the_command_ends_after_a_shard_was_merged(cluster: Cluster, one: Path, 
     again = cluster.spread()
     assert again.exit == 0
     assert again.stdout.splitlines()[-1] == f"{3 - len(early)} merged, {len(early)} current"
+    is_whole(cluster.catalog, one)
+
+
+@pytest.mark.parametrize("name", ["_take_place", "publish"])
+def test_the_command_is_stopped_before_what_it_published_is_noted(cluster: Cluster, one: Path, name: str) -> None:
+    cluster.hold(1)
+    (cluster.catalog / "stop").touch()
+    cluster.hook += STOPPED.format(name=name)
+    run = cluster.spread()
+    assert (run.exit, run.stderr) == (128 + signal.SIGINT, "interrupted\n")
+    good = published(cluster.catalog)
+    assert good
+    assert {bundle for bundle, status in listed(cluster.catalog).items() if status == "built"} == good
+    last = json.loads(run_doit(cluster.catalog, "history", "--json").stdout)
+    assert {row["bundle"] for row in last["runs"][0]["bundles"] if row["state"] == "built"} == good
+    eventually(cluster.is_quiet, lambda: processes_in(cluster.catalog))
+    cluster.hold(1, on=False)
+    assert cluster.spread().stdout.splitlines()[-1] == f"{3 - len(good)} merged, {len(good)} current"
     is_whole(cluster.catalog, one)
 
 
