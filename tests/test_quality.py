@@ -8,11 +8,13 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
 from types import FunctionType
 
+import grimp
 import pytest
 
 PROJECT = Path(__file__).parents[1]
@@ -47,6 +49,13 @@ def test_there_are_few_rooms() -> None:
     layers = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]["layers"]
     assert len(layers) <= 13
     assert sum(len(layer.split("|")) for layer in layers) <= 25
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Nor those of one room, where it is done late or for types alone."""
+    graph = grimp.build_graph("c2wtasks")
+    imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    TopologicalSorter(imports).prepare()  # raises CycleError, which names them
 
 
 def lengths() -> Iterator[tuple[str, int, int]]:

@@ -34,7 +34,7 @@ class Remote(OurCommand):
     of_all_shards = True
 
     def _execute(self, keep: int, sample: int, dry_run: bool) -> int:
-        from c2wtasks.graph.sharing import remote_of
+        from c2wtasks.graph.remotecache import remote_of
 
         graph = self.graph
         words: list[str] = list(self.sel_tasks or ()) if not self.sel_default_tasks else []
@@ -44,7 +44,7 @@ class Remote(OurCommand):
             raise InvalidCommand(f"{said}write: remote stat, remote gc, or remote audit")
         if keep < 1 or not 1 <= sample <= 100:
             raise InvalidCommand("--keep is a number of days from 1 on, --sample one from 1 to 100")
-        remote = remote_of(graph)
+        remote = remote_of(graph.file, graph.options)
         if remote is None:
             raise UserError("no remote cache is to be asked: bundle.yaml names none, or the run is offline")
         return int(acts[words[0]](remote, keep=keep, sample=sample, dry_run=dry_run))

@@ -195,9 +195,9 @@ class Resolved:
     def _bring(self, wanted: Collection[Digest]) -> None:
         """Has documents from the remote cache, as far as it has them."""
         if self.file.remote_cache is not None and not self.remote_trouble:
-            from c2wtasks.graph import sharing  # not needed where all is at hand
+            from c2wtasks.graph import remotecache  # not needed where all is at hand
 
-            found, self.remote_trouble = sharing.documents(self, wanted)
+            found, self.remote_trouble = remotecache.documents(self.file, self.options, wanted)
             for digest, content in found.items():
                 self.documents.put(digest, content)
             self._held.update(found if self.options.looks else {})

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import re
-from collections.abc import Collection, Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Set
 
 from c2wtasks.bundlefile.model import Form
 from c2wtasks.bundlefile.remote import is_scope
 from c2wtasks.errors import some_of
+from c2wtasks.graph.remotecache import SCOPE, remote_of
 from c2wtasks.graph.resolved import Resolved
-from c2wtasks.oci.access import Access
-from c2wtasks.oci.digest import Digest
 from c2wtasks.remote import uploading
-from c2wtasks.remote.documents import documents_of
 from c2wtasks.remote.journal import Event, Product
-from c2wtasks.remote.knocking import nobody_at
-from c2wtasks.remote.session import HASTY, Remote, Session
-from c2wtasks.remote.transport import RemoteFailure
+from c2wtasks.remote.session import Remote, Session
 from c2wtasks.remote.uploading import LONGEST, Uploading
 from c2wtasks.sources.locked import entry_of
 from c2wtasks.tasks import form as forms
@@ -26,28 +19,10 @@ from c2wtasks.tasks import names, reuse, tree
 from c2wtasks.tasks.build import Build
 from c2wtasks.telling.sizes import counted, human
 
-SCOPE = "C2WTASKS_REMOTE_SCOPE"
-"""The variable with the scope of what this machine writes, which it then reads, too."""
-_PLAIN = re.compile("[A-Za-z0-9_-]{1,40}")
-
-
-def remote_of(graph: Resolved) -> Remote | None:
-    """The remote cache of a catalog, as this machine uses it; None where it has none, or is not to ask for it."""
-    cache = graph.file.remote_cache
-    if cache is None or (graph.options.offline and cache.type.asks):
-        return None
-    scope = os.environ.get(SCOPE, "") or cache.scope
-    name = graph.file.name or "all"
-    if not _PLAIN.fullmatch(name):
-        name = hashlib.sha256(name.encode()).hexdigest()[:16]
-    shard = f".{graph.options.shard.replace('/', '-of-')}" if graph.options.shard else ""
-    indexes = (f"{scope}.{name}{shard}", f"{scope}.{name}", f"{cache.scope}.{name}")
-    return Remote(cache, Access(graph.file.registries), scope, tuple(dict.fromkeys(indexes)))
-
 
 def begin(graph: Resolved) -> Sharing | None:
     """Begins to use the remote cache. To be called while this process has one thread."""
-    remote = remote_of(graph)
+    remote = remote_of(graph.file, graph.options)
     if remote is None:
         return None
     writes = remote.cache.write and uploading.may_sign() and is_scope(remote.scope)
@@ -64,24 +39,6 @@ def begin(graph: Resolved) -> Sharing | None:
         except OSError:  # no process to be had
             session.journal.note(Event("lost", "there is no process to be had that writes"))
     return Sharing(graph, session, writer)
-
-
-def documents(graph: Resolved, wanted: Collection[Digest]) -> tuple[dict[Digest, bytes], str]:
-    """Those of the `wanted` documents that the remote cache has; and why it has failed, if it has."""
-    found: dict[Digest, bytes] = {}
-    remote = remote_of(graph)
-    if remote is None:
-        return found, ""
-    try:
-        if nobody := nobody_at(remote.cache.url, remote.access, HASTY.connect):
-            return found, nobody
-        to = remote.reached(HASTY)
-        for catalog in remote.indexes:
-            if left := [digest for digest in wanted if digest not in found]:
-                found |= documents_of(to, catalog, left)
-    except RemoteFailure as error:
-        return found, error.reason
-    return found, ""
 
 
 class Sharing:

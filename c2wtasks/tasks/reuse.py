@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from c2wtasks.remote.claim import Kind
     from c2wtasks.remote.session import Session
     from c2wtasks.tasks.build import Site
-    from c2wtasks.tasks.tree import TreeInputs
 
 _RECEIPT, _INDEX, _USER = "receipt.json", "index", "user.json"
 _USERS = msgspec.json.Decoder(User)
@@ -168,10 +167,10 @@ def _root(site: Site) -> dict[str, Any]:
 
 
 def form_key(
-    tree: TreeInputs, bundle: str, form: Form, given: Mapping[str, Any], json_files: Mapping[str, str]
+    tree: msgspec.Struct, bundle: str, form: Form, given: Mapping[str, Any], json_files: Mapping[str, str]
 ) -> str:
-    """What the files of a form are known by: all that they are made of, the SHA-256 of the bundle's `json_files` that
-    they hold, and the versions of what compresses them."""
+    """What the files of a form are known by: all that they are made of (`tree` is what the tree is), the SHA-256 of
+    the bundle's `json_files` that they hold, and the versions of what compresses them."""
     from c2wtasks.remote.claim import key_of
     from c2wtasks.tree.treefile import MAGIC
 
