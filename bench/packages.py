@@ -13,6 +13,7 @@ import json
 import multiprocessing
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -98,7 +99,7 @@ def compare(tag: str, mine: Packages, theirs: Packages) -> None:
 def main() -> None:
     if len(sys.argv) < 3 or not are_here("packages", sys.argv[2], "skopeo"):
         sys.exit(__doc__)
-    layout, syft = Path(sys.argv[1]).resolve(), sys.argv[2]
+    layout, syft = Path(sys.argv[1]).resolve(), os.path.abspath(shutil.which(sys.argv[2]) or "")
     os.environ["SYFT_CHECK_FOR_APP_UPDATE"] = "false"
     tags = sys.argv[3:] or tags_of(layout)
     print(machine())
