@@ -21,10 +21,11 @@ def main() -> None:
     settled.begin(sys.argv[1:])
     answer = settled.stands(sys.argv[1:])
     if answer is not None and answer.is_short:
-        answer.say()
-        if answer.command == "run":
-            settled.note(answer)
-        sys.exit(0)
+        if answer.say():
+            if answer.command == "run":
+                settled.note(answer)
+            sys.exit(0)
+        answer = None  # the ordinary way tells that it is lost
     from c2wtasks.engine import streams
 
     streams.secure()

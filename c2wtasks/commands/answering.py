@@ -18,9 +18,7 @@ def say(answer: Answer) -> bool:
         return False
     sys.stdout.write("".join(f"{one_line(line)}\n" for line in lines))
     sys.stdout.flush()
-    if answer.command == "why":
-        answer.say()
-    return True
+    return answer.command != "why" or answer.say()
 
 
 def _past(answer: Answer) -> Iterator[str]:

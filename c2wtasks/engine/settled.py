@@ -12,6 +12,7 @@ paths of the first four were like, as numbers.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -26,6 +27,7 @@ RUNS = ".doit.seal-runs"
 bundles of a name, how many these are, and the name."""
 MAX_RUNS = 1 << 16  # bytes of that
 _MAX_SIZE = 64 << 20  # bytes
+_UNREAD = (errno.EPIPE, errno.EBADF)
 _LEAVING: tuple[list[str], ...] = ([], ["run"])
 """The command lines of runs that leave a seal."""
 _COMMANDS = ("run", "why", "plan", "list")
@@ -61,16 +63,18 @@ class Answer:
         """Whether `say` says all that there is to say."""
         return self.command in ("run", "plan") or (self.command, self.name) == ("why", "")
 
-    def say(self) -> None:
-        """Says so, to whoever can be reached, as a run, `plan` and `why` do."""
+    def say(self) -> bool:
+        """Says so, as a run, `plan` and `why` do; tells whether that is where it is to be read, if anybody reads it."""
         lines = {"plan": "nothing to do\n", "why": f"all is current ({self.tasks} tasks)\n"}
         seconds = (time.time_ns() - started_ns) / 1e9
         line = lines.get(self.command, f"{self.counted} in {seconds:.1f} s\n")
-        for descriptor, text in ((2, self.notes if self.command == "run" else ""), (1, line)):
+        for descriptor, text in ((1, line), (2, self.notes if self.command == "run" else "")):
             try:
                 os.write(descriptor, text.encode())
-            except OSError:
-                continue
+            except OSError as error:
+                if descriptor == 1 and error.errno not in _UNREAD:
+                    return False
+        return True
 
 
 def encoded(notes: str, output: str, found: Mapping[str, Found]) -> bytes:

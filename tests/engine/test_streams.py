@@ -13,6 +13,7 @@ import pytest
 
 from tests.engine import toys
 from tests.graph.catalogs import small_catalog
+from tests.graph.settling import STANDS, WORDS, catalog_in, found, settle
 from tests.support.disks import NEEDS_ROOT
 from tests.support.mounts import memory
 from tests.support.running import environment, executed, run_doit
@@ -22,6 +23,7 @@ HOW = ("closed", "full", "broken pipe")
 
 
 DOIT = (sys.executable, "-m", "doit")
+OURS = (sys.executable, "-m", "c2wtasks")
 
 
 def run(folder: Path, streams: dict[int, str], *args: str, program: Sequence[str] = DOIT) -> tuple[int, str, str]:
@@ -110,12 +112,21 @@ def test_other_commands_end_quietly(catalog: Path, command: tuple[str, ...]) -> 
     assert run(catalog, {1: "full"}, *command) == (1, "", usual.stderr + FULL)
 
 
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("words", WORDS, ids=" ".join)
+def test_what_a_seal_answers(sealed: Path, words: list[str], how: str) -> None:
+    """The same as the ordinary way."""
+    assert found(sealed, runs=False, words=[words]) == STANDS
+    lost = how == "full"
+    asks = words[:1] in (["why"], ["plan"], ["list"])  # a run's work is done
+    assert run(sealed, {1: how}, *words, program=OURS) == (int(lost and asks), "", FULL if lost else "")
+
+
 @pytest.mark.parametrize("option", ["--version", "--help"])
 def test_what_no_command_answers(tmp_path: Path, option: str) -> None:
-    program = [sys.executable, "-c", "from c2wtasks.__main__ import main; main()"]
     for how, want in (("closed", 0), ("broken pipe", 0), ("full", 1)):
         told = FULL if how == "full" else ""
-        assert run(tmp_path, {1: how}, option, program=program) == (want, "", told)
+        assert run(tmp_path, {1: how}, option, program=OURS) == (want, "", told)
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +135,14 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
     small_catalog(folder)
     assert run_doit(folder).exit == 0
     (folder / "bundles/web/linux-amd64/spec.json").write_text("{}")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sealed")
+    catalog_in(folder)
+    settle(folder)
     return folder
 
 
