@@ -81,15 +81,28 @@ class OurCommand(Command, DoitCmdBase):  # type: ignore[misc]
         self.outstream.flush()
 
     def show_json(self, report: object) -> None:
-        """Prints a result as one line of JSON."""
+        """Prints a result as one line of JSON. What is not UTF-8 in a path is written as `\\xNN`."""
         self.make_room()
-        self.outstream.write(msgspec.json.encode(report).decode() + "\n")
+        try:
+            text = msgspec.json.encode(report)
+        except UnicodeEncodeError:
+            text = msgspec.json.encode(_as_utf8(msgspec.to_builtins(report)))
+        self.outstream.write(text.decode() + "\n")
 
     def no_words(self, hint: str = "") -> None:
         """Raises InvalidCommand, which ends with `hint`, where something stands after the options."""
         if not self.sel_default_tasks:
             more = f"; {hint}" if hint else ""
             raise InvalidCommand(f"'{one_line(self.sel_tasks[0])}': this command takes options only{more}")
+
+
+def _as_utf8(value: Any) -> Any:
+    """What JSON is made of, with all texts as ones that it can hold."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    if isinstance(value, dict):
+        return {_as_utf8(name): _as_utf8(one) for name, one in value.items()}
+    return [_as_utf8(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def chosen(hooks: GraphHooks, words: Sequence[str]) -> list[Bundle]:

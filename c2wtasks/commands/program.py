@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
@@ -21,6 +22,7 @@ NAME = "c2wtasks"
 _PACKAGE = __name__.rpartition(".")[0]
 _DODO = "dodo.py"
 _BUNDLE_FILE = "bundle.yaml"
+_WRONG = 3  # the exit status of doit for a command line
 
 
 def found() -> Iterator[tuple[str, str]]:
@@ -56,6 +58,9 @@ class Program(DoitMain):  # type: ignore[misc]
 
     def run(self, all_args: list[str]) -> Any:
         """Runs the command line, and gives the exit status. `-h` and `--help` after a command are for its help."""
+        if "" in all_args:  # doit takes none
+            print("ERROR: a word of the command line is empty; is a variable of the shell not set?", file=sys.stderr)
+            return _WRONG
         match all_args:
             case ["-h"]:
                 all_args = ["--help"]

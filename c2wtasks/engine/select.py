@@ -65,6 +65,8 @@ def resolve(
         try:
             names.update(dict.fromkeys(_meaning(word, tasks, targets, aliases)))
         except InvalidCommand:
+            if word in commands:
+                raise InvalidCommand(f"'{word}' is a command, which comes first: {program()} {word}") from None
             command = nearest(word, commands) if position == 0 else None
             if command is None or nearest(word, aliases):
                 raise

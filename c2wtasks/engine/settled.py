@@ -64,7 +64,7 @@ class Answer:
         return self.command in ("run", "plan") or (self.command, self.name) == ("why", "")
 
     def say(self) -> bool:
-        """Says so, as a run, `plan` and `why` do; tells whether that is where it is to be read, if anybody reads it."""
+        """Says so, as a run, `plan` and `why` do; tells whether whoever still reads can read it."""
         lines = {"plan": "nothing to do\n", "why": f"all is current ({self.tasks} tasks)\n"}
         seconds = (time.time_ns() - started_ns) / 1e9
         line = lines.get(self.command, f"{self.counted} in {seconds:.1f} s\n")

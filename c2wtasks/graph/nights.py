@@ -45,9 +45,10 @@ class Nights:
         """
         if _DATE.fullmatch(word):
             try:
-                return end_of(date.fromisoformat(word))
+                day = date.fromisoformat(word)
             except ValueError:
                 raise ValueError(f"{word} is no date") from None
+            return end_of(day)
         asked = _TIME.fullmatch(word)
         if asked is None:
             raise ValueError(
@@ -187,7 +188,10 @@ def _unknown(bundle: str, before: str, after: str, began: str = "") -> Change:
 
 
 def end_of(day: date) -> str:
-    """The last moment of a day, by the clock here."""
+    """The last moment of a day, by the clock here; of one in the first or last year that there is, in which no run
+    began, by no clock."""
+    if not datetime.min.year < day.year < datetime.max.year:
+        return f"{day}T23:59:59.999Z"
     return history.stamp(datetime.combine(day, time.max).astimezone(UTC).timestamp())
 
 
@@ -197,9 +201,9 @@ def shown(began: str) -> str:
 
 
 def _nearest(wanted: str, found: Sequence[str]) -> str:
-    """The run's time that is nearest to that one."""
+    """The run's time that is nearest to that one; by the same clock, so its offset does not matter."""
     try:
-        asked = datetime.fromisoformat(wanted).astimezone()
+        asked = datetime.fromisoformat(wanted)
     except ValueError:
         return ""
-    return min(map(shown, found), key=lambda one: abs(datetime.fromisoformat(one).astimezone() - asked), default="")
+    return min(map(shown, found), key=lambda one: abs(datetime.fromisoformat(one) - asked), default="")

@@ -72,7 +72,10 @@ def packages(places: Places, asked: Wanted) -> Iterator[Found]:
         text = safely.read(places.output(PACKAGES), record.MAX_SIZE)
     except OSError:
         return
-    if msgspec.json.encode(asked.name) not in text:  # of most bundles no more is to be read
+    try:
+        if msgspec.json.encode(asked.name) not in text:  # of most bundles no more is to be read
+            return
+    except UnicodeEncodeError:  # no package has a name that is not UTF-8
         return
     try:
         found = _REPORTS.decode(text)

@@ -183,6 +183,7 @@ def test_two_catalogs(built: Catalog) -> None:
     [
         (("changes", "--since=yesterday"), "'yesterday' is no night: give a date (2026-11-27), or the time of a run"),
         (("changes", "--since=2026-13-01"), "2026-13-01 is no date"),
+        (("changes", "--since=0001-01-01 00:00"), "no run began at 0001-01-01 00:00; did you mean 20"),
         (("changes", "wbe"), "'wbe' is no task, bundle or target; did you mean web"),
         (("diff", "web"), "diff takes two bundles"),
         (("diff", "web", "wbe"), "did you mean web"),
@@ -194,6 +195,19 @@ def test_two_catalogs(built: Catalog) -> None:
 def test_what_is_not_there(built: Catalog, words: tuple[str, ...], told: str) -> None:
     found = built.says(*words, exit=3)
     assert len(found) == 1 and told in found[0], found
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/New_York"])
+def test_the_first_and_the_last_day(built: Catalog, monkeypatch: pytest.MonkeyPatch, zone: str) -> None:
+    """Of all that there are."""
+    monkeypatch.setenv("TZ", zone)
+    assert built.says("changes", "--since=0001-01-01")[0].endswith("changed since 0001-01-01")
+    assert built.says("changes", "--since=9999-12-31")[0].startswith("nothing changed since 9999-12-31; the last ")
+    assert built.says("diff", "web:9999-12-31", "web") == [
+        "web@linux/amd64:9999-12-31 -> web@linux/amd64: no difference"
+    ]
+    assert "was not built yet on 0001-01-01" in built.says("diff", "web:0001-01-01", "web", exit=3)[0]
+    assert "is no date" not in built.says("changes", "--since=9999-12-31 23:59", exit=3)[0]
 
 
 def test_the_time_of_a_run(built: Catalog) -> None:

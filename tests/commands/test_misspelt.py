@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.graph.catalogs import small_catalog, write_catalog
-from tests.support.running import run_doit
+from tests.support.running import run_doit, run_ours
 
 # What was typed; what was meant.
 OPTIONS = [
@@ -111,6 +111,26 @@ def test_commands_and_names(catalog: Path, typed: str, meant: str) -> None:
     assert re.search(rf"; did you mean {re.escape(meant)}(?: or |\?)", line), line
     (wrong,) = re.findall(r"'(\S+)'", line)
     check_taken(catalog, typed, wrong, meant)
+
+
+@pytest.mark.parametrize("typed", ["-n2 why", "web verify", "--strict list --json", "--db-file other.db gc"])
+def test_a_command_that_comes_late(catalog: Path, typed: str) -> None:
+    done = run_doit(catalog, *typed.replace(" --json", "").split())
+    assert (done.exit, done.stdout) == (3, "")
+    (command,) = re.findall(
+        r"ERROR: '(\w+)' is a command, which comes first: (?:doit|python\S* -m doit) \1\n", done.stderr
+    )
+    assert command in typed
+
+
+@pytest.mark.parametrize(
+    "words", [[""], ["why", ""], ["clean", "--yes", ""], ["web", ""], ["changes", "--since", ""]]
+)
+def test_an_empty_word(catalog: Path, words: list[str]) -> None:
+    """As a shell gives it for a variable that is not set."""
+    done = run_ours(catalog, *words)
+    assert (done.exit, done.stdout) == (3, "")
+    assert done.stderr.startswith("ERROR: a word of the command line is empty")
 
 
 @pytest.mark.parametrize(("setting", "meant"), SETTINGS)

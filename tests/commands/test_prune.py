@@ -100,6 +100,11 @@ def test_what_has_no_record_of_ours_is_left_alone_and_said(catalog: Path) -> Non
     assert "left alone: bundles/notes.txt: not a folder of ours\n" in done.stderr
 
 
+def test_a_name_that_is_not_utf8(catalog: Path) -> None:
+    os.mkdir(os.fsencode(catalog / "bundles") + b"/\xff\n")
+    assert [line["path"] for line in prune(catalog)["leftAlone"]] == ["bundles/\\xff\n"]
+
+
 def test_what_was_never_published(catalog: Path) -> None:
     shutil.rmtree(catalog / BUNDLES["web"])
     assert removed(prune(catalog)) == ["db@linux/amd64", "web@linux-amd64"]

@@ -47,6 +47,8 @@ CASES = {
     "/bin/sh": ["new /bin/sh  0", "old /bin/sh  0"],
     "/srv/x": ["new /srv/x  1"],
     "/srv/x/y": [],
+    "/srv/x\udcff": [],
+    "mus\udcff": [],
     "/../../bin/sh": ["new /../../bin/sh  0", "old /../../bin/sh  0"],
 }
 
@@ -82,3 +84,11 @@ def test_what_it_does_not_understand(built: Path, words: list[str]) -> None:
     run = run_doit(built, "which", *words)
     assert (run.exit, run.stdout) == (3, "")
     assert "which takes one package" in run.stderr
+
+
+def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
+    Layout(tmp_path / "odd").image({"srv/\udcff": "x"}, cmd=["sh"])
+    write_catalog(tmp_path, {"odd": {"source": "oci:odd"}})
+    run_doit(tmp_path)
+    (found,) = json.loads(run_doit(tmp_path, "which", "--json", "/srv/\udcff").stdout)["bundles"]
+    assert found["found"]["path"] == "/srv/\\xff"
