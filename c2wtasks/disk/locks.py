@@ -62,6 +62,7 @@ class Held:
 
     def recovered(self) -> None:
         """Forgets the dead: what they left has been seen to."""
+        _write(self.descriptor, ())  # first: else half a line of theirs may be the last for a moment
         _write(self.descriptor, (myself(),))
 
 
@@ -229,9 +230,12 @@ def _true_holder(descriptor: int, named: str) -> str:
 
 
 def _write(descriptor: int, holders: tuple[str, ...]) -> None:
+    """Notes the holders. Those who stand there first stand there all the time: should we be killed in the middle of
+    it, the next holder still knows who has died."""
+    content = "".join(f"{holder}\n" for holder in holders).encode()
     try:
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, "".join(f"{holder}\n" for holder in holders).encode(), 0)
+        os.pwrite(descriptor, content, 0)
+        os.ftruncate(descriptor, len(content))
     except OSError:  # the disk is full: those who wait will not know for whom
         pass
 

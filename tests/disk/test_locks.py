@@ -5,7 +5,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -72,6 +71,29 @@ def _died_holding(path: str) -> int:
         process.stdout.readline()
         process.send_signal(signal.SIGKILL)
     return process.pid
+
+
+@pytest.mark.parametrize("step", ["pwrite", "ftruncate"])
+def test_who_died_is_known_though_the_next_one_dies_as_it_notes_itself(tmp_path: Path, step: str) -> None:
+    path = str(tmp_path / "lock")
+    first = _died_holding(path)
+    child = os.fork()
+    if child == 0:
+        usual = getattr(os, step)
+
+        def killed(*args: object) -> None:
+            usual(*args)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        try:
+            setattr(os, step, killed)
+            with locked(path, None):
+                pass
+        finally:
+            os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    with locked(path, None) as held:
+        assert held.died == tuple(f"pid {pid} on {os.uname().nodename}" for pid in (first, child))
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
@@ -158,36 +180,42 @@ def _outsider(shared: Path) -> str:
 def test_waiting_is_announced_once(tmp_path: Path) -> None:
     path = str(tmp_path / "lock")
     code = (
-        "import time\nfrom c2wtasks.disk.locks import locked\n"
-        f"with locked({path!r}, None): print(flush=True); time.sleep(1)"
-    )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        said: list[str] = []
-        began = time.monotonic()
-        with locked(path, said.append):
-            assert process.wait(30) == 0
-        assert time.monotonic() - began < 30
-    assert said == [f"pid {process.pid} on {os.uname().nodename}"]
-
-
-def test_a_holder_takes_a_moment_to_write_who_it_is(tmp_path: Path) -> None:
-    path = str(tmp_path / "lock")
-    code = (
-        "import fcntl, os, sys, time\n"
-        f"lock = os.open({path!r}, os.O_CREAT | os.O_RDWR)\n"
-        "fcntl.flock(lock, fcntl.LOCK_EX)\nprint(flush=True)\nsys.stdin.readline()\ntime.sleep(0.02)\n"
-        "os.write(lock, b'somebody\\n')\ntime.sleep(0.2)"
+        "import sys\nfrom c2wtasks.disk.locks import locked\n"
+        f"with locked({path!r}, None): print(flush=True); sys.stdin.readline()"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdin is not None
         process.stdout.readline()
-        process.stdin.write(b"\n")
-        process.stdin.flush()
         said: list[str] = []
-        with locked(path, said.append):
+        end = process.stdin.close
+        with locked(path, lambda holder: (said.append(holder), end())):
+            assert process.wait(30) == 0
+    assert said == [f"pid {process.pid} on {os.uname().nodename}"]
+
+
+def test_a_holder_takes_a_moment_to_write_who_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(tmp_path / "lock")
+    code = (
+        "import fcntl, os, sys\n"
+        f"lock = os.open({path!r}, os.O_CREAT | os.O_RDWR)\n"
+        "fcntl.flock(lock, fcntl.LOCK_EX)\nprint(flush=True)\nsys.stdin.readline()\n"
+        "os.write(lock, b'somebody\\n')\nprint(flush=True)\nsys.stdin.readline()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        stdin, stdout = process.stdin, process.stdout
+        assert stdin is not None and stdout is not None
+        stdout.readline()
+
+        def sleep(_seconds: float) -> None:
+            if not stdin.closed and os.stat(path).st_size == 0:
+                stdin.write(b"\n")
+                stdin.flush()
+                stdout.readline()
+
+        monkeypatch.setattr(locks.time, "sleep", sleep)
+        said: list[str] = []
+        with locked(path, lambda holder: (said.append(holder), stdin.close())):
             pass
     assert said == ["somebody"]
 
