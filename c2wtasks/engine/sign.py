@@ -34,6 +34,7 @@ class Sign:
         self._began = 0.0
         self._pid = 0  # of the process whose timer runs
         self._shown = False
+        self._mute = False
         self._quiet_until = 0.0
 
     def follow(self, stream: Any, began: float, *, on_terminal: bool) -> None:
@@ -50,7 +51,7 @@ class Sign:
         free = self._descriptor >= 0 and threading.current_thread() is threading.main_thread()
         if self._pid or not free or signal.getsignal(signal.SIGALRM) not in (signal.SIG_DFL, self._write):
             return
-        self._pid = os.getpid()
+        self._pid, self._mute = os.getpid(), False
         signal.signal(signal.SIGALRM, self._write)
         signal.siginterrupt(signal.SIGALRM, False)
         notices.precede(self.clear)
@@ -65,18 +66,19 @@ class Sign:
             self._erase()
             return
         if self._shown:
-            self._shown = False
             self._erase()
+            self._shown = False  # only now: an interrupt may come between the two
         self._wait(_TICK)
 
     def end(self) -> None:
         """Writes no more. A signal that is on its way already finds nothing to do."""
         if self._pid != os.getpid():
             return
+        self._mute = True
         signal.setitimer(signal.ITIMER_REAL, 0)
         if self._shown:
-            self._shown = False
             self._erase()
+            self._shown = False
         notices.precede(None)
         self._pid = 0
 
@@ -97,7 +99,7 @@ class Sign:
 
     def _write(self, _number: int, _frame: object) -> None:
         now, stage = time.monotonic(), stages.now()
-        if not self._pid or stage is None or now < self._quiet_until:
+        if self._mute or stage is None or now < self._quiet_until:
             return
         if not self._on_terminal:
             self._put(line("working", f"{stage} ({duration(now - stage.since)})").encode() + b"\n")

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import os
 import re
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from c2wtasks.engine.interrupt import Stopped
+from c2wtasks.engine.sign import Sign
+from c2wtasks.telling import notices, stages
 from tests.engine.test_screen import check_whole, interrupted, terminal
 from tests.graph.catalogs import write_catalog
 from tests.graph.test_late_images import registry
+from tests.support.child import in_child
 from tests.support.hooking import SHORT_WAITS, hooked
 from tests.support.images import Layout
 from tests.support.running import run_doit
@@ -109,6 +116,48 @@ def test_a_mistake_is_not_written_into_the_line(catalog: Path) -> None:
     assert run.process.returncode == 3
     assert lines[0].startswith("ERROR: ")
     check_whole(run, lines)
+
+
+def written_by(use: Callable[[Sign], None]) -> bytes:
+    """What a line of a run shows on a terminal, once it was written and `use` has done something with it."""
+
+    def child() -> str:
+        reader, writer = os.pipe()
+        own = Sign()
+        with open(writer, "wb") as stream:
+            stages.begin("looking images up")
+            own.follow(stream, 0.0, on_terminal=True)
+            own._write(signal.SIGALRM, None)
+            use(own)
+        with open(reader, "rb") as stream:
+            return ascii(stream.read())
+
+    return bytes(ast.literal_eval(in_child(child)))
+
+
+def test_a_late_signal_of_the_timer_writes_no_line_that_stays() -> None:
+    def late(own: Sign) -> None:
+        notices.precede = lambda _: own._write(signal.SIGALRM, None)  # once the line was erased
+        own.end()
+
+    assert written_by(late).endswith(b"\r\r\x1b[K")
+
+
+@pytest.mark.parametrize("name", ["end", "clear"])
+def test_a_line_that_an_interrupt_keeps_from_being_erased_is_erased_before_what_is_said_next(name: str) -> None:
+    def interrupted_there(own: Sign) -> None:
+        usual = own._erase
+
+        def stopped() -> None:
+            own._erase = usual  # type: ignore[method-assign]
+            raise Stopped
+
+        own._erase = stopped  # type: ignore[method-assign]
+        with pytest.raises(Stopped):
+            getattr(own, name)()
+        own.clear()
+
+    assert written_by(interrupted_there).endswith(b"\r\r\x1b[K")
 
 
 COMMANDS = ["lock", "lock --check", "why", "plan", "verify", "gc --dry-run", "list"]
