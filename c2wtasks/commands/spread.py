@@ -106,7 +106,7 @@ class _Spreading:
             for _ in range(_TRIES):
                 try:
                     with Cluster(address) as at_work:
-                        at_work.listen(hear)
+                        at_work.listen(self.catalog, hear)
                         self._try(at_work, left, why, followed)
                 except ClusterError as error:
                     if not why:

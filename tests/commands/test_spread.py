@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -18,8 +20,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from c2wtasks.engine.block import Line
 from c2wtasks.engine.dask import job
-from c2wtasks.engine.dask.following import Followed
+from c2wtasks.engine.dask.following import Followed, _Drawing
 from c2wtasks.engine.dask.job import Catalog, Described
 from c2wtasks.engine.dask.placing import placed
 from tests.commands.test_merge import contents, is_whole, published
@@ -96,6 +99,25 @@ def test_a_bundle_that_fails_there_fails_here(cluster: Cluster) -> None:
     assert run.exit == 1
     assert run.stdout.splitlines()[-1] == "2 merged, 0 current, 1 failed"
     assert "other@linux/amd64: " in run.stdout.splitlines()[-2]
+
+
+def test_two_catalogs_on_one_cluster(cluster: Cluster, one: Path, tmp_path: Path) -> None:
+    """Each hears of its own shards alone."""
+    second = replace(cluster, catalog=tmp_path / "second")
+    second.catalog.mkdir()
+    small_catalog(second.catalog)
+    second.write()
+    cluster.hold(1)
+    spreading = cluster.spreading()
+    eventually(lambda: cluster.began(1) and published(cluster.catalog))
+    runs = [second.spread()]
+    cluster.hold(1, on=False)
+    runs.append(cluster.ended(spreading))
+    for run in runs:
+        assert (run.exit, run.stderr) == (0, "")
+        assert len(re.findall(r"^[12]/2  built +(?:db|other|web)@linux/amd64 ", run.stdout, re.MULTILINE)) == 3, run
+    for each in (cluster, second):
+        is_whole(each.catalog, one)
 
 
 # -- what dies
@@ -240,6 +262,34 @@ def test_how_far_shards_are() -> None:
     followed.ended("1/2", lost=False)  # the other bundle was current
     view = followed.view(now)
     assert (view.done, len(view.at_work)) == (3, 1)
+
+
+def test_a_block_is_drawn_while_a_line_comes() -> None:
+    """They come in one thread, and are drawn in another."""
+    followed = Followed({"1/2": 1})
+
+    class Told(str):
+        def partition(self, sign: str) -> tuple[str, str, str]:
+            assert [title for title, _, _ in followed.view(time.monotonic()).at_work] == ["1/2"]
+            return super().partition(sign)
+
+    assert followed.heard("1/2", Told("built    web@linux/amd64  0.1 s"))
+
+
+def test_a_line_that_comes_as_the_block_ends_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.StringIO()
+    drawing = _Drawing(shown, Followed({"1/2": 1}))
+    usual = drawing._moving.put
+
+    def put(above: str, block: list[Line]) -> None:
+        usual(above, block)
+        if not block and "late" not in above:
+            drawing.heard("1/2", "late")
+
+    monkeypatch.setattr(drawing._moving, "put", put)
+    drawing.start()
+    drawing.end()
+    assert "1/2  late" in shown.getvalue()
 
 
 # -- what does not fit

@@ -52,14 +52,14 @@ class Cluster:
     ) -> None:
         self._client.close(timeout=1)
 
-    def listen(self, hear: Callable[[str, str], None]) -> None:
-        """Calls `hear` with the shard and the line, in another thread, where a shard says something."""
+    def listen(self, catalog: Catalog, hear: Callable[[str, str], None]) -> None:
+        """Calls `hear` with the shard and the line, in another thread, where a shard of it says something."""
 
         def heard(event: Any) -> None:
             _, (shard, line) = event
             hear(shard, line)
 
-        self._client.subscribe_topic(job.TOPIC, heard)
+        self._client.subscribe_topic(catalog.topic, heard)
 
     def threads(self) -> dict[str, int]:
         """How many shards each worker builds at once, by address. Raises ClusterError: there are no workers."""

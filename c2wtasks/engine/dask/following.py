@@ -33,7 +33,7 @@ class Followed:
         self._sizes = dict(sizes)
         self._began = time.monotonic()
         self._since: dict[str, float] = {}  # on the monotonic clock, by shard that is at work
-        self._last: dict[str, str] = {}
+        self._last: dict[str, str] = dict.fromkeys(sizes, "")
         self._done: dict[str, int] = {}
 
     def heard(self, shard: str, line: str) -> bool:
@@ -96,10 +96,15 @@ class _Drawing:
     def end(self) -> None:
         self._over.set()
         self._thread.join(_PATIENCE)
+        self._write_late()
 
     def write(self, text: str) -> None:
         self._pending.append(text)
-        if self._over.is_set() and not self._thread.is_alive():  # it has come late
+        self._write_late()
+
+    def _write_late(self) -> None:
+        """Writes what has come after the last that the thread has taken."""
+        if self._over.is_set() and not self._thread.is_alive() and self._pending:
             self._moving.put(self._taken(), [])
 
     def heard(self, shard: str, line: str) -> None:

@@ -26,8 +26,6 @@ from c2wtasks.process.rights import builder
 
 VARIABLE = "C2WTASKS_SHARDS"
 """The variable that names, on a worker, the folder in which it keeps its shards."""
-TOPIC = "c2wtasks"
-"""What a shard says while it is built: pairs of the shard and a line. The first one is empty: it begins."""
 CATALOG = "catalog.json"
 _THAT_COUNT = ("c2wtasks", "doit", "isal", "msgspec", "xxhash", "zstandard")  # whose versions
 _MAX_SIZE = 256 << 20
@@ -44,6 +42,12 @@ class Catalog(msgspec.Struct, frozen=True):
     folder: str
     files: tuple[str, ...]
     sha256: str
+
+    @property
+    def topic(self) -> str:
+        """Where its shards say something while they are built: pairs of the shard and a line. The first one is empty:
+        it begins."""
+        return f"c2wtasks-{self.identity}"
 
 
 class Described(msgspec.Struct, frozen=True):
@@ -144,7 +148,7 @@ def build(text: str) -> str:
         return task is not None and task.state == "executing" and worker.status.name == "running"
 
     def say(line: str) -> None:
-        worker.log_event(TOPIC, (job.shard, line))
+        worker.log_event(job.catalog.topic, (job.shard, line))
 
     return msgspec.json.encode(_built(job, is_wanted, say)).decode()
 
