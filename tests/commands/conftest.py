@@ -11,6 +11,7 @@ import pytest
 from tests.graph.catalogs import BASE, small_catalog, write_catalog
 from tests.support.cluster import Cluster, eventually
 from tests.support.images import Device, Dir, Fifo, File, Hardlink, Layout, Symlink, Tree
+from tests.support.registries import free_address
 from tests.support.running import run_doit
 
 AS_ROOT = os.geteuid() == 0
@@ -67,20 +68,17 @@ def bare(tmp_path: Path) -> Iterator[Cluster]:
     folder.mkdir()
     catalog.mkdir()
     small_catalog(catalog)
-    cluster = Cluster(folder, catalog)
-    try:
-        yield cluster
-    finally:
-        cluster.kill(*cluster.processes)
-        eventually(cluster.is_quiet)
+    with free_address() as address:
+        cluster = Cluster(folder, catalog, int(address.rpartition(":")[2]))
+        try:
+            yield cluster
+        finally:
+            cluster.kill(*cluster.processes)
+            eventually(cluster.is_quiet)
 
 
 @pytest.fixture
 def cluster(bare: Cluster) -> Cluster:
     """A scheduler and two workers, which are there."""
-    bare.scheduler()
-    for name in ("w1", "w2"):
-        bare.worker(name)
-    eventually(lambda: bare.is_registered("w1") and bare.is_registered("w2"))
-    bare.write()
+    bare.begin("w1", "w2")
     return bare

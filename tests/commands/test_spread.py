@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -29,7 +28,7 @@ from tests.commands.test_merge import contents, is_whole, published
 from tests.engine.test_screen import check_whole, terminal
 from tests.graph.catalogs import small_catalog
 from tests.soak.crashes import processes_in
-from tests.support.cluster import SOON, Cluster, eventually
+from tests.support.cluster import GIVES_UP, IMPATIENT, SOON, Cluster, eventually
 from tests.support.disks import NEEDS_ROOT
 from tests.support.hooking import hooked
 from tests.support.running import run_doit
@@ -138,20 +137,23 @@ def test_a_worker_that_dies_loses_nothing(cluster: Cluster, one: Path) -> None:
     is_whole(cluster.catalog, one)
 
 
-def test_a_worker_that_stands_still_is_given_up(cluster: Cluster, one: Path) -> None:
-    cluster.hold(1)
-    spreading = cluster.spreading()
-    eventually(lambda: cluster.began(1) and cluster.began(2))
-    [victim] = [name for name in ("w1", "w2") if list((cluster.folder / name).glob("*/1-of-2"))]
-    cluster.processes[victim].send_signal(signal.SIGSTOP)
-    eventually(lambda: len(cluster.began(1)) == 2, "nobody takes its shard")
-    cluster.hold(1, on=False)
-    run = cluster.ended(spreading)
+def test_a_worker_that_stands_still_is_given_up(bare: Cluster, one: Path) -> None:
+    bare.env = GIVES_UP
+    bare.begin("w1", "w2")
+    bare.hold(1)
+    spreading = bare.spreading()
+    eventually(lambda: bare.began(1) and bare.began(2))
+    [victim] = [name for name in ("w1", "w2") if list((bare.folder / name).glob("*/1-of-2"))]
+    bare.processes[victim].send_signal(signal.SIGSTOP)
+    eventually(lambda: len(bare.began(1)) == 2, "nobody takes its shard")
+    bare.hold(1, on=False)
+    run = bare.ended(spreading)
     assert (run.exit, run.stderr) == (0, "shard 1/2: its worker has died\n")
-    is_whole(cluster.catalog, one)
+    is_whole(bare.catalog, one)
 
 
 def test_all_workers_die(cluster: Cluster) -> None:
+    cluster.hook = IMPATIENT
     assert cluster.spread().exit == 0
     images = json.loads((cluster.catalog / "bundle.yaml").read_text())["images"]
     for image in images.values():
@@ -356,9 +358,7 @@ def test_a_folder_with_another_bundle_file(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_nobody_is_there(bare: Cluster) -> None:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        bare.port = found.getsockname()[1]
+    bare.hook = IMPATIENT
     bare.write()
     run = bare.spread()
     assert (run.exit, run.stdout) == (1, "")

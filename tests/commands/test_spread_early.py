@@ -12,7 +12,7 @@ import pytest
 
 from tests.commands.test_merge import contents, in_roots, is_whole, published
 from tests.soak.crashes import processes_in
-from tests.support.cluster import Cluster, eventually
+from tests.support.cluster import IMPATIENT, Cluster, eventually
 from tests.support.disks import NEEDS_ROOT, small_disks
 from tests.support.hooking import hooked
 from tests.support.running import run_doit
@@ -152,6 +152,7 @@ def test_the_command_is_killed_while_it_merges(cluster: Cluster, one: Path) -> N
 
 
 def test_a_shard_fails_after_the_other_was_merged(cluster: Cluster, one: Path) -> None:
+    cluster.hook = IMPATIENT
     both = shards(cluster.catalog)
     cluster.hold(1)
     spreading = cluster.spreading()

@@ -24,7 +24,7 @@ from tests.support.registries import (
     Storage,
     TokenServer,
     auth_file,
-    free_port,
+    free_address,
     login,
 )
 
@@ -95,10 +95,10 @@ def test_not_there(registry: str, pulling: Pulling) -> None:
     )
     listed = subprocess.run(line.rpartition("are: ")[2].split(), capture_output=True, check=True)
     assert json.loads(listed.stdout)["Tags"] == ["1"]
-    port = free_port()
-    line = refusal(pulling, f"docker://127.0.0.1:{port}/a")
+    with free_address() as address:
+        line = refusal(pulling, f"docker://{address}/a")
     assert line == (
-        f"127.0.0.1:{port}/a: tag 'latest': cannot be reached: Connection refused, the last of several tries; "
+        f"{address}/a: tag 'latest': cannot be reached: Connection refused, the last of several tries; "
         "run again later"
     )
 
@@ -211,8 +211,7 @@ def test_anonymous_tokens(storage: Storage, certificate: Certificate, pulling: P
 
 
 def test_mirrors_first(registry: str, tmp_path: Path) -> None:
-    dead = f"127.0.0.1:{free_port()}"
-    with FaultyProxy(registry) as proxy, FaultyProxy(registry) as own:
+    with free_address() as dead, FaultyProxy(registry) as proxy, FaultyProxy(registry) as own:
         access = Access(((own.address, Host(mirrors=(dead, f"{proxy.address}/team"))),))
         pulling = Pulling(tmp_path / "c", access)
         assert pulling.pull(f"docker://{own.address}/web:1") == WEB

@@ -16,7 +16,7 @@ from c2wtasks.oci.access import Access
 from c2wtasks.oci.host import Host
 from tests.registry.answering import BASIC, asks_for, bearer, gives_tokens
 from tests.registry.pulling import ONE, Environ, Pulling, afresh, refusal
-from tests.support.registries import PASSWORD, USER, Certificate, HttpsProxy, Storage, TokenServer, free_port, login
+from tests.support.registries import PASSWORD, USER, Certificate, HttpsProxy, Storage, TokenServer, login
 from tests.support.shops import Reply, Shop, SocksProxy
 
 
@@ -181,7 +181,7 @@ def test_a_proxy_that_refuses(one: Path, tmp_path: Path, environ: Environ, capfd
 
 def test_pysocks(tmp_path: Path, environ: Environ, monkeypatch: pytest.MonkeyPatch) -> None:
     """Installing it is what test_a_socks_proxy has behind it."""
-    environ({"HTTPS_PROXY": f"socks5://127.0.0.1:{free_port()}"})
+    environ({"HTTPS_PROXY": "socks5://127.0.0.1:1"})
     monkeypatch.setitem(sys.modules, "urllib3.contrib.socks", None)
     line = refusal(Pulling(tmp_path / "a"), "docker://registry.example/a:1")
     assert line == (

@@ -23,7 +23,8 @@ import distributed
 
 from tests.commands.test_merge import contents, in_roots
 from tests.graph.catalogs import small_catalog
-from tests.support.cluster import Cluster, eventually
+from tests.support.cluster import GIVES_UP, IMPATIENT, Cluster, eventually
+from tests.support.registries import free_address
 from tests.support.running import run_doit
 
 WORKERS = ("w1", "w2", "w3")
@@ -31,17 +32,14 @@ LOST = re.compile(r"^(\S+)@linux/amd64: shard \S+ was lost: ", re.MULTILINE)
 
 
 class Faults:
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, port: int, seed: int) -> None:
         self.rng = random.Random(seed)
         (folder / "cluster").mkdir()
         (folder / "catalog").mkdir()
         small_catalog(folder / "catalog")
-        self.cluster = Cluster(folder / "cluster", folder / "catalog")
+        self.cluster = Cluster(folder / "cluster", folder / "catalog", port, env=GIVES_UP, hook=IMPATIENT)
         self.done: Counter[str] = Counter()
-        self.cluster.scheduler()
-        for name in WORKERS:
-            self.cluster.worker(name)
-        self.cluster.write()
+        self.cluster.begin(*WORKERS)
 
     def round(self, number: int) -> None:
         """Changes all bundles; lets some things happen while they are built; then builds them in peace."""
@@ -142,8 +140,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        faults = Faults(Path(folder), args.seed)
+    with tempfile.TemporaryDirectory() as folder, free_address() as address:
+        faults = Faults(Path(folder), int(address.rpartition(":")[2]), args.seed)
         try:
             for number in range(args.rounds):
                 faults.round(number)

@@ -17,7 +17,7 @@ from tests.soak.crashes import processes_in
 from tests.support.hooking import hooked
 from tests.support.running import Result, environment
 
-SOON = 60  # seconds, for a busy machine
+SOON = 150  # seconds, for a busy machine
 DODO = """
 import os, time
 shard = os.environ.get("C2WTASKS_SHARD", "").replace("/", "-of-")
@@ -29,10 +29,15 @@ if shard:
 from c2wtasks.dodo import *
 """
 """In a shard, it waits as long as a file says so."""
-IMPATIENT = "import c2wtasks.engine.dask.cluster as _cluster\n_cluster._PATIENCE = 3\n"
-QUICK = {
+PATIENCE = "import c2wtasks.engine.dask.cluster as _cluster\n_cluster._PATIENCE = {}\n"
+PATIENT = PATIENCE.format(60)
+"""What the command executes first, on a machine that may be busy."""
+IMPATIENT = PATIENCE.format(5)
+"""The same where nobody comes."""
+GIVES_UP = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "3s"}
+"""With these variables, a scheduler does not wait long for a worker that stands still."""
+_ENV = {
     "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
-    "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "3s",
     "DASK_DISTRIBUTED__ADMIN__SYSTEM_MONITOR__INTERVAL": "10s",
 }
 
@@ -50,17 +55,21 @@ class Cluster:
 
     folder: Path
     catalog: Path
+    port: int  # of the scheduler
     env: Mapping[str, str] = field(default_factory=dict)
     protocol: str = "tcp"
-    port: int = 0
-    hook: str = IMPATIENT  # what the command executes first
+    hook: str = PATIENT
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
+    def begin(self, *workers: str) -> None:
+        """Begins a scheduler and workers, waits for these, and writes bundle.yaml."""
+        self.scheduler()
+        for name in workers:
+            self.worker(name)
+        eventually(lambda: all(map(self.is_registered, workers)))
+        self.write()
+
     def scheduler(self) -> None:
-        if not self.port:
-            with socket.socket() as found:
-                found.bind(("127.0.0.1", 0))
-                self.port = found.getsockname()[1]
         self._start("scheduler", "dask_scheduler", "--host", f"{self.protocol}://127.0.0.1", "--port", str(self.port))
         eventually(self._answers)
 
@@ -85,7 +94,7 @@ class Cluster:
             self.processes[name] = subprocess.Popen(
                 words,
                 cwd=self.folder,
-                env=environment({**QUICK, **self.env, **(env or {})}),
+                env=environment({**_ENV, **self.env, **(env or {})}),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

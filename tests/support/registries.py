@@ -88,7 +88,18 @@ class Storage:
         deletes: bool = False,
     ) -> Iterator[str]:
         """Runs a registry; gives its address."""
-        address = f"127.0.0.1:{free_port()}"
+        with free_address() as address, self._served(address, htpasswd, certificate, tokens, deletes):
+            yield address
+
+    @contextmanager
+    def _served(
+        self,
+        address: str,
+        htpasswd: bool,
+        certificate: Certificate | None,
+        tokens: TokenServer | None,
+        deletes: bool,
+    ) -> Iterator[None]:
         config: dict[str, Any] = {
             "version": "0.1",
             "log": {"level": "error", "accesslog": {"disabled": True}},
@@ -117,23 +128,27 @@ class Storage:
         )
         try:
             wait_for(address, server)
-            yield address
+            yield
         finally:
             server.kill()
             server.wait()
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+@contextmanager
+def free_address() -> Iterator[str]:
+    """An address that nobody else gets while the block runs, though nobody listens there yet: who asks the system for
+    a port gets another, and a server may bind to this one by its number."""
+    with socket.socket() as kept:
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{kept.getsockname()[1]}"
 
 
 def wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
-    """Waits until the server that this process is answers there: 10 seconds at most."""
+    """Waits until the server that this process is answers there: a minute at most."""
     host, _, port = address.rpartition(":")
-    for _ in range(500):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
         assert server.poll() is None, f"{server.args} did not start"
         try:
             socket.create_connection((host, int(port))).close()

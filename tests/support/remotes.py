@@ -26,7 +26,7 @@ from c2wtasks.oci.access import Access
 from c2wtasks.registry.limits import Limits
 from c2wtasks.remote.transport import Name, RemoteFailure, Transport, opener
 from tests.support.faults import FaultyProxy
-from tests.support.registries import Storage, free_port, wait_for
+from tests.support.registries import Storage, free_address, wait_for
 
 NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
 _ENDPOINT = "AWS_ENDPOINT_URL"
@@ -42,9 +42,14 @@ def reached(url: str, limits: Limits = FAST) -> Transport:
 @contextmanager
 def nginx(folder: Path, *, dav: bool = True) -> Iterator[str]:
     """nginx, which serves a folder, and takes what is put there if it has `dav`. Gives its address."""
-    address = f"127.0.0.1:{free_port()}"
     for name in ("www", "temp"):
         (folder / name).mkdir(parents=True, exist_ok=True)
+    with free_address() as address, _nginx_at(address, folder, dav):
+        yield address
+
+
+@contextmanager
+def _nginx_at(address: str, folder: Path, dav: bool) -> Iterator[None]:
     methods = "dav_methods PUT DELETE; create_full_put_path on;" if dav else ""
     file = folder / f"nginx-{address.rpartition(':')[2]}.conf"
     file.write_text(
@@ -59,7 +64,7 @@ def nginx(folder: Path, *, dav: bool = True) -> Iterator[str]:
     server = subprocess.Popen([NGINX, "-p", str(folder), "-c", str(file)], stderr=subprocess.DEVNULL)
     try:
         wait_for(address, server)
-        yield address
+        yield
     finally:
         server.terminate()
         server.wait()
@@ -140,7 +145,7 @@ def identity(name: str) -> dict[str, str]:
 def _s3(folder: Path) -> Iterator[str]:
     with mock.patch.dict(os.environ, identity("writer")):
         made = reached("s3://cache", Limits(attempts=1))
-        for _ in range(100):  # its parts find each other, and make room, after it answers
+        for _ in range(300):  # its parts find each other, and make room, after it answers
             try:
                 made._wire.discard(made._ask("PUT", made._bucket, (200, 409), {"Content-Length": "0"}))  # type: ignore[attr-defined]
                 made.put(Name("form", "0" * 64, "0" * 64), b"x", ())
