@@ -101,7 +101,7 @@ def test_a_run_that_is_at_work_is_waited_for(catalog: tuple[Path, dict[str, Any]
         assert process.stderr is not None
         assert process.stderr.readline() == "waiting for pid 1 on there, which is at work here\n"
         assert files(folder / "cache/layers") == before
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=60) == 0
     process.stderr.close()
     assert files(folder / "cache/layers") != before
 

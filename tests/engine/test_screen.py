@@ -283,13 +283,21 @@ def test_a_failure_that_is_still_to_be_seen_is_not_said_again(tmp_path: Path, fa
     assert said[0].startswith("failed   gone1@linux/amd64  ")
 
 
+def fit_in(shown: list[str], columns: int) -> bool:
+    return all(len(line.rstrip()) < columns for line in shown if line.startswith("  tree:"))
+
+
 def test_resized_meanwhile(shop: Path) -> None:
-    with terminal(shop, 120, 30, "-n", "2", slow="1.5") as run:
+    with (shop / "dodo.py").open("a") as dodo:
+        dodo.write(toys.HELD)
+    (shop / "hold").touch()
+    with terminal(shop, 120, 30, "-n", "2") as run:
         run.wait_for(at_work)
         for columns, rows in ((40, 12), (100, 20), (60, 8), (120, 30)):
             run.resize(columns, rows)
             run.take(0.3)
-            assert all(len(line.rstrip()) < columns for line in run.screen.display if line.startswith("  tree:"))
+            run.wait_for(lambda _lines, most=columns: fit_in(run.screen.display, most))  # type: ignore[misc]
+        (shop / "hold").unlink()
         lines = run.end()
     assert run.process.returncode == 0
     check_whole(run, lines)

@@ -16,19 +16,13 @@ from pathlib import Path
 import pytest
 
 from c2wtasks.disk import locks
+from tests.engine import toys
 from tests.graph.catalogs import small_catalog, write_catalog
 from tests.soak import pairs
 from tests.support.hooking import LARGE_LAYERS, READINGS, hooked
 from tests.support.running import environment, executed, run_doit
 
 LIMIT = 90  # seconds, for what takes well under one
-HELD = """
-usual = tree
-def tree(bundle):
-    while os.path.exists("hold"):
-        time.sleep(0.02)
-    usual(bundle)
-"""
 
 
 @contextmanager
@@ -65,7 +59,7 @@ def busy(folder: Path) -> Iterator[str]:
 
 def test_the_second_waits_and_has_nothing_left_to_do(toy: Path) -> None:
     with (toy / "dodo.py").open("a") as dodo:
-        dodo.write(HELD)
+        dodo.write(toys.HELD)
     (toy / "hold").touch()
     with running(toy) as first:
         deadline = time.monotonic() + LIMIT

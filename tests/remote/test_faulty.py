@@ -78,7 +78,7 @@ def test_what_comes_wrong_is_made_here(kind: str, shop: Shop) -> None:
             proxy.plan = plan
             began = time.monotonic()
             made = is_right(shop, name)
-            assert time.monotonic() - began < 15, name
+            assert time.monotonic() - began < 40, name
             assert made.count("hit") < RESULTS or made.lines, name
             told = [line for line in made.lines if "taken" not in line]
             assert told or made.count("made") == 0, name

@@ -183,7 +183,7 @@ def test_what_a_server_does_wrong_is_a_failure_within_seconds(kind: str, fault: 
             began = time.monotonic()
             with pytest.raises(RemoteFailure) as raised:
                 remote.get(CATALOG, len(LARGE))
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 20
             assert words in raised.value.reason
 
 

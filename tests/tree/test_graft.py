@@ -89,6 +89,6 @@ def test_a_hundred_thousand_names_take_no_time() -> None:
     root = model.new_directory()
     root.names().update({b"%d" % n: Inode(FILE) for n in range(100_000)})
     tree = flat(root)
-    start = time.monotonic()
+    start = time.process_time()
     assert len(grafted(tree, b"out/oci/rootfs", mtime_ns=0).nodes) == 100_004
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 10  # about 0.2 s; what is quadratic takes minutes
