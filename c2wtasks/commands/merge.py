@@ -17,7 +17,7 @@ from c2wtasks.commands.base import FINE, NOT_FINE, OurCommand
 from c2wtasks.commands.options import JSON
 from c2wtasks.disk import safely
 from c2wtasks.engine.exclusive import alone
-from c2wtasks.engine.interrupt import Stopped, shielded
+from c2wtasks.engine.interrupt import Stopped, shielded, signals
 from c2wtasks.engine.outcome import DONE, FAILED
 from c2wtasks.errors import OutputError, one_line, os_reason, program, some_of
 from c2wtasks.graph import remembering, showing
@@ -77,6 +77,7 @@ class Merge(OurCommand):
             raise InvalidCommand(f"which folders? give the output of each shard: {program()} merge shard-1 shard-2")
         with alone(self, self.graph_hooks), Merging(graph, ["merge", *self.sel_tasks]) as merging:
             merging.bring(graph.file.bundles, self.sel_tasks)
+            signals.ignore()  # here: one that came before what follows would leave untold what was merged
         if as_json:
             self.show_json(merging.report)
         else:

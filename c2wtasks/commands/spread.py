@@ -20,6 +20,7 @@ from c2wtasks.engine.dask.following import Followed, following
 from c2wtasks.engine.dask.job import Built, Catalog, Described, Job
 from c2wtasks.engine.dask.placing import placed
 from c2wtasks.engine.exclusive import alone
+from c2wtasks.engine.interrupt import signals
 from c2wtasks.errors import program, some_of
 from c2wtasks.graph.resolved import LOCK, Resolved
 from c2wtasks.telling import stages
@@ -67,8 +68,10 @@ class Spread(OurCommand):
             )
         with alone(self, self.graph_hooks):
             stages.begin("building on the workers")
-            with Merging(graph, ["spread"]) as merging, _scheduler(graph, local) as address:
-                _Spreading(graph, merging, self.outstream, self.show).run(address, local)
+            with Merging(graph, ["spread"]) as merging:
+                with _scheduler(graph, local) as address:
+                    _Spreading(graph, merging, self.outstream, self.show).run(address, local)
+                signals.ignore()  # as `merge` does
         self.show(merging.report.lines())
         return NOT_FINE if merging.failed else FINE
 

@@ -42,12 +42,14 @@ _UNKNOWN = 1 << 62  # bytes
 
 def build(command: Any, hooks: Hooks, options: dict[str, Any], *, last: bool = True) -> Outcome:
     """Runs what was selected, as doit's `run` does. Where that is not the `last` thing that the command does,
-    `Hooks.after_good_run` is not called.
+    `Hooks.after_good_run` is not called, and signals are heeded again.
 
     Raises InvalidCommand where the command line is wrong, KeyboardInterrupt where it was interrupted before it began.
     """
     _check(options)
     outcome: Outcome = told(lambda: _build(command, hooks, options, last), Outcome(FAILED))
+    if not last:
+        interrupt.signals.heed()
     return outcome
 
 

@@ -66,6 +66,11 @@ class Signals:
         for number in self._before:
             signal.signal(number, signal.SIG_IGN)
 
+    def heed(self) -> None:
+        """Makes the signals raise Stopped again, after `ignore`."""
+        for number in self._before:
+            signal.signal(number, self._stop)
+
     def restore(self) -> None:
         """Makes the signals do again what they did before `catch`."""
         while self._before:

@@ -102,6 +102,7 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
             super().run_tasks(task_dispatcher)
             self.publish_staged()
             self._record()
+            signals.ignore()  # here: one that came between this and what tells of the run would leave that untold
         except KeyboardInterrupt as stop:
             signals.ignore()
             self.stopped = stop if isinstance(stop, Stopped) else Stopped()

@@ -17,10 +17,21 @@ from c2wtasks.telling.sizes import counted
 from tests.graph.catalogs import BASE, small_catalog, write_catalog
 from tests.support import roots
 from tests.support.disks import NEEDS_ROOT, small_disks
+from tests.support.hooking import hooked
 from tests.support.images import Device, Dir, Fifo, File, Hardlink, Layout, Symlink
 from tests.support.running import run_doit
 
 COUNT = 3
+STOPPED_AS_IT_ENDS = """
+import os, signal
+import c2wtasks.commands.merge as _merge
+_exit = _merge.Merging.__exit__
+def _stopped(self, *error):
+    os.kill(os.getpid(), signal.SIGINT)
+    return _exit(self, *error)
+_merge.Merging.__exit__ = _stopped
+"""
+"""Ctrl-C comes when all is merged, and not yet told."""
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -382,6 +393,14 @@ def test_an_output_with_a_default_acl_passes_it_on_to_no_root(shards: Path) -> N
         for path in (root, *root.rglob("*")):
             assert not [name for name in os.listxattr(path, follow_symlinks=False) if "acl" in name], path
     assert in_roots(shards / "merged") == in_roots(shards / "one")
+
+
+def test_a_signal_as_it_ends_leaves_nothing_untold(shards: Path) -> None:
+    run = run_doit(shards / "merged", "merge", *OUTPUTS, env=hooked(shards / "hook", STOPPED_AS_IT_ENDS))
+    assert (run.exit, run.stderr) == (0, "")
+    is_whole(shards / "merged", shards / "one")
+    history = json.loads(run_doit(shards / "merged", "history", "--json").stdout)
+    assert {row["state"] for row in history["runs"][0]["bundles"]} == {"built"}
 
 
 def test_a_form_that_was_lengthened_is_not_read_to_its_end(shards: Path) -> None:

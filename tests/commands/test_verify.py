@@ -21,6 +21,7 @@ from c2wtasks.layers.store import Store
 from c2wtasks.oci.digest import Digest
 from tests.commands.conftest import AS_ROOT, build, lay_out
 from tests.graph.catalogs import write_catalog
+from tests.support.hooking import hooked
 from tests.support.roots import of_folder
 from tests.support.running import environment, executed, run_doit
 
@@ -28,6 +29,17 @@ WEB = "bundles/web/linux-amd64"
 ROOTFS = f"{WEB}/rootfs"
 INDEX = f"{ROOTFS}/srv/index"
 Change = Callable[[Path], None]
+STOPPED_WHEN_MADE = """
+import os, signal
+import c2wtasks.audit.repair as _repair
+_build = _repair.build
+def _stopped(*args, **named):
+    found = _build(*args, **named)
+    os.kill(os.getpid(), signal.SIGINT)
+    return found
+_repair.build = _stopped
+"""
+"""Ctrl-C comes when what was damaged is made again, and is to be looked at once more."""
 
 
 @pytest.fixture(scope="module")
@@ -431,6 +443,13 @@ def test_what_cannot_be_mended_is_said_and_kept(catalog: Path) -> None:
     assert "web" in line["reason"]
     assert report["deviations"][0]["mended"] is False
     assert (catalog / INDEX).exists()
+
+
+def test_a_signal_after_a_bundle_was_made_again_ends_it(catalog: Path) -> None:
+    (catalog / "bundles/web/linux-amd64/spec.json").write_text("{}")
+    done = run_doit(catalog, "verify", "--repair", env=hooked(catalog / "hook", STOPPED_WHEN_MADE))
+    assert (done.exit, done.stderr.splitlines()[-1]) == (130, "interrupted")
+    assert verify(catalog)[0] == 0
 
 
 def test_a_layer_whose_blob_is_damaged_too_is_not_mended(catalog: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.engine import toys
 from tests.soak.interrupts import prepared
+from tests.support.hooking import hooked
 from tests.support.running import environment, executed, run_doit
 
 LIMIT = 20  # seconds, for a busy machine; an idle one takes about half of one
@@ -139,6 +140,27 @@ def test_at_random_moments(tmp_path: Path) -> None:
     for number in range(30):
         interrupts.run(number)
     interrupts.whole()
+
+
+AS_IT_CLOSES = """
+import os
+import c2wtasks.engine.executor as _executor
+for _kind in (_executor.InProcess, _executor.Workers):
+    def _close(self, usual=_kind.close):
+        os.kill(os.getpid(), {number})
+        usual(self)
+    _kind.close = _close
+"""
+
+
+@PARALLEL
+def test_when_all_is_done_all_that_tells_of_it_is_written(toy: Path, parallel: list[str]) -> None:
+    code = AS_IT_CLOSES.format(number=int(signal.SIGTERM))
+    done = run_doit(toy, *parallel, env=hooked(toy / "hook", code))
+    assert (done.exit, done.stderr) == (0, "")
+    assert (toy / "catalog").exists()
+    assert not (toy / ".doit.db.lock").exists()
+    assert executed(toy) == set()
 
 
 PROGRAM = Path(sys.executable).parent / "doit"
