@@ -84,8 +84,7 @@ class Runner(doit.runner.Runner):  # type: ignore[misc]
         self._before_heavy: Callable[[], None] | None = before_heavy
         self.checker: Checker = self.dep_manager.checker
         self.failed: dict[str, dict[str, str]] = {}
-        self.current: frozenset[str] = frozenset()
-        self.done: frozenset[str] = frozenset()
+        self.current = self.done = frozenset[str]()
         self.executed = 0
         self.times = Times()
         self.stopped: Stopped | None = None
