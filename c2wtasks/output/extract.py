@@ -27,6 +27,7 @@ _MAX_KEPT = 256 << 20  # bytes
 _MAX_TEXT = 4 << 20  # characters of all packages' texts
 _MAX_PLACES = 1 << 20  # of packages in groups
 _MOST = 200  # characters of a name or a version
+_LONGEST = 4096  # bytes of a package that is looked for in other reports
 _MANY = 400  # lines of a bundle's settings
 
 
@@ -52,12 +53,35 @@ class _Package(msgspec.Struct, frozen=True):
 
 
 class _Report(msgspec.Struct, frozen=True):
-    packages: tuple[_Package, ...]
+    """`packages` as they stand there: most are in many reports, and each is looked at once."""
+
+    packages: tuple[msgspec.Raw, ...]
+
+
+class _User(msgspec.Struct, frozen=True):
+    uid: Any
+    gid: Any
+
+
+class _Process(msgspec.Struct, frozen=True):
+    args: list[Any]
+    env: list[Any]
+    cwd: Any
+    user: _User
+
+
+class _Spec(msgspec.Struct, frozen=True):
+    """`mounts` as they stand there: most bundles have the same."""
+
+    process: _Process
+    mounts: msgspec.Raw
 
 
 _KEPT = msgspec.msgpack.Decoder(_Kept)
 _REPORTS = msgspec.json.Decoder(_Report)
-_SPECS = msgspec.json.Decoder(dict[str, Any])
+_PACKAGES = msgspec.json.Decoder(_Package)
+_SPECS = msgspec.json.Decoder(_Spec)
+_MOUNTS = msgspec.json.Decoder(list[dict[str, Any]])
 
 
 class Extracts:
@@ -67,12 +91,14 @@ class Extracts:
         self._output = output
         self._known = _read(output)
         self._packages: dict[str, int] = {}
-        self._groups: dict[tuple[int, ...], int] = {}
+        self._listed: dict[bytes, tuple[int, str]] = {}  # as reports have it -> the layer, -1 if none, the package
+        self._groups: dict[tuple[str, ...], int] = {}
+        self._numbered: list[tuple[int, ...]] = []  # groups, as in `Contents`
         self._mounts: dict[tuple[str, ...], int] = {}
+        self._listed_mounts: dict[bytes, int] = {}  # as spec.json has them -> their number
         self._renumbered: dict[int, int] = {}  # groups, as they were known -> as they are
         self._reports: dict[str, tuple[int, ...]] = {}
         self._specs: dict[str, Config] = {}
-        self._lengths: list[int] = []  # of groups
         self._text = self._places = 0
 
     @property
@@ -93,7 +119,7 @@ class Extracts:
     @property
     def groups(self) -> tuple[tuple[int, ...], ...]:
         """As in `Contents`."""
-        return tuple(self._groups)
+        return tuple(self._numbered)
 
     @property
     def mounts(self) -> tuple[tuple[str, ...], ...]:
@@ -128,12 +154,12 @@ class Extracts:
 
     def count(self, report: Iterable[int]) -> int:
         """How many packages these groups have."""
-        return sum(self._lengths[group] for group in report)
+        return sum(len(self._numbered[group]) for group in report)
 
     def keep(self, fed: dict[str, str], told: dict[str, Told]) -> None:
         """Keeps what was found for the next run, what is known of the feeds, and what runs changed; where that cannot
         be, it is found again then."""
-        tables = list(self._packages), list(self._groups), list(self._mounts)
+        tables = list(self._packages), self._numbered, list(self._mounts)
         kept = _Kept(*tables, self._reports, self._specs, fed, told)
         if kept == self._known:
             return
@@ -152,31 +178,45 @@ class Extracts:
     def _config(self, text: bytes) -> Config | None:
         try:
             spec = _SPECS.decode(text)
-            process, user = spec["process"], spec["process"]["user"]
-            mounts = tuple(_mount(mount) for mount in spec["mounts"][:_MANY])
+            process = spec.process
             return Config(
-                args=tuple(secrets.without(str(word)) for word in process["args"][:_MANY]),
-                env=tuple(secrets.variable(str(one)) for one in process["env"][:_MANY]),
-                cwd=secrets.without(str(process["cwd"])),
-                user=f"{user['uid']}:{user['gid']}",
-                mounts=_number(self._mounts, mounts),
+                args=tuple(secrets.without(str(word)) for word in process.args[:_MANY]),
+                env=tuple(secrets.variable(str(one)) for one in process.env[:_MANY]),
+                cwd=secrets.without(str(process.cwd)),
+                user=f"{process.user.uid}:{process.user.gid}",
+                mounts=self._mounted(bytes(spec.mounts)),
             )
-        except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        except (ValueError, RecursionError, TypeError):
             return None
 
+    def _mounted(self, text: bytes) -> int:
+        """The number of a spec's mounts. Raises ValueError, RecursionError, TypeError."""
+        number = self._listed_mounts.get(text)
+        if number is None:
+            number = _number(self._mounts, tuple(_mount(mount) for mount in _MOUNTS.decode(text)[:_MANY]))
+            if len(text) <= _LONGEST:
+                self._listed_mounts[text] = number
+        return number
+
     def _report(self, text: bytes, layers: int) -> tuple[int, ...] | None:
-        try:
-            found = _REPORTS.decode(text).packages
-        except (ValueError, RecursionError):
-            return None
-        groups: list[list[str]] = [[] for _ in range(layers + 1)]
-        for one in found:
-            words = (one.type, one.name, one.version, one.architecture)
-            line = " ".join(one_line(word, _MOST).replace(" ", "_") for word in words).strip()
-            groups[one.layer if one.layer is not None and 0 <= one.layer < layers else layers].append(line)
         if self._text > _MAX_TEXT or self._places > _MAX_PLACES:
             return None
-        return tuple(self._group(group) for group in groups)
+        groups: list[list[str]] = [[] for _ in range(layers + 1)]
+        try:
+            for one in map(bytes, _REPORTS.decode(text).packages):
+                layer, package = self._listed.get(one) or self._list(one)
+                groups[layer if 0 <= layer < layers else layers].append(package)
+        except (ValueError, RecursionError):
+            return None
+        return tuple(map(self._group, groups))
+
+    def _list(self, text: bytes) -> tuple[int, str]:
+        """The layer and the line of a package. Raises ValueError, RecursionError."""
+        found = _PACKAGES.decode(text)
+        listed = -1 if found.layer is None else found.layer, _line(found)
+        if len(text) <= _LONGEST:
+            self._listed[text] = listed
+        return listed
 
     def _again(self, old: int) -> int:
         """The number of a group that was known under another one."""
@@ -186,14 +226,14 @@ class Extracts:
         return self._renumbered[old]
 
     def _group(self, lines: Sequence[str]) -> int:
-        before = len(self._packages)
-        group = tuple(_number(self._packages, line) for line in lines)
-        if len(self._packages) > before:
-            self._text += sum(map(len, lines))
+        group = tuple(lines)
         number = self._groups.setdefault(group, len(self._groups))
-        if number == len(self._lengths):
-            self._lengths.append(len(group))
+        if number == len(self._numbered):
+            before = len(self._packages)
+            self._numbered.append(tuple(_number(self._packages, line) for line in group))
             self._places += len(group)
+            if len(self._packages) > before:
+                self._text += sum(map(len, group))
         return number
 
 
@@ -206,6 +246,14 @@ def _read(output: str) -> _Kept:
 
 def _number(table: dict[Any, int], value: Any) -> int:
     return table.setdefault(value, len(table))
+
+
+def _line(package: _Package) -> str:
+    words = (package.type, package.name, package.version, package.architecture)
+    line = " ".join(words)
+    if len(line) <= _MOST and line.isprintable() and line.count(" ") == len(words) - 1:
+        return line.strip()
+    return " ".join(one_line(word, _MOST).replace(" ", "_") for word in words).strip()
 
 
 def _digest(made: Record, name: str) -> str:

@@ -56,7 +56,7 @@ def write(
 
 def _write_all(folder: str, texts: Mapping[str, bytes]) -> None:
     """Puts each text at its path in the folder: on disk before any has its name, and not each by itself."""
-    with ExitStack() as open_files:
+    with files.at_work_in(folder), ExitStack() as open_files:
         made = {path: open_files.enter_context(files.temporary(folder)) for path in texts}
         for path, text in texts.items():
             made[path].stream.write(text)
@@ -89,7 +89,7 @@ def _entries(identity: str, image: str, editions: Sequence[Edition]) -> Iterator
 
 
 def _title(edition: Edition, image: str) -> str:
-    new = len(edition.new & edition.changed.keys())
+    new = sum(bundle in edition.new for bundle in edition.changed)
     changed = len(edition.changed) - new
     said = [f"{counted(changed, 'bundle')} changed"] if changed else []
     said += [counted(new, "new bundle")] if new else []
