@@ -21,7 +21,7 @@ from c2wtasks.engine.targets import adopt
 from c2wtasks.errors import one_line, program
 from c2wtasks.graph.hooks import GraphHooks
 from c2wtasks.graph.resolved import Resolved
-from c2wtasks.runoptions import RunOptions
+from c2wtasks.process.runoptions import RunOptions
 
 FINE, NOT_FINE = 0, 1
 NOT_ASKED = 4

@@ -22,7 +22,7 @@ from doit.exceptions import InvalidCommand
 
 from c2wtasks.commands.options import JSON, YES
 from c2wtasks.engine.command import Command
-from c2wtasks.runoptions import RunOptions
+from c2wtasks.process.runoptions import RunOptions
 
 _OF_TASKS = ("subtasks", "quiet", "status", "private", "list_deps", "template")
 """Options of `list` that are for tasks."""

@@ -15,7 +15,7 @@ from c2wtasks.engine.exclusive import alone
 from c2wtasks.errors import UserError
 from c2wtasks.graph.hooks import GraphHooks
 from c2wtasks.graph.resolved import Resolved
-from c2wtasks.runoptions import RunOptions
+from c2wtasks.process.runoptions import RunOptions
 from c2wtasks.sources.locked import NotAsked, entry_of
 from c2wtasks.telling import stages
 from c2wtasks.telling.notices import tell

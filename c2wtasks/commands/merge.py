@@ -11,7 +11,6 @@ from typing import Any, Self
 import msgspec
 from doit.exceptions import InvalidCommand
 
-from c2wtasks import runoptions
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.commands.base import FINE, NOT_FINE, OurCommand
 from c2wtasks.commands.options import JSON
@@ -28,6 +27,7 @@ from c2wtasks.output import bringing, listing, publish, record, standing
 from c2wtasks.output.history import BundleRun
 from c2wtasks.output.listing import Line
 from c2wtasks.output.places import Places
+from c2wtasks.process import runoptions
 from c2wtasks.process.unexpected import as_user_error
 from c2wtasks.tasks import catalog
 from c2wtasks.telling import stages

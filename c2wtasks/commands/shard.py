@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 from doit.exceptions import InvalidCommand
 
-from c2wtasks import runoptions
 from c2wtasks.bundlefile import shards
 from c2wtasks.commands.base import FINE, OurCommand
 from c2wtasks.commands.options import JSON
+from c2wtasks.process import runoptions
 from c2wtasks.telling.sizes import human
 
 _OF = {

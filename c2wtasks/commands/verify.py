@@ -22,7 +22,7 @@ from c2wtasks.disk.safely import Identity
 from c2wtasks.engine.exclusive import alone
 from c2wtasks.graph.resolved import Resolved
 from c2wtasks.output.places import ROOTFS
-from c2wtasks.runoptions import LooksUp, RunOptions
+from c2wtasks.process.runoptions import LooksUp, RunOptions
 from c2wtasks.sources.locked import NotAsLocked
 from c2wtasks.telling.notices import tell
 from c2wtasks.telling.sizes import counted

@@ -1,6 +1,6 @@
 """Files and folders that others may write to: reached through no link of theirs, written whole, locked,
 synced, removed.
 
-May import `errors`, `runoptions`.
+May import `errors`.
 Tests: tests/disk.
 """

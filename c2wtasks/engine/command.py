@@ -16,11 +16,11 @@ from typing import Any
 
 from doit.exceptions import InvalidCommand
 
-from c2wtasks import runoptions
 from c2wtasks.engine import streams
 from c2wtasks.engine.interrupt import Stopped, signals
 from c2wtasks.engine.parsing import Parser
-from c2wtasks.runoptions import LooksUp, RunOptions
+from c2wtasks.process import runoptions
+from c2wtasks.process.runoptions import LooksUp, RunOptions
 from c2wtasks.telling import stages
 
 _CONFIG = "c2wtasks.engine.config"  # loaded by our kind of dodo only

@@ -18,7 +18,7 @@ from doit.exceptions import InvalidCommand
 
 from c2wtasks.engine.command import Command
 from c2wtasks.engine.parsing import Parser
-from c2wtasks.runoptions import RunOptions
+from c2wtasks.process.runoptions import RunOptions
 
 _SWITCHES = {
     "--locked": "refuse a bundle.lock that does not fit; C2WTASKS_LOCKED=1 says the same for all commands",

@@ -6,7 +6,7 @@ from collections.abc import Collection, Set
 
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.errors import SourceError
-from c2wtasks.runoptions import LooksUp
+from c2wtasks.process.runoptions import LooksUp
 from c2wtasks.sources.asking import Answer
 from c2wtasks.sources.locked import LockedResolver
 from c2wtasks.telling import stages

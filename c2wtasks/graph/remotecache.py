@@ -10,11 +10,11 @@ from collections.abc import Collection
 from c2wtasks.bundlefile.model import BundleFile
 from c2wtasks.oci.access import Access
 from c2wtasks.oci.digest import Digest
+from c2wtasks.process.runoptions import RunOptions
 from c2wtasks.remote.documents import documents_of
 from c2wtasks.remote.knocking import nobody_at
 from c2wtasks.remote.session import HASTY, Remote
 from c2wtasks.remote.transport import RemoteFailure
-from c2wtasks.runoptions import RunOptions
 
 SCOPE = "C2WTASKS_REMOTE_SCOPE"
 """The variable with the scope of what this machine writes, which it then reads, too."""

@@ -9,7 +9,6 @@ from typing import Self
 
 from doit.exceptions import InvalidDodoFile
 
-from c2wtasks import runoptions
 from c2wtasks.bundlefile.load import load
 from c2wtasks.bundlefile.lock import Entries, LockEntry, Misfit, compare
 from c2wtasks.bundlefile.lockfile import LockFile
@@ -26,9 +25,9 @@ from c2wtasks.oci.access import Access
 from c2wtasks.oci.digest import Digest
 from c2wtasks.output import staged
 from c2wtasks.output.places import Places
-from c2wtasks.process import collector
+from c2wtasks.process import collector, runoptions
+from c2wtasks.process.runoptions import RunOptions
 from c2wtasks.process.unexpected import as_user_error
-from c2wtasks.runoptions import RunOptions
 from c2wtasks.sources.asking import Answer
 from c2wtasks.sources.documents import Documents
 from c2wtasks.sources.locked import LockedResolver, NotAsked, entry_of

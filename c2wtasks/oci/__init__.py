@@ -1,5 +1,5 @@
 """Digests, platforms, references, manifests and image configs, read as Go reads them; how hosts may be reached. Pure.
 
-May import `errors`, `runoptions`.
+May import `errors`.
 Tests: tests/oci.
 """

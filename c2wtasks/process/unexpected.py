@@ -9,9 +9,9 @@ import sys
 import traceback
 from types import FrameType
 
-from c2wtasks import runoptions
 from c2wtasks.disk import files, fingerprint
 from c2wtasks.errors import OutputError, UserError, one_line, os_reason
+from c2wtasks.process import runoptions
 
 TRACES = ".doit.traces"  # beside bundle.yaml: the current folder of every command
 

@@ -16,10 +16,10 @@ from urllib3.util import Timeout, parse_url
 
 from c2wtasks.errors import os_reason
 from c2wtasks.oci.access import Access
+from c2wtasks.process.runoptions import OFFLINE
 from c2wtasks.registry import proxies, silence, tls
 from c2wtasks.registry.errors import Broken, RegistryError
 from c2wtasks.registry.limits import Limits
-from c2wtasks.runoptions import OFFLINE
 
 Response = urllib3.BaseHTTPResponse
 

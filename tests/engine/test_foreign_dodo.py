@@ -103,11 +103,12 @@ def test_nothing_of_ours_is_loaded(tmp_path: Path) -> None:
     )
     names = (
         "engine",
-        "runoptions",
         "engine.streams",
         "engine.early",
         "engine.interrupt",
         "engine.parsing",
+        "process",
+        "process.runoptions",
         "telling",
     )
     names += ("telling.stages", "engine.command", "engine.run", "engine.state")

@@ -18,10 +18,9 @@ from importlib import metadata
 
 import msgspec
 
-from c2wtasks import runoptions
 from c2wtasks.disk import files, safely
 from c2wtasks.errors import OutputError, os_reason
-from c2wtasks.process import cpus
+from c2wtasks.process import cpus, runoptions
 from c2wtasks.process.rights import builder
 
 VARIABLE = "C2WTASKS_SHARDS"

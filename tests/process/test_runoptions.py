@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from c2wtasks import runoptions
 from c2wtasks.commands.gc import Gc
 from c2wtasks.commands.lock import Lock
 from c2wtasks.commands.verify import Verify
 from c2wtasks.engine.run import Run
-from c2wtasks.runoptions import LOCKED, OFFLINE, RunOptions
+from c2wtasks.process import runoptions
+from c2wtasks.process.runoptions import LOCKED, OFFLINE, RunOptions
 
 
 @pytest.fixture(autouse=True)
