@@ -15,6 +15,7 @@ import msgspec
 from c2wtasks.audit import sharers
 from c2wtasks.audit import store as audit
 from c2wtasks.audit.bundle import Known, check_bundle
+from c2wtasks.audit.catalog import Catalog
 from c2wtasks.audit.fetched import Fetched
 from c2wtasks.audit.finding import Finding, Findings, shown
 from c2wtasks.audit.node import Contents
@@ -27,7 +28,6 @@ from c2wtasks.cachedir import layout
 from c2wtasks.disk import safely
 from c2wtasks.engine.targets import recorded_target
 from c2wtasks.errors import UserError
-from c2wtasks.graph.resolved import Resolved
 from c2wtasks.layers.store import Store
 from c2wtasks.oci.digest import Digest
 from c2wtasks.output import record
@@ -71,14 +71,14 @@ class Auditor:
     the store where it `repairs`, else in a temporary folder that is gone when the process ends.
     """
 
-    def __init__(self, command: Any, graph: Resolved, workers: int, *, repairs: bool) -> None:
-        self.graph = graph
-        self.store = graph.store
+    def __init__(self, command: Any, catalog: Catalog, workers: int, *, repairs: bool) -> None:
+        self.catalog = catalog
+        self.store = catalog.store
         self.workers = workers
-        self.builds = {str(build.bundle): build for build in graph.builds}
+        self.builds = {str(build.bundle): build for build in catalog.builds}
         self.copies: dict[Digest, list[Layer]] = {}
         self.by_diff_id: dict[Digest, list[Layer]] = defaultdict(list)
-        for copies in graph.layers.values():
+        for copies in catalog.layers.values():
             if copies[0].digest is not None:
                 self.copies[copies[0].digest] = copies
             for copy in copies:
@@ -93,7 +93,7 @@ class Auditor:
 
     def places(self, bundle: Bundle) -> Places:
         """Where the bundle's files lie."""
-        return Places.of(self.graph.file.output, bundle)
+        return Places.of(self.catalog.file.output, bundle)
 
     # The store.
 
@@ -106,7 +106,7 @@ class Auditor:
         diff_ids, digests = set(), set()
         for bundle in bundles:
             build = self.builds.get(str(bundle))
-            made_from = needs(bundle, build.image if build else None, self.graph.file.output)
+            made_from = needs(bundle, build.image if build else None, self.catalog.file.output)
             diff_ids |= made_from[0]
             digests |= made_from[1]
         present = self.whole_store()
@@ -134,7 +134,7 @@ class Auditor:
 
     def check_memo(self) -> list[Finding]:
         """What was remembered of images otherwise than they are."""
-        memo = self.graph.memo
+        memo = self.catalog.memo
         return [
             Finding(shown(memo.path), shown(key), str(image.config_digest), "another image")
             for key, image in memo.wrong().items()
@@ -142,14 +142,14 @@ class Auditor:
 
     def misremembered(self, bundles: Iterable[Bundle]) -> list[Bundle]:
         """The bundles of images that were remembered otherwise than they are: they may have been made from that."""
-        wrong = {(image.manifest_digest, image.config_digest) for image in self.graph.memo.wrong().values()}
+        wrong = {(image.manifest_digest, image.config_digest) for image in self.catalog.memo.wrong().values()}
         images = {bundle: build.image for bundle in bundles if (build := self.builds.get(str(bundle))) is not None}
         return [bundle for bundle, one in images.items() if (one.manifest_digest, one.config_digest) in wrong]
 
     @property
     def fetched(self) -> Fetched:
         """What was fetched into the cache, to be looked at."""
-        return Fetched(self.graph.documents, f"{self.graph.file.cache}/{layout.BLOBS}", self._blob_sizes)
+        return Fetched(self.catalog.documents, f"{self.catalog.file.cache}/{layout.BLOBS}", self._blob_sizes)
 
     def _blob_sizes(self, digest: Digest) -> set[int]:
         """The sizes (bytes) that the images of the catalog give a blob, or else its receipt."""

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from c2wtasks.cachedir import layout
 from c2wtasks.disk import safely
-from c2wtasks.graph.resolved import Resolved
 from c2wtasks.layers.store import Store
 from c2wtasks.output import outputs
 from c2wtasks.output.places import Places
@@ -68,12 +67,13 @@ def sampled(builds: list[Build], percent: float, seed: int) -> list[Build]:
     return random.Random(seed).sample(builds, min(count, len(builds)))
 
 
-def recompute(graph: Resolved, builds: Iterable[Build], session: Comparing, folder: str) -> Iterator[str]:
-    """Makes bundles anew in a folder, and compares; gives their names, each before it is made.
+def recompute(builds: Iterable[Build], session: Comparing, folder: str, max_layer_size: int | None) -> Iterator[str]:
+    """Makes bundles anew in a folder, and compares; gives their names, each before it is made. No layer may have a
+    tar of more than `max_layer_size` bytes, if that is not None.
 
     Raises UserError: one cannot be made.
     """
-    store = Store(f"{folder}/{layout.LAYERS}", graph.file.max_layer_size)
+    store = Store(f"{folder}/{layout.LAYERS}", max_layer_size)
     reuse.use(session)
     try:
         for one in builds:

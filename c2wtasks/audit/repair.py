@@ -124,14 +124,14 @@ def mend_bundles(command: Any, auditor: Auditor, bundles: Iterable[Bundle], dama
 
     Raises OutputError.
     """
-    cannot = {str(bundle): str(error) for bundle, error in auditor.graph.broken}
-    cannot |= {str(one.bundle): " / ".join(map(str, missing.values())) for one, missing in auditor.graph.lacking}
+    cannot = {str(bundle): str(error) for bundle, error in auditor.catalog.broken}
+    cannot |= {str(one.bundle): " / ".join(map(str, missing.values())) for one, missing in auditor.catalog.lacking}
     keys = [str(bundle) for bundle in bundles]
     reasons = {key: cannot[key] for key in keys if key in cannot}  # what is left of these is all there is
     again = [key for key in keys if key not in cannot]
     _fresh_memory(command)
     with alone(command, command.graph_hooks):
-        sharers.forget(auditor.graph.file, damaged)
+        sharers.forget(auditor.catalog.file, damaged)
         for key in again:
             _forget(command, key)
             try:

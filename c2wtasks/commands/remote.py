@@ -96,8 +96,9 @@ class Remote(OurCommand):
 
         session = recomputing.Comparing(remote)
         builds = recomputing.sampled(self.graph.with_rootfs(), sample, 0)
+        max_layer_size = self.graph.file.max_layer_size
         with tempfile.TemporaryDirectory(prefix="c2wtasks-") as folder:
-            for name in recomputing.recompute(self.graph, builds, session, folder):
+            for name in recomputing.recompute(builds, session, folder, max_layer_size):
                 self.show([f"making {name} again"])
         self.show(session.wrong)
         for event in session.journal.since()[0]:

@@ -180,7 +180,7 @@ class Verify(OurCommand):
             if result.findings:
                 bad.append(bundle)
         asked = set(bundles)
-        others = (bundle for bundle in auditor.graph.file.bundles if bundle not in asked)
+        others = (bundle for bundle in auditor.catalog.file.bundles if bundle not in asked)
         for bundle, findings in auditor.sharers(damaged, others):
             self._add(found, {str(bundle): findings})
             bad.append(bundle)
