@@ -18,7 +18,7 @@ from tests.support.pages import blocks
 from tests.support.running import Result
 
 PROJECT = Path(__file__).parents[1]
-NEEDED = {"py.typed", "dodo.py", "templates/bundle.yaml", "templates/hello/index.json", "page/templates/catalog.html"}
+NEEDED = {"py.typed", "dodo.py", "templates/bundle.yaml", "templates/hello/index.json", "page/templates/page.html"}
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ _FOLDER = os.path.join(os.path.dirname(__file__), "templates")
 
 def render(page: Page) -> bytes:
     """The text of catalog.html: equal for equal pages."""
-    css, js = _text("catalog.css"), _text("catalog.js")
+    css, js = _text("page.css"), _text("page.js")
     policy = "; ".join(
         (
             "default-src 'none'",
@@ -39,7 +39,7 @@ def render(page: Page) -> bytes:
         )
     )
     bundles = page.contents.bundles
-    text = environment().get_template("catalog.html")
+    text = environment().get_template("page.html")
     return text.render(
         page=page,
         bundles=bundles,
