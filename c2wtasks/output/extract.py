@@ -27,7 +27,7 @@ _MAX_KEPT = 256 << 20  # bytes
 _MAX_TEXT = 4 << 20  # characters of all packages' texts
 _MAX_PLACES = 1 << 20  # of packages in groups
 _MOST = 200  # characters of a name or a version
-_LONGEST = 4096  # bytes of a package that is looked for in other reports
+_LONGEST = 1024  # bytes of a package that is looked for in other reports
 _MANY = 400  # lines of a bundle's settings
 
 
