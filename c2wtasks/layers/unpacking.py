@@ -4,28 +4,19 @@ which is written as it is decompressed."""
 from __future__ import annotations
 
 import hashlib
-import os
-import queue
-import threading
 from contextlib import closing
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 import xxhash
 
-from c2wtasks.disk import syncing
 from c2wtasks.errors import LayerError, SourceError, os_reason
 from c2wtasks.layers.decompress import CorruptStream, LargeWindow, chunks_from, compression, head_of
 from c2wtasks.layers.receipt import Receipt
 from c2wtasks.layers.refusal import DamagedBlob, Unreachable, built_wrong, damaged, too_large
+from c2wtasks.layers.sink import Sink
 from c2wtasks.oci.digest import Digest
 from c2wtasks.sources.model import Layer
 from c2wtasks.telling import progress
-
-if TYPE_CHECKING:
-    from hashlib import _Hash
-
-_WAITING = 4  # pieces, of a few MiB each, between decompressing and hashing
-_BEGUN_AT_ONCE = 8 << 20  # bytes
 
 
 def copy_checked(layer: Layer, out: BinaryIO | None, limit: int | None, partial: str) -> Receipt:
@@ -44,7 +35,7 @@ def copy_checked(layer: Layer, out: BinaryIO | None, limit: int | None, partial:
     with closing(blob):
         head = head_of(blob)
         is_tar = compression(head) == "none" and algorithm == layer.diff_id.algorithm  # then its digest is the diffID
-        with closing(_Sink(out, None if is_tar else layer.diff_id.hasher())) as sink:
+        with closing(Sink(out, None if is_tar else layer.diff_id.hasher())) as sink:
             try:
                 for piece in chunks_from(head, blob):
                     if limit is not None and sink.size + len(piece) > limit:
@@ -108,74 +99,3 @@ class _BlobReader:
 
     def close(self) -> None:
         self._blob.close()
-
-
-class _Sink:
-    """Takes the layer's tar in pieces: hashes them, by `hash`, if any, and writes them to `out`, if any, in a thread
-    of its own, beside the one that reads and decompresses. Both let go of the interpreter, so both cores work, even
-    on a single layer.
-    """
-
-    def __init__(self, out: BinaryIO | None, hasher: _Hash | None) -> None:
-        self.size = 0
-        self._out = out.fileno() if out is not None else -1
-        self._written = self._begun = 0  # bytes, and those of them that the disk was told to write
-        self.hash = hasher
-        self._pieces: queue.Queue[bytes | None] = queue.Queue(_WAITING)
-        self._failed: Exception | None = None
-        self._thread: threading.Thread | None = None
-
-    def put(self, piece: bytes) -> None:
-        """Takes a piece. Raises OSError, or whatever went wrong: a piece before it could not be written."""
-        if self._failed is not None:
-            raise self._failed
-        if self._thread is None:
-            if not self.size:  # many a layer has just one piece, which is done at the end, without a thread
-                self.size = len(piece)
-                self._pieces.put(piece)
-                return
-            thread = threading.Thread(target=self._run, name="writer of a layer")
-            try:
-                thread.start()
-                self._thread = thread
-            except RuntimeError:  # no more are to be had: what is put is done at once
-                pass
-        self.size += len(piece)
-        self._pieces.put(piece)
-        if self._thread is None:
-            self._pieces.put(None)
-            self._run()
-
-    def close(self) -> None:
-        """Waits for the last piece. Raises OSError, or whatever went wrong: one could not be written."""
-        self._pieces.put(None)
-        if self._thread is None:
-            self._run()
-        else:
-            self._thread.join()
-        if self._failed is not None:
-            raise self._failed
-
-    def _run(self) -> None:
-        while (piece := self._pieces.get()) is not None:
-            if self._failed is not None:
-                continue
-            try:
-                if self.hash is not None:
-                    self.hash.update(piece)
-                if self._out >= 0:
-                    self._write(piece)
-            except OSError as error:
-                self._failed = OSError(error.errno, f"{os_reason(error)} (after {self._written} bytes of its tar)")
-            except Exception as error:  # else whoever puts pieces would wait for ever
-                self._failed = error
-
-    def _write(self, piece: bytes) -> None:
-        with memoryview(piece) as left:
-            done = 0
-            while done < len(left):
-                count = os.write(self._out, left[done:])
-                done, self._written = done + count, self._written + count
-        if self._written - self._begun >= _BEGUN_AT_ONCE:
-            syncing.start_writing(self._out, self._begun)
-            self._begun = self._written

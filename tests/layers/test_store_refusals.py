@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from c2wtasks.errors import LayerError, OutputError
+from c2wtasks.layers.sink import Sink
 from c2wtasks.layers.store import Store
-from c2wtasks.layers.unpacking import _Sink
 from c2wtasks.oci.digest import Digest
 from tests.layers.storing import OTHER, TAR, Blobs, all_of, names, short
 from tests.support import headers
@@ -231,7 +231,7 @@ def test_a_full_disk_ends_the_reading(
     def full(_sink: object, _piece: bytes) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("c2wtasks.layers.unpacking._Sink._write", full)
+    monkeypatch.setattr("c2wtasks.layers.sink.Sink._write", full)
     layer = blobs.layer(random.Random(1).randbytes(60 << 20), "none")
     with pytest.raises(OutputError, match=f"layer {layer.short} cannot be stored: No space left on device"):
         store.ensure([layer])
@@ -251,7 +251,7 @@ class _Broken:
 
 @pytest.mark.parametrize("count", [3, 4, 500])
 def test_an_error_in_the_thread_ends_the_reading(count: int) -> None:
-    sink = _Sink(None, _Broken())  # type: ignore[arg-type]
+    sink = Sink(None, _Broken())  # type: ignore[arg-type]
 
     def all_of_it() -> None:
         with closing(sink):
