@@ -128,6 +128,7 @@ class GraphHooks:
         graph.close()
         reasons = _reasons(graph.file.bundles, failed)
         good = frozenset(str(bundle) for bundle in graph.file.bundles if names.bundle(bundle) in current)
+        stand = good | (published.standing(graph.file) - reasons.keys())
         yield from closing.notes_on_replacing(self._in_place)
         yield from closing.notes_on_folders(graph.rights, published.records, good)
         yield from closing.notes_of_published(published.records)
@@ -141,8 +142,8 @@ class GraphHooks:
             yield note
         yield from (f"{bundle}: {reason}" for bundle, reason in sorted(reasons.items()))
         yield from _told_of_no_bundle(failed, reasons)
-        if reasons or (good and "catalog" not in current):
-            self._listed_anew = catalog.update(graph.file, reasons, good)
+        if reasons or (stand and "catalog" not in current):
+            self._listed_anew = catalog.update(graph.file, reasons, stand)
         if published.records:
             from c2wtasks.graph import pooled  # what was published was made, so there is nothing new to load
 

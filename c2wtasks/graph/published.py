@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from c2wtasks.bundlefile.model import BundleFile
 from c2wtasks.output import record, standing
+from c2wtasks.output.places import Places
 from c2wtasks.output.record import Record, Sharing
 from c2wtasks.tasks.build import Build
 
@@ -32,6 +34,22 @@ class Published:
 
             self.changing = Changing(output)
         self.before |= self.changing.begin((str(build.bundle), build.places) for build in builds)
+
+    def now(self, key: str, places: Places) -> tuple[int | None, str]:
+        """The bytes of the bundle `key` as it stands, and the digest of its record, if it has taken the place of what
+        it was to replace, whether that was noted or a signal came before; else None and ""."""
+        if key in self.after:
+            return self.after[key]
+        made, digest = record.with_digest(places.record)
+        is_new = made is not None and digest != self.before.get(key, digest)
+        return (made.size, digest) if made is not None and is_new else (None, "")
+
+    def standing(self, file: BundleFile) -> set[str]:
+        """The bundles of which `now` tells something."""
+        if not self.before:
+            return set()
+        places = {str(bundle): Places.of(file.output, bundle) for bundle in file.bundles}
+        return {key for key in self.before.keys() & places.keys() if self.now(key, places[key])[1]}
 
     def has_been(self, build: Build) -> None:
         """Notes what a bundle is, for this run and for the next one."""

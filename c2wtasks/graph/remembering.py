@@ -105,6 +105,8 @@ def _others(file: BundleFile, ran: Ran, published: Published) -> Iterator[Bundle
             sharing = published.sharing.get(key) if _wrote_root(ran, bundle) else None
             saved = sharing.saved if sharing is not None else 0
             yield BundleRun(key, "built", seconds, size, published.before.get(key, ""), now, saved=saved)
+        elif (stands := published.now(key, places))[1]:  # a signal came before that was recorded
+            yield BundleRun(key, "built", round(ran.seconds_of(task), 3), stands[0], published.before[key], stands[1])
         elif not ran.asked or task in ran.selected:
             yield BundleRun(key, "left out", before=record.digest(places.record))
 

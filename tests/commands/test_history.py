@@ -4,6 +4,7 @@ write there."""
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import os
 import random
@@ -24,6 +25,7 @@ from msgspec.structs import replace
 from c2wtasks.output import history, past
 from c2wtasks.output.history import BundleRun, NullRun, Run
 from tests.graph.catalogs import small_catalog, write_catalog
+from tests.support.hooking import STOPPED, hooked
 from tests.support.running import environment, run_doit, run_ours
 
 WEB, DB, OTHER = "web@linux/amd64", "db@linux/amd64", "other@linux/amd64"
@@ -194,6 +196,41 @@ def test_a_run_that_was_interrupted(tmp_path: Path) -> None:
     assert found["status"] == 143
     assert set(states(found)) == {WEB, DB, OTHER}
     assert set(states(found).values()) <= {"built", "left out"}
+
+
+@pytest.mark.parametrize("name", ["_take_place", "publish"])
+@pytest.mark.parametrize("args", [["-n", "1"], ["-n", "2"]], ids=" ".join)
+def test_a_run_that_is_stopped_before_what_it_published_is_noted(
+    catalog: tuple[Path, dict[str, Any]], name: str, args: list[str]
+) -> None:
+    folder, images = catalog
+    assert run_doit(folder).exit == 0
+    before = digests(folder)
+    for image in images.values():
+        image["process"] = {"args": ["other"]}
+    images["new"] = {"source": "oci:web"}
+    write_catalog(folder, images)
+    (folder / "stop").touch()
+    stopped = run_doit(folder, *args, env=hooked(folder / "hook", STOPPED.format(name=name)))
+    assert stopped.exit == 130
+    after = digests(folder)
+    published = {bundle for bundle, digest in after.items() if digest != before.get(bundle)}
+    assert published
+    of_run = {row["bundle"]: row for row in runs(folder)[0]["bundles"]}
+    assert {bundle for bundle, row in of_run.items() if row["state"] == "built"} == published
+    for bundle in published:
+        assert (of_run[bundle].get("before", ""), of_run[bundle]["after"]) == (before.get(bundle, ""), after[bundle])
+    listed = json.loads((folder / "bundles/catalog.json").read_text())["bundles"]
+    assert {f"{line['name']}@{line['platform']}" for line in listed if line["status"] == "built"} == after.keys()
+    assert run_doit(folder).exit == 0
+    told = run_doit(folder, "changes").stdout
+    assert all(bundle in told or bundle.partition("@")[0] in told for bundle in published), told
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """By bundle: the SHA-256 of its bundle.json."""
+    found = (folder / "bundles").glob("*/*/bundle.json")
+    return {f"{path.parts[-3]}@linux/amd64": hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
 
 
 @pytest.mark.parametrize("kind", ["link", "file", "folder", "fifo", "damaged"])

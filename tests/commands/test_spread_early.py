@@ -14,7 +14,7 @@ from tests.commands.test_merge import contents, in_roots, is_whole, published
 from tests.soak.crashes import processes_in
 from tests.support.cluster import IMPATIENT, Cluster, eventually
 from tests.support.disks import NEEDS_ROOT, small_disks
-from tests.support.hooking import hooked
+from tests.support.hooking import STOPPED, hooked
 from tests.support.running import run_doit
 
 OTHERS = """
@@ -41,19 +41,6 @@ def _staged(self, bundle, folder):
 _merge.Merging._stage = _staged
 """
 """Who merges is killed when the first bundle is ready to be published, if there is a file `kill`."""
-STOPPED = """
-import os, signal
-import c2wtasks.output.publish as _publish
-_usual = _publish.{name}
-def _stopped(*args):
-    found = _usual(*args)
-    if os.path.exists("stop"):
-        os.remove("stop")
-        os.kill(os.getpid(), signal.SIGINT)
-    return found
-_publish.{name} = _stopped
-"""
-"""Ctrl-C comes when `name` has been done for the first time, if there is a file `stop`."""
 
 
 def shards(catalog: Path) -> dict[int, set[str]]:

@@ -52,6 +52,20 @@ _folder._written = _armed
 """
 """A process that writes a root is killed there, when it has taken as many steps as STEP says."""
 
+STOPPED = """
+import os, signal
+import c2wtasks.output.publish as _publish
+_usual = _publish.{name}
+def _stopped(*args):
+    found = _usual(*args)
+    if os.path.exists("stop"):
+        os.remove("stop")
+        os.kill(os.getpid(), signal.SIGINT)
+    return found
+_publish.{name} = _stopped
+"""
+"""Ctrl-C comes when `name`, of what publishes, has been done for the first time, if there is a file `stop`."""
+
 READINGS = (
     LARGE_LAYERS
     + """
