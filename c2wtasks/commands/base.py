@@ -76,17 +76,18 @@ class OurCommand(Command, DoitCmdBase):  # type: ignore[misc]
 
     def show(self, lines: Iterable[str]) -> None:
         """Prints lines of the result."""
-        self.make_room()
-        self.outstream.write("".join(f"{one_line(line)}\n" for line in lines))
+        text = "".join(f"{one_line(line)}\n" for line in lines)
+        self.make_room()  # only now: it may take long until all lines are known
+        self.outstream.write(text)
         self.outstream.flush()
 
     def show_json(self, report: object) -> None:
         """Prints a result as one line of JSON. What is not UTF-8 in a path is written as `\\xNN`."""
-        self.make_room()
         try:
             text = msgspec.json.encode(report)
         except UnicodeEncodeError:
             text = msgspec.json.encode(_as_utf8(msgspec.to_builtins(report)))
+        self.make_room()
         self.outstream.write(text.decode() + "\n")
 
     def no_words(self, hint: str = "") -> None:

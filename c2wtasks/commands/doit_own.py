@@ -214,11 +214,9 @@ class List(Command, DoitList):  # type: ignore[misc]
 
         found = table.rows(self, hooks, words)
         self.dep_manager.backend.discard()
+        text = f"{rows.as_json(found)}\n" if self._json else "".join(f"{line}\n" for line in rows.lines(found))
         self.make_room()
-        if self._json:
-            self.outstream.write(rows.as_json(found) + "\n")
-        else:
-            self.outstream.write("".join(f"{line}\n" for line in rows.lines(found)))
+        self.outstream.write(text)
         return 0
 
 
