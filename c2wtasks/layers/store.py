@@ -97,6 +97,9 @@ class Store(StoredLayers):
         first_error: OutputError | None = None
         for key in sorted({*files.listed(f"{self.root}/{LOCKS}"), *files.listed(f"{self.root}/{UNFINISHED}")}):
             try:
+                if key.startswith(files.TEMPORARY_PREFIX):  # of a small layer; perhaps nothing ever took a lock
+                    files.remove_tree(self._unfinished(key))
+                    continue
                 with locks.locked_if_free(self._lock(key), elsewhere=_ELSEWHERE) as held:
                     if held is not None:
                         _remove_but_fetched(self._unfinished(key))
