@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Set
 from typing import TYPE_CHECKING
 
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.cachedir import identity
 from c2wtasks.disk import safely
+from c2wtasks.disk.holding import held_if_there
 from c2wtasks.engine import outcome
 from c2wtasks.engine.outcome import Failed, Ran
 from c2wtasks.engine.settled import LookedAt
@@ -78,12 +80,15 @@ class GraphHooks:
 
             refused = {task: error for task, build in staged.items() if (error := strict.refusal(build.places))}
             staged = {task: build for task, build in staged.items() if task not in refused}
-        self._published.are_to_be(staged.values(), self.graph.file.output)
-        done = publish.publish([build.places for build in staged.values()])
-        self._in_place += done.in_place
-        for build in staged.values():
-            if build.places not in done.failed and build.has_rootfs:
-                self._published.has_been(build)
+        all_places = [build.places for build in staged.values()]
+        folders = [path for places in all_places for path in (places.parts, os.path.dirname(places.published))]
+        with held_if_there(*folders):
+            self._published.are_to_be(staged.values(), self.graph.file.output)
+            done = publish.publish(all_places)
+            self._in_place += done.in_place
+            for build in staged.values():
+                if build.places not in done.failed and build.has_rootfs:
+                    self._published.has_been(build)
         return refused | {
             task: done.failed[build.places] for task, build in staged.items() if build.places in done.failed
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -37,12 +37,12 @@ def publish(staged: Sequence[Places]) -> Outcome:
     That takes two syncs of each file system, however many bundles they are for: as a rule there is one.
     """
     outcome = Outcome()
-    together: dict[int, list[Places]] = {}
+    together: dict[int, dict[Places, str]] = {}
     for places in staged:
         try:
             with held_if_there(places.parts):
-                found = safely.lstat(f"{staging(places)}/{NEW}")
-            together.setdefault(found.st_dev, []).append(places)
+                new = f"{staging(places)}/{NEW}"
+                together.setdefault(safely.lstat(new).st_dev, {})[places] = new
         except OSError as error:
             outcome.failed[places] = unpublished(places, error)
     for group in together.values():
@@ -50,15 +50,14 @@ def publish(staged: Sequence[Places]) -> Outcome:
     return outcome
 
 
-def _publish_together(staged: Sequence[Places], outcome: Outcome) -> None:
-    """Publishes bundles that are on one file system."""
-    folder = os.path.dirname(staged[0].published)
+def _publish_together(staged: Mapping[Places, str], outcome: Outcome) -> None:
+    """Publishes bundles that are on one file system, by the folders in which they were put together."""
+    folder = os.path.dirname(next(iter(staged)).published)
     stamped: dict[Places, dict[str, int]] = {}
     try:
         syncing.sync_file_system(folder)
-        for places in staged:
+        for places, new in staged.items():
             with _failing_alone(places, outcome), held_if_there(places.parts, os.path.dirname(places.published)):
-                new = f"{staging(places)}/{NEW}"
                 stamped[places] = times.stamp(new, places.published)  # no sooner: what is copied must look older
                 if _take_place(new, places.published):
                     outcome.in_place.append(places)

@@ -13,6 +13,7 @@ import stat
 from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from c2wtasks.disk import files, safely
 from c2wtasks.disk.filestate import disk_bytes
@@ -22,6 +23,7 @@ from c2wtasks.output.places import NEW, RECORD, Places
 from c2wtasks.output.record import RootfsFacts
 from c2wtasks.output.waiting import FolderNote
 from c2wtasks.process import openers
+from c2wtasks.rootfs.dir import Young, settled
 from c2wtasks.tree.difference import Delta
 
 IDLE_NS = 30 * 86_400 * 10**9
@@ -36,11 +38,13 @@ Stamps = dict[int, dict[int, int]]
 
 class Written(msgspec.Struct, frozen=True, array_like=True):
     """A root that was written, after another one, if any, which was published then: their difference, and how many
-    bytes of files the former one has which the new one has not. `stamps` are those of both."""
+    bytes of files the former one has which the new one has not. `stamps` are those of both; the new one's lack those
+    of its `young` directories."""
 
     delta: Delta | None
     unshared: int
     stamps: Stamps
+    young: list[Young] = []
 
 
 class _Note(msgspec.Struct, frozen=True, array_like=True):
@@ -83,8 +87,19 @@ def keep(places: Places) -> None:
             os.fchmod(folder, 0o700)  # programs that the new root has not any more are not to be run by others
         note = _Note(waiting.note_of(places.spare), was.rootfs, written.delta)
         files.write(places.spare_note, msgspec.msgpack.encode(note))
+        if written.young:
+            _settle(places, written)
     except (OSError, ValueError, OutputError):
         pass
+
+
+def _settle(places: Places, written: Written) -> None:
+    """Notes the stamps that the root which was published just now lacks. Raises OSError, OutputError."""
+    root = places.output(places.rootfs)
+    own = written.stamps.get(safely.lstat(root).st_ino)
+    if own is not None:
+        own.update(settled(written.young, root))
+        note_written(places, replace(written, young=[]))
 
 
 def note_written(places: Places, written: Written) -> None:
@@ -110,6 +125,14 @@ def take(places: Places, published: RootfsFacts, folder: str, stamps: Stamps) ->
 
     Raises OutputError.
     """
+    found = _taken(places, published, folder, stamps)
+    if found is None:
+        discard(places)
+    return found
+
+
+def _taken(places: Places, published: RootfsFacts, folder: str, stamps: Stamps) -> Taken | None:
+    """As `take`, but one that cannot be used may be left there. Raises OutputError."""
     try:
         noted = _NOTES.decode(safely.read(places.spare_note, record.MAX_SIZE))
         files.remove_tree(places.spare_note)
@@ -129,8 +152,6 @@ def take(places: Places, published: RootfsFacts, folder: str, stamps: Stamps) ->
         return Taken(noted.facts, noted.delta, own)
     except (OSError, ValueError, RecursionError):
         return None
-    finally:
-        discard(places)
 
 
 def discard(places: Places) -> None:

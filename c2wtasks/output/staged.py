@@ -11,14 +11,14 @@ from c2wtasks.disk import files, safely
 from c2wtasks.disk.holding import held, held_if_there
 from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.output import times
-from c2wtasks.output.places import NEW, Places
+from c2wtasks.output.places import NEW, RECORD, SUMS, Places
 
 
 def put_together(
     places: Places, new: str, contents: Mapping[str, bytes], mtime_ns: int, put_rootfs: Callable[[], None]
 ) -> None:
-    """Fills the folder `new`, a `fresh` one, which is to be published next, with these files and what `put_rootfs`
-    puts in it.
+    """Fills the folder `new`, a `fresh` one, which is to be published next, with these files, the record first, and
+    with what `put_rootfs` puts in it.
 
     Every file is 0644; one that is published with the same content, and looks untouched, stays that very file. The
     folders have `mtime_ns`.
@@ -37,7 +37,8 @@ def put_together(
                 if look is None:
                     files.write_unpublished(path, content)
                     look = times.Look.of(safely.lstat(path))
-                    times.keep(old, path, before.get(name), is_same)
+                    if not times.keep(old, path, before.get(name), is_same) and name == RECORD:
+                        before.pop(SUMS, None)  # which has its hash
                 elif not times.take(old, path, look._replace(size=len(content)), before.get(name), is_same):
                     files.write_unpublished(path, content)
             put_rootfs()  # last: a root that was moved here is told by the record beside it, if we are killed
@@ -71,7 +72,7 @@ def fresh(places: Places) -> str:
 
 def _fresh(places: Places) -> str:
     new, probe = places.part(NEW), places.probe
-    for path in (new, probe, f"{places.beside}/{NEW}"):
+    for path in (new, probe, *([f"{places.beside}/{NEW}"] if _is_beside(places) else ())):
         files.remove_tree(path)
     files.make_folders(places.parts)
     files.make_folders(probe)
@@ -88,7 +89,12 @@ def _fresh(places: Places) -> str:
 
 def staging(places: Places) -> str:
     """The folder above the one (`.new`) in which the bundle was made ready."""
-    return places.beside if safely.is_folder(f"{places.beside}/{NEW}") else places.parts
+    return places.beside if _is_beside(places) and safely.is_folder(f"{places.beside}/{NEW}") else places.parts
+
+
+def _is_beside(places: Places) -> bool:
+    """Whether there may be something beside the published folder, as there is only where that is on another disk."""
+    return safely.is_folder(os.path.dirname(places.beside))
 
 
 def link(folder: str, paths: Iterable[str], new: str, mtime_ns: int) -> None:

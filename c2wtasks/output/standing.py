@@ -78,18 +78,24 @@ def is_noted(places: Places, folder: str | None = None, *, shares: bool | None =
     return noted[:2] == identity(places.published if folder is None else folder)
 
 
-def root(places: Places, *, shares: bool) -> tuple[TreeFile, RootfsFacts, str] | None:
+def root(
+    places: Places, *, shares: bool, new: tuple[TreeFile, str] | None = None
+) -> tuple[TreeFile, RootfsFacts, str] | None:
     """The published root, if it is a folder: its tree, what is recorded of it, and its path. None unless the bundle
-    is the one that was noted, its record fits, and it shares its files with others, or not, as this is to be."""
+    is the one that was noted, its record fits, and it shares its files with others, or not, as this is to be. Where
+    its tree is the `new` one, as the fingerprint of that tells, it is that very one."""
     from c2wtasks.tree import treefile
 
     published = record.read(places.record)
     if published is None or published.rootfs is None or not is_noted(places, shares=shares):
         return None
+    folder = places.output(published.folder)
+    if new is not None and new[1] == published.rootfs.tree:
+        return new[0], published.rootfs, folder
     try:
         content = safely.read(places.standing_tree, treefile.MAX_SIZE)
         if fingerprint.of_bytes(content) != published.rootfs.tree:
             return None
-        return treefile.decode(content), published.rootfs, places.output(published.folder)
+        return treefile.decode(content), published.rootfs, folder
     except (OSError, ValueError):
         return None

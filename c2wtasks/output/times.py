@@ -65,8 +65,8 @@ class Look(NamedTuple):
         return cls(found.st_mode, found.st_uid, found.st_gid, found.st_size)
 
 
-def keep(old: str, fresh: str, mtime_ns: int | None, is_same: Callable[[str], bool]) -> None:
-    """Puts the file `old` in the place of `fresh`, if it can be taken (`take`) for it.
+def keep(old: str, fresh: str, mtime_ns: int | None, is_same: Callable[[str], bool]) -> bool:
+    """Puts the file `old` in the place of `fresh`, if it can be taken (`take`) for it. Tells whether it was.
 
     Raises OutputError.
     """
@@ -74,8 +74,10 @@ def keep(old: str, fresh: str, mtime_ns: int | None, is_same: Callable[[str], bo
     try:
         if take(old, beside, Look.of(safely.lstat(fresh)), mtime_ns, is_same):
             safely.rename(beside, fresh)
+            return True
     except OSError:  # the fresh one does as well
         files.remove_tree(beside)
+    return False
 
 
 def take(old: str, name: str, look: Look, mtime_ns: int | None, is_same: Callable[[str], bool]) -> bool:

@@ -33,7 +33,7 @@ def note(places: Places, root: str) -> None:
 
     Raises OSError, OutputError.
     """
-    files.write_if_changed(places.boot, msgspec.json.encode(note_of(root)))
+    files.write(places.boot, msgspec.json.encode(note_of(root)))
 
 
 def note_of(root: str) -> FolderNote:
@@ -55,11 +55,11 @@ def waits(places: Places) -> bool:
 
 
 def _is_noted(places: Places) -> FolderNote | None:
-    noted = _noted(places)
     try:
         found = note_of(places.part(ROOTFS))
     except OSError:
         return None
+    noted = _noted(places)
     return noted if noted is not None and _folder(found) == _folder(noted) else None
 
 

@@ -91,12 +91,12 @@ def _stage(build: Build, contents: Mapping[str, bytes], made: Mapping[str, FormF
         _drop_other_forms(build)
 
     text = record.encode(made_record := record_of(build, facts, contents, made))
-    more = {RECORD: text, SUMS: record.encode_sums(made_record, text)}
+    first = {RECORD: text, SUMS: record.encode_sums(made_record, text)}
     if build.has_rootfs:
         from c2wtasks.tasks import changed  # most runs change nothing
 
         changed.note(places, build.site.store, text, contents[PACKAGES])
-    staged.put_together(places, new, {**contents, **more}, mtime_ns, put_rootfs)
+    staged.put_together(places, new, {**first, **contents}, mtime_ns, put_rootfs)
 
 
 def _moved(places: Places, root: str, target: str, moves: bool) -> bool:

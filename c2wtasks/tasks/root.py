@@ -66,14 +66,14 @@ def _written(
     Raises LayerError, OutputError.
     """
     places = site.places
-    stands = standing.root(places, shares=share)
+    stands = standing.root(places, shares=share, new=(tree, tree_fingerprint))
     compared = _compared(site, tree, *stands[:2]) if stands is not None else None
     before = stands[0].layers if stands is not None and compared is not None else ()
     with pool.opened(places.pool, tree.layers, before) if share else nullcontext() as pooled:
         if stands is None or compared is None:
             spare.discard(places)
             left_out = directory.write(tree, site.tar, folder, pool=pooled)
-            _note(places, tree, folder, Written(None, 0, {}))
+            _note(places, tree, folder, Written(None, 0, {}, []), None)
             published = record.read(places.record) if share else None
             loose = published.rootfs.size if published is not None and published.rootfs is not None else 0
         else:
@@ -86,8 +86,10 @@ def _written(
             else:
                 left_out = directory.write(tree, site.tar, folder, previous, pool=pooled)
             missed = previous.missed
-            loose = _note_difference(places, tree, tree_fingerprint, folder, stands, compared, missed, stamps)
-            changed.note_files(places, site.store, (stands[1].tree, tree_fingerprint), stands[0], tree, compared)
+            loose = _note_difference(places, tree, tree_fingerprint, folder, stands, compared, missed, noted)
+            if stands[0] is not tree:
+                trees = stands[1].tree, tree_fingerprint
+                changed.note_files(places, site.store, trees, stands[0], tree, compared)
     shared = pooled.shared if pooled is not None else Shared()
     return left_out, Sharing(shared.saved, loose, shared.cannot)
 
@@ -136,10 +138,10 @@ def _note_difference(
     stands: Standing,
     compared: Compared,
     missed: Set[int],
-    stamps: Stamps,
+    noted: Written | None,
 ) -> int:
     """Notes what the root in `folder`, which was just written, has otherwise than the published one, of which files
-    are `missed`. Gives how many bytes of files that one has, and the new one has not.
+    are `missed`. Gives how many bytes of files that one has, and the new one has not. `noted` is what was last.
 
     Raises OSError, OutputError.
     """
@@ -150,22 +152,25 @@ def _note_difference(
         if at != difference.NONE and index not in missed
     )
     delta = difference.delta(old, tree, (facts.tree, tree_fingerprint), compared, missed)
-    top = safely.lstat(path).st_ino
+    top, stamps = safely.lstat(path).st_ino, noted.stamps if noted is not None else {}
     before = {top: stamps[top]} if top in stamps else {}
-    _note(places, tree, folder, Written(delta, old.size - shared, before))
+    _note(places, tree, folder, Written(delta, old.size - shared, before, []), noted)
     return old.size - shared
 
 
-def _note(places: Places, tree: TreeFile, folder: str, written: Written) -> None:
-    """Notes what was written in `folder`, with its stamps. Raises OSError, OutputError."""
-    written.stamps[safely.lstat(folder).st_ino] = directory.stamps(tree.nodes, folder)
-    spare.note_written(places, written)
+def _note(places: Places, tree: TreeFile, folder: str, written: Written, noted: Written | None) -> None:
+    """Notes what was written in `folder`, with its stamps, unless that is `noted`. Raises OSError, OutputError."""
+    written.stamps[safely.lstat(folder).st_ino] = directory.stamps(tree.nodes, folder, written.young)
+    if written != noted:  # two roots that take turns have nothing new
+        spare.note_written(places, written)
 
 
 def _compared(site: Site, tree: TreeFile, old: TreeFile, facts: RootfsFacts) -> Compared | None:
     """The tree, held against that of the published root; None where its owners mean others than here."""
     if facts.ids != builder().ids:
         return None
+    if old is tree:
+        return difference.compare(tree, tree, lambda *_: True)
     old_tars, tars = ([site.store.tar(one) for one in each.diff_ids()] for each in (old, tree))
     with closing(sameness.MappedTars()) as layers:
 

@@ -41,6 +41,9 @@ def compare(old: TreeFile, new: TreeFile, same_content: SameContent) -> Compared
 
     A file can be kept that is equal in everything, its content included, and by no more than one file of `new`.
     """
+    if old is new and all(node.link < 0 for node in new.nodes):
+        everything = list(range(len(new.nodes)))
+        return Compared(everything, set(), everything)
     olds, fuller = _at_same_path(old, new)
     names = [Counter(node.link for node in tree.nodes if node.link >= 0) for tree in (old, new)]
     same_layers = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(old.layers, new.layers, strict=False))))

@@ -95,6 +95,24 @@ def test_what_is_beside_the_root_changes(catalog: Path) -> None:
     assert root(catalog) == anew(catalog, 1)
 
 
+def test_where_only_what_is_beside_changes_two_small_roots_take_turns(catalog: Path) -> None:
+    """Each is looked at, and nothing in it is made anew, nor noted; once their folders are no longer young."""
+    seen: list[dict[str, tuple[int, int]]] = []
+    notes: list[int] = []
+    for number in range(9):
+        write_catalog(catalog, {"web": {"source": "oci:web:v1", "process": {"args": [str(number)]}}})
+        assert run_doit(catalog).exit == 0
+        found = {path: path.lstat() for path in (catalog / WEB / "rootfs").rglob("*/")}
+        seen.append({str(path): (state.st_ino, state.st_ctime_ns) for path, state in found.items()})
+        notes.append((catalog / PARTS / "spare.delta").stat().st_ino)
+        if number > 3 and seen[-4:-2] == seen[-2:]:
+            break
+    assert seen[-4:-2] == seen[-2:]
+    assert notes[-1] == notes[-2]
+    assert root(catalog) == anew(catalog, 1)
+    assert run_doit(catalog, "verify").exit == 0
+
+
 def test_a_spare_root_takes_the_room_of_its_names(catalog: Path) -> None:
     """But for little, and for folders: its files are those that are published."""
     spare = catalog / PARTS / "spare"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import struct
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from c2wtasks.disk import files
 from c2wtasks.process import seats
 from c2wtasks.rootfs import dir as directory
-from c2wtasks.rootfs.dir import Previous, Spare, folders, parts
+from c2wtasks.rootfs.dir import Previous, Spare, Young, folders, parts, renewal, settled, writer
 from c2wtasks.tree import difference
 from tests.rootfs.making import Made, Making, needs_root
 from tests.rootfs.test_directory import CAPABILITY, OPEN, PLAIN, ROOTS, TIME
@@ -24,11 +26,13 @@ from tests.support.headers import archive, file, folder, hardlink, member, symli
 
 pytestmark = needs_root
 
+ACL = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", tag, 7, 0xFFFFFFFF) for tag in (1, 4, 0x20))
+
 
 @pytest.fixture(autouse=True)
 def even_of_few_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Directories of small roots, too, are known by their stamps."""
-    monkeypatch.setattr(folders, "_FEW", 0)
+    monkeypatch.setattr(folders, "FEW", 0)
 
 
 def renew(
@@ -73,7 +77,9 @@ def numbers(top: Path) -> dict[str, int]:
             for at, folders, names in os.walk(top) for name in (*folders, *names)}  # fmt: skip
 
 
-def test_what_is_equal_stays(make: Making, tmp_path: Path) -> None:
+@pytest.mark.parametrize("few", [0, folders.FEW])
+def test_what_is_equal_stays(make: Making, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few: int) -> None:
+    monkeypatch.setattr(writer, "FEW", few)
     made = make(archive(*(parts for name, parts in {**PLAIN, **ROOTS}.items())))
     stamps = written(made, tmp_path / "root")
     before = numbers(tmp_path / "root")
@@ -246,12 +252,18 @@ DAMAGES |= {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("least", [1, 1 << 24])
+@pytest.mark.parametrize(("least", "few"), [(1, 0), (1 << 24, 0), (1 << 24, folders.FEW)])
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_what_is_not_as_recorded_is_made_anew(
-    make: Making, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], object], least: int
+    make: Making,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    damage: Callable[[Path], object],
+    least: int,
+    few: int,
 ) -> None:
     monkeypatch.setattr(parts, "_LEAST", least)
+    monkeypatch.setattr(writer, "FEW", few)
     made = make(archive(file(b"d/f", b"1"), file(b"d/k", b"3"), file(b"e/g", b"2"), hardlink(b"l", b"e/g")))
     stamps = written(made, tmp_path / "root")
     damage(tmp_path / "root")
@@ -274,6 +286,51 @@ def test_where_the_clock_is_coarse_no_folder_is_known(
     now = numbers(tmp_path / "root")
     assert {name for name in now if now[name] == before[name]} == {"h"}
     assert roots.of_folder(tmp_path / "root") == made.lines()
+
+
+def test_a_small_root_that_is_whole_is_only_looked_at(
+    make: Making, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make(archive(folder(b"./", mode=0o750), file(b"d/f", b"1"), symlink(b"d/s", b"t"), hardlink(b"l", b"d/f")))
+    stamps = written(made, tmp_path / "root")
+    (tmp_path / "root").chmod(0o700)  # as a spare one is
+    before = {path: (path.lstat().st_ino, path.lstat().st_ctime_ns) for path in (tmp_path / "root").rglob("*")}
+    monkeypatch.setattr(renewal, "Renewal", None)
+    assert renew(made, made, tmp_path / "root", stamps) == []
+    assert {path: (path.lstat().st_ino, path.lstat().st_ctime_ns) for path in before} == before
+    assert roots.of_folder(tmp_path / "root") == made.lines()
+
+
+@pytest.mark.parametrize("other", ["xattrs", "a default ACL"])
+def test_of_a_small_root_all_is_looked_at(make: Making, tmp_path: Path, other: str) -> None:
+    """What only an open folder tells, too."""
+    before = now = make(archive(folder(b"./"), folder(b"d/", xattrs={b"user.a": b"1"} if other == "xattrs" else {})))
+    stamps = written(before, tmp_path / "root")
+    if other == "xattrs":
+        now = Making.at(tmp_path / "after")(archive(folder(b"./"), folder(b"d/", xattrs={b"user.a": b"2"})))
+    else:
+        os.setxattr(tmp_path / "root", "system.posix_acl_default", ACL)
+    renew(before, now, tmp_path / "root", stamps)
+    assert roots.of_folder(tmp_path / "root") == now.lines()
+    assert "system.posix_acl_default" not in os.listxattr(tmp_path / "root")
+
+
+def test_a_young_folder_is_known_once_nobody_can_change_it_unseen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not one that was changed since, nor one that is another, or gone."""
+    for name in ("old", "changed", "another", "gone"):
+        (tmp_path / name).mkdir()
+    young = [Young(path.name.encode(), path.stat().st_ino, path.stat().st_ctime_ns) for path in tmp_path.iterdir()]
+    time.sleep(0.02)
+    (tmp_path / "changed/in").mkdir()
+    (tmp_path / "another").rename(tmp_path / "changed/away")
+    (tmp_path / "another").mkdir()
+    (tmp_path / "gone").rmdir()
+    old = (tmp_path / "old").stat()
+    assert settled(young, str(tmp_path)) == {old.st_ino: old.st_ctime_ns}
+    monkeypatch.setattr(folders, "is_over", lambda _time_ns: False)
+    assert settled(young, str(tmp_path)) == {}
 
 
 def test_by_a_user(tmp_path: Path) -> None:

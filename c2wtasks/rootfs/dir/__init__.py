@@ -8,9 +8,9 @@ What is not: see `writer.write`. It is found by trying, and said in the bundle's
 
 from __future__ import annotations
 
-from c2wtasks.rootfs.dir.folders import stamps
+from c2wtasks.rootfs.dir.folders import Young, settled, stamps
 from c2wtasks.rootfs.dir.pool import Pool, Shared
 from c2wtasks.rootfs.dir.previous import Previous, Spare
 from c2wtasks.rootfs.dir.writer import write
 
-__all__ = ["Pool", "Previous", "Shared", "Spare", "stamps", "write"]
+__all__ = ["Pool", "Previous", "Shared", "Spare", "Young", "settled", "stamps", "write"]

@@ -6,8 +6,10 @@ import errno
 import os
 import resource
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+
+import msgspec
 
 from c2wtasks.disk import safely
 from c2wtasks.disk.filestate import is_over
@@ -20,7 +22,8 @@ SEARCH_AND_WRITE = 0o700
 _PATH_MAX = 4096
 _PAUSE = 0.001  # seconds: a tick of the clock is a few of these
 _TRIES = 20
-_FEW = 128  # nodes: to look into the directories of so few takes less than to wait for a tick
+FEW = 128
+"""Nodes of a small root. To wait for a tick takes longer than all that is done with it."""
 
 
 def made(folder: str) -> int:
@@ -87,15 +90,38 @@ def stepped(root: int, names: Sequence[bytes]) -> Iterator[int]:
         os.close(here)
 
 
-def stamps(nodes: Sequence[Node], root: str) -> dict[int, int]:
+class Young(msgspec.Struct, frozen=True, array_like=True):
+    """A directory that could be changed now, and have the same ctime: its path in the root, its inode, its ctime."""
+
+    path: bytes
+    inode: int
+    ctime_ns: int
+
+
+def settled(young: Iterable[Young], root: str) -> dict[int, int]:
+    """As `stamps`, of those of the directories that nobody can change any more without a trace, nor has since.
+
+    Raises OSError.
+    """
+    found = {}
+    with safely.folder(root) as folder:
+        for one in young:
+            with suppress(OSError):
+                state = os.stat(one.path, dir_fd=folder, follow_symlinks=False)
+                if (state.st_ino, state.st_ctime_ns) == (one.inode, one.ctime_ns) and is_over(one.ctime_ns):
+                    found[one.inode] = one.ctime_ns
+    return found
+
+
+def stamps(nodes: Sequence[Node], root: str, left: list[Young] | None = None) -> dict[int, int]:
     """What tells, of the directories in a root that was just written, that nobody has put something in or taken
     something out: their ctimes, by their inodes; of the root itself, which is given another name, the mtime. In
-    nanoseconds. Those that cannot be reached are left out.
+    nanoseconds. Those that cannot be reached are left out, and so are young ones of a small root: these are `left`.
 
     Raises OSError.
     """
     ways = {ROOT: b""}
-    young: list[bytes] = []  # they could be changed now and have the same ctime
+    young: list[Young] = []
     folder = os.open(root, FOLDER)
     try:
         top = os.fstat(folder)
@@ -109,9 +135,11 @@ def stamps(nodes: Sequence[Node], root: str) -> dict[int, int]:
                     if is_over(state.st_ctime_ns):
                         found[state.st_ino] = state.st_ctime_ns
                     else:
-                        young.append(path)
-        for path in young if len(nodes) >= _FEW else ():
-            state = os.stat(path, dir_fd=folder, follow_symlinks=False)
+                        young.append(Young(path, state.st_ino, state.st_ctime_ns))
+        if len(nodes) < FEW and left is not None:
+            left += young
+        for one in young if len(nodes) >= FEW else ():
+            state = os.stat(one.path, dir_fd=folder, follow_symlinks=False)
             if not _is_soon_over(state.st_ctime_ns):  # nor are those of the others
                 break
             found[state.st_ino] = state.st_ctime_ns

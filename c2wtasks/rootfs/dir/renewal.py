@@ -23,10 +23,11 @@ from c2wtasks.rootfs.dir.folders import stepped
 from c2wtasks.rootfs.dir.parts import Part, ancestors
 from c2wtasks.rootfs.dir.pool import Pool
 from c2wtasks.rootfs.dir.previous import Previous, Spare
+from c2wtasks.rootfs.dir.whole import is_plainly
 from c2wtasks.rootfs.writing.copying import TarByNumber
 from c2wtasks.telling import progress
 from c2wtasks.tree.difference import Xattrs
-from c2wtasks.tree.model import DIRECTORY, FILE, SYMLINK, TYPE_BITS
+from c2wtasks.tree.model import DIRECTORY
 from c2wtasks.tree.treefile import ROOT, Node
 
 
@@ -89,13 +90,13 @@ class Renewal(Entries):
         except OSError:
             return False
         if node.kind != DIRECTORY:
-            if (node.xattrs or not _is_plainly(node, found)) and not self.will_do(index, node, found):
+            if (node.xattrs or not is_plainly(node, found)) and not self.will_do(index, node, found):
                 return False
             return self.pooled is None or self.pooled.has(index, node, path, self.root, found)
         if not stat.S_ISDIR(found.st_mode) or self.spare.stamps.get(found.st_ino) != found.st_ctime_ns:
             return False
         self.ways[index] = path + b"/"
-        if not _is_plainly(node, found) or self.spare.was.lacks(node) or self.had(index) != node.xattrs:
+        if not is_plainly(node, found) or self.spare.was.lacks(node) or self.had(index) != node.xattrs:
             self.left.folders.add(index)
         return True
 
@@ -195,17 +196,6 @@ def _runs(numbers: Iterable[int]) -> Iterator[Part]:
     for _, run in groupby(enumerate(sorted(numbers)), lambda pair: pair[1] - pair[0]):
         members = [number for _, number in run]
         yield members[0], members[-1] + 1
-
-
-def _is_plainly(node: Node, found: os.stat_result) -> bool:
-    """Whether a file or directory has just what it is wanted to have, but for content and xattrs."""
-    return (
-        found.st_mtime_ns == node.mtime_ns
-        and found.st_mode == TYPE_BITS[node.kind] | (node.mode if node.kind != SYMLINK else 0o777)
-        and found.st_uid == node.uid
-        and found.st_gid == node.gid
-        and (node.kind != FILE or found.st_size == node.size)
-    )
 
 
 def _strip(folder: int, had: Xattrs, wanted: Xattrs) -> None:

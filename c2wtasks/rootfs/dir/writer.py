@@ -11,12 +11,13 @@ from c2wtasks.process.helping import Helpers
 from c2wtasks.process.rights import LeftOut
 from c2wtasks.rootfs.dir.attributes import Attributes
 from c2wtasks.rootfs.dir.entries import Entries, Remainder
-from c2wtasks.rootfs.dir.folders import FOLDER, allow_descriptors, made
+from c2wtasks.rootfs.dir.folders import FEW, FOLDER, allow_descriptors, made
 from c2wtasks.rootfs.dir.parts import Part, crossed, cut
 from c2wtasks.rootfs.dir.pool import Pool
 from c2wtasks.rootfs.dir.previous import Previous, Spare
 from c2wtasks.rootfs.dir.refusal import explained
 from c2wtasks.rootfs.writing.copying import TarByNumber
+from c2wtasks.telling import progress
 from c2wtasks.tree.treefile import ROOT, TreeFile
 
 _SCRATCH = "-scratch"
@@ -82,10 +83,14 @@ class _Root:
         return self.filled(entries, fill, previous)
 
     def renew(self, tars: TarByNumber, previous: Previous | None, spare: Spare, pool: Pool | None) -> LeftOut:
-        from c2wtasks.rootfs.dir.renewal import Renewal  # most runs have nothing to renew
+        from c2wtasks.rootfs.dir import whole  # most runs have nothing to renew
+        from c2wtasks.rootfs.dir.renewal import Renewal
 
         with safely.entry(self.folder) as (here, name):
             self.descriptor = os.open(name, FOLDER, dir_fd=here)
+        if len(self.nodes) < FEW and pool is None and whole.is_whole(self.nodes, self.descriptor, spare):
+            progress.advance(self.tree.size)
+            return LeftOut()
         scratch = f"{self.folder}{_SCRATCH}"
         files.remove_tree(scratch)
         try:
