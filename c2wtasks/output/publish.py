@@ -52,12 +52,15 @@ def publish(staged: Sequence[Places]) -> Outcome:
 
 def _publish_together(staged: Mapping[Places, str], outcome: Outcome) -> None:
     """Publishes bundles that are on one file system, by the folders in which they were put together."""
+    from c2wtasks.output import spare  # most runs publish nothing
+
     folder = os.path.dirname(next(iter(staged)).published)
     stamped: dict[Places, dict[str, int]] = {}
     try:
         syncing.sync_file_system(folder)
         for places, new in staged.items():
             with _failing_alone(places, outcome), held_if_there(places.parts, os.path.dirname(places.published)):
+                spare.settle(places, new)
                 stamped[places] = times.stamp(new, places.published)  # no sooner: what is copied must look older
                 if _take_place(new, places.published):
                     outcome.in_place.append(places)
@@ -67,8 +70,6 @@ def _publish_together(staged: Mapping[Places, str], outcome: Outcome) -> None:
         return
     for places in staged:
         with _failing_alone(places, outcome), held_if_there(places.parts):
-            from c2wtasks.output import spare  # most runs publish nothing
-
             spare.keep(places)
             files.remove_tree(places.part(NEW))
             times.note_published(places, stamped.get(places, {}))

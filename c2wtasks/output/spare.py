@@ -65,6 +65,24 @@ _WRITTEN = msgspec.msgpack.Decoder(Written)
 _NOTES = msgspec.msgpack.Decoder(_Note)
 
 
+def settle(places: Places, new: str) -> None:
+    """Notes the stamps that the root in the folder `new`, which is published next, lacks: while it is private, so
+    that nobody can change it in the tick of the clock in which it was written.
+
+    Where that cannot be noted, its directories are looked into.
+    """
+    written, root = written_last(places), f"{new}/{places.rootfs}"
+    if written is None or written.delta is None or not written.young:
+        return
+    try:
+        own = written.stamps.get(safely.lstat(root).st_ino)
+        if own is not None:
+            own.update(settled(written.young, root))
+            note_written(places, replace(written, young=[]))
+    except (OSError, OutputError):
+        pass
+
+
 def keep(places: Places) -> None:
     """Keeps the root of the bundle that was published until now, and lies as `.new` in the private folder, if all is
     known of it; and not if it has much that the new one has not.
@@ -87,19 +105,8 @@ def keep(places: Places) -> None:
             os.fchmod(folder, 0o700)  # programs that the new root has not any more are not to be run by others
         note = _Note(waiting.note_of(places.spare), was.rootfs, written.delta)
         files.write(places.spare_note, msgspec.msgpack.encode(note))
-        if written.young:
-            _settle(places, written)
     except (OSError, ValueError, OutputError):
         pass
-
-
-def _settle(places: Places, written: Written) -> None:
-    """Notes the stamps that the root which was published just now lacks. Raises OSError, OutputError."""
-    root = places.output(places.rootfs)
-    own = written.stamps.get(safely.lstat(root).st_ino)
-    if own is not None:
-        own.update(settled(written.young, root))
-        note_written(places, replace(written, young=[]))
 
 
 def note_written(places: Places, written: Written) -> None:

@@ -23,6 +23,18 @@ WEB = "bundles/web/linux-amd64"
 PARTS = "bundles/.parts/web/linux-amd64"
 VERSIONS = 3
 EMPTY = {"spare", "spare.note"}
+YOUNG = """
+import os
+import c2wtasks.output.publish as _publish
+import c2wtasks.output.spare as _spare
+_usual = _publish._take_place
+def _counted(new, published):
+    with open(os.path.dirname(new) + "/spare.delta", "rb") as noted, open("young", "a") as seen:
+        seen.write(f"{len(_spare._WRITTEN.decode(noted.read()).young)}\\n")
+    return _usual(new, published)
+_publish._take_place = _counted
+"""
+"""As a bundle gets its published name, it is told how many of its directories lack a stamp."""
 
 
 def layer(version: int) -> Tree:
@@ -111,6 +123,13 @@ def test_where_only_what_is_beside_changes_two_small_roots_take_turns(catalog: P
     assert notes[-1] == notes[-2]
     assert root(catalog) == anew(catalog, 1)
     assert run_doit(catalog, "verify").exit == 0
+
+
+def test_what_tells_of_changes_is_noted_before_others_can_make_any(catalog: Path, tmp_path: Path) -> None:
+    hook = hooked(tmp_path / "hook", YOUNG)
+    write_catalog(catalog, {"web": {"source": "oci:web:v1", "process": {"args": ["other"]}}})
+    assert run_doit(catalog, env=hook).exit == 0
+    assert (catalog / "young").read_text().split() == ["0"]
 
 
 def test_a_spare_root_takes_the_room_of_its_names(catalog: Path) -> None:
