@@ -56,11 +56,12 @@ def _publish_together(staged: Mapping[Places, str], outcome: Outcome) -> None:
 
     folder = os.path.dirname(next(iter(staged)).published)
     stamped: dict[Places, dict[str, int]] = {}
+    written: dict[Places, spare.Written | None] = {}
     try:
         syncing.sync_file_system(folder)
         for places, new in staged.items():
             with _failing_alone(places, outcome), held_if_there(places.parts, os.path.dirname(places.published)):
-                spare.settle(places, new)
+                written[places] = spare.settle(places, new)
                 stamped[places] = times.stamp(new, places.published)  # no sooner: what is copied must look older
                 if _take_place(new, places.published):
                     outcome.in_place.append(places)
@@ -70,7 +71,7 @@ def _publish_together(staged: Mapping[Places, str], outcome: Outcome) -> None:
         return
     for places in staged:
         with _failing_alone(places, outcome), held_if_there(places.parts):
-            spare.keep(places)
+            spare.keep(places, written.get(places))
             files.remove_tree(places.part(NEW))
             times.note_published(places, stamped.get(places, {}))
             remove_with_empty(f"{places.beside}/{NEW}", os.path.dirname(places.published))

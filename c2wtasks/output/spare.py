@@ -65,38 +65,40 @@ _WRITTEN = msgspec.msgpack.Decoder(Written)
 _NOTES = msgspec.msgpack.Decoder(_Note)
 
 
-def settle(places: Places, new: str) -> None:
-    """Notes the stamps that the root in the folder `new`, which is published next, lacks: while it is private, so
-    that nobody can change it in the tick of the clock in which it was written.
+def settle(places: Places, new: str) -> Written | None:
+    """What is noted of the root in the folder `new`, which is published next. The stamps that it lacks are noted,
+    too: while it is private, so that nobody can change it in the tick of the clock in which it was written.
 
-    Where that cannot be noted, its directories are looked into.
+    Where that cannot be, its directories are looked into.
     """
     written, root = written_last(places), f"{new}/{places.rootfs}"
     if written is None or written.delta is None or not written.young:
-        return
+        return written
     try:
         own = written.stamps.get(safely.lstat(root).st_ino)
         if own is not None:
             own.update(settled(written.young, root))
-            note_written(places, replace(written, young=[]))
+            written = replace(written, young=[])
+            note_written(places, written)
     except (OSError, OutputError):
         pass
+    return written
 
 
-def keep(places: Places) -> None:
+def keep(places: Places, written: Written | None) -> None:
     """Keeps the root of the bundle that was published until now, and lies as `.new` in the private folder, if all is
-    known of it; and not if it has much that the new one has not.
+    known of it; and not if it has much that the new one has not, of which `written` is noted.
 
     Where it cannot be kept (the disk is full, say), what comes next is made anew.
     """
+    if written is None or written.delta is None:
+        return
     replaced = places.part(NEW)
     try:
         was = record.read(f"{replaced}/{RECORD}")
         if was is None or was.rootfs is None or not standing.is_noted(places, replaced):
             return
-        written, most = written_last(places), max(_LITTLE, was.rootfs.size // _PART)
-        if written is None or written.delta is None:
-            return
+        most = max(_LITTLE, was.rootfs.size // _PART)
         if written.delta.before != was.rootfs.tree or written.unshared > most:
             return
         discard(places)
