@@ -144,7 +144,7 @@ def write(
                 raise
     except OSError as error:
         wrong = f"{path}: cannot be written ({len(content)} bytes): {os_reason(error)}"
-        raise OutputError(wrong, hint=_hint(error)) from error
+        raise OutputError(wrong, hint=hint_for(error)) from error
 
 
 def write_all(descriptor: int, content: bytes) -> None:
@@ -154,7 +154,8 @@ def write_all(descriptor: int, content: bytes) -> None:
         done += os.write(descriptor, content[done:])
 
 
-def _hint(error: OSError) -> str | None:
+def hint_for(error: OSError) -> str | None:
+    """What to do where a file could not get its name, if that is known."""
     return "move away the folder that lies there" if isinstance(error, IsADirectoryError) else None
 
 
@@ -168,7 +169,7 @@ def write_pieces(path: str, pieces: Iterable[bytes], *, sync: bool = False) -> N
             made.stream.writelines(pieces)
             give_name(made, path, sync=sync)
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {os_reason(error)}", hint=_hint(error)) from error
+        raise OutputError(f"{path}: cannot be written: {os_reason(error)}", hint=hint_for(error)) from error
 
 
 def write_unpublished(path: str, content: bytes) -> None:

@@ -144,19 +144,22 @@ class _Folder:
 
 
 class _Entry:
-    """A `_Folder` with a name in it."""
+    """A `_Folder` with a name in it. An error about that name tells its path, of two names the second."""
 
-    __slots__ = ("_folder", "_name")
+    __slots__ = ("_folder", "_name", "_path")
 
     def __init__(self, path: str) -> None:
+        self._path = path
         above, _, self._name = path.rpartition("/")
         self._folder = _Folder(above or ("/" if path.startswith("/") else "."))
 
     def __enter__(self) -> tuple[int, str]:
         return self._folder.__enter__(), self._name
 
-    def __exit__(self, *_error: object) -> None:
+    def __exit__(self, _kind: object, error: object, _trace: object) -> None:
         self._folder.__exit__()
+        if isinstance(error, OSError) and self._name in (error.filename, error.filename2):
+            error.filename, error.filename2 = self._path, None
 
 
 def folder(path: str) -> _Folder:
@@ -179,9 +182,7 @@ def open_folder(path: str) -> Iterator[int]:
 
 def entry(path: str) -> _Entry:
     """The folder of `path`, as a descriptor, and the last part of it, which may be anything: for a `with` block.
-
-    Raises OSError.
-    """
+    Raises OSError."""
     return _Entry(path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from c2wtasks.disk import files
 from c2wtasks.errors import LayerError, OutputError, os_reason, program
 from c2wtasks.layers.receipt import Receipt
 from c2wtasks.oci.digest import Digest
@@ -79,4 +80,6 @@ def too_large(layer: Layer, limit: int) -> LayerError:
 
 def not_stored(root: str, layer: Layer, error: OSError) -> OutputError:
     """The error for a layer that cannot be written to the store in the folder `root`."""
-    return OutputError(f"{root}: layer {layer.short} cannot be stored: {os_reason(error)}")
+    where = f"{error.filename}: " if isinstance(error, IsADirectoryError) else ""
+    wrong = f"{root}: layer {layer.short} cannot be stored: {where}{os_reason(error)}"
+    return OutputError(wrong, hint=files.hint_for(error))

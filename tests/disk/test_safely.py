@@ -10,7 +10,7 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -313,3 +313,26 @@ def test_what_could_not_be_looked_at_is_not_reached_later(place: Path, way: None
         assert safely.read("ours/sub/file", 100) == b"content"
     finally:
         keeping.keep_to_none()
+
+
+FAILING: dict[str, Callable[[str], object]] = {
+    "folder": safely.unlink,
+    "none": safely.remove_folder,
+    "none/in": safely.make_folder,
+    "file": safely.create,
+    "folder/": lambda path: safely.rename(f"{path.rstrip('/')}/../file", path.rstrip("/")),
+    "folder/file": lambda path: safely.link(path, path.replace("folder/", "")),
+    "nothing": safely.lstat,
+}
+
+
+@pytest.mark.parametrize("path", FAILING)
+def test_an_error_names_the_path(place: Path, way: None, path: str) -> None:
+    """Not only the name in a folder that is open."""
+    (place / "folder").mkdir()
+    for name in ("file", "folder/file"):
+        (place / name).touch()
+    with pytest.raises(OSError) as caught:
+        FAILING[path](f"{place}/{path}")
+    wanted = {"none/in": "none/.", "folder/": "folder", "folder/file": "file"}.get(path, path)
+    assert os.path.normpath(caught.value.filename) == os.path.normpath(place / wanted)
