@@ -23,11 +23,16 @@ SOME = "?"
 _NOW = "~"  # later than any time
 
 
-def noted(output: str, bundles: Container[str] | None = None) -> Iterator[tuple[str, Sequence[Change]]]:
-    """When each run began (UTC, RFC 3339) that has changed something, the last one first, and what it changed of
-    these bundles, or of all, in order; of a run that was killed, too."""
+def noted(
+    output: str, bundles: Container[str] | None = None, moment: str = ""
+) -> Iterator[tuple[str, Sequence[Change]]]:
+    """When each run began (UTC, RFC 3339) that has changed something after a moment, the last one first, and what it
+    changed of these bundles, or of all, in order; of a run that was killed, too."""
+    room = stored.Room(stored.MAX_FILES)
     for began, content in changelog.read(output):
-        yield began, list(stored.decode(content, bundles))
+        if began <= moment:
+            break
+        yield began, list(stored.decode(content, room, bundles))
 
 
 class Nights:
@@ -128,10 +133,8 @@ class Nights:
         as a change of which nothing is known."""
         steps: dict[str, list[tuple[str, int, Change]]] = {}
         known: set[tuple[str, str, str]] = set()
-        for began, content in changelog.read(self._output):
-            if began <= moment:
-                break
-            for number, one in enumerate(stored.decode(content, bundles)):
+        for began, changes in noted(self._output, bundles, moment):
+            for number, one in enumerate(changes):
                 known.add((one.bundle, one.before, one.after))
                 steps.setdefault(one.bundle, []).append((began, number, one))
         for run in self.runs:

@@ -21,9 +21,10 @@ _LINES = 20  # of a group, or of a bundle
 def told(output: str, known: Mapping[str, Told]) -> dict[str, Told]:
     """What the last runs changed, by when they began; what is `known` is not read again."""
     found: dict[str, Told] = {}
+    room = stored.Room(stored.MAX_FILES)
     for began, content in islice(changelog.read(output), EDITIONS):
         one = known.get(began)
-        found[began] = one if one is not None else _told(list(stored.decode(content)))
+        found[began] = one if one is not None else _told(list(stored.decode(content, room)))
     return found
 
 

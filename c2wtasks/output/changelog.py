@@ -45,6 +45,8 @@ class Log:
             try:
                 size = os.fstat(descriptor).st_size
                 try:
+                    if not size:  # whatever the umask: as what else is in the history
+                        files.set_mode(descriptor, 0o644)
                     files.write_all(descriptor, documents)
                 except OSError:
                     os.ftruncate(descriptor, size)

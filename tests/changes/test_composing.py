@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from c2wtasks.changes import composing, fields, installed, roots, stored
 from c2wtasks.changes.composing import compose, inverse
 from c2wtasks.changes.model import Change, Details, Files
+from c2wtasks.changes.stored import Room
 from c2wtasks.packages.listed import Listed, Report, encode
 from c2wtasks.tree import alike, difference, treefile
 from c2wtasks.tree.model import DIRECTORY, FILE, SYMLINK, Content
@@ -173,11 +174,24 @@ def test_what_is_stored_is_read_as_it_was_and_shared_details_once() -> None:
     ]
     plain = Change(bundle="c", after="3", packages=None, files=None)
     text = document + stored.encode_changes([*found, plain])
-    assert list(stored.decode(text)) == [*found, plain]
+    assert list(stored.decode(text, Room(1 << 30))) == [*found, plain]
     more = stored.encode_changes([replace(plain, bundle="d")])
     for cut in (1, len(more) // 2, len(more) - 1):
-        assert list(stored.decode(text + more[:-cut])) == [*found, plain]
+        assert list(stored.decode(text + more[:-cut], Room(1 << 30))) == [*found, plain]
     damaged = bytearray(text + more)
     damaged[len(document) // 2] ^= 1
-    assert list(stored.decode(bytes(damaged))) == []
-    assert [one.files for one in stored.decode(stored.encode_changes(found))] == [None, None]
+    assert list(stored.decode(bytes(damaged), Room(1 << 30))) == []
+    assert [one.files for one in stored.decode(stored.encode_changes(found), Room(1 << 30))] == [None, None]
+
+
+def test_more_than_there_is_room_for_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few bytes can stand for very many."""
+    one = stored.encode_changes([Change(bundle="a", after="1")])
+    many = stored.encode_changes([Change(bundle="b" * 10_000, after="1")])
+    content = one + many * 20 + one
+    room = Room(100_000)
+    assert len(list(stored.decode(content, room))) == 10
+    assert list(stored.decode(many, room)) == []
+    assert stored.readable(content) == len(content)
+    monkeypatch.setattr(stored, "MAX_FILE", 100_000)
+    assert stored.readable(content) == len(one) + 9 * len(many)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,17 @@ def test_the_oldest_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     changelog.tidy(output, 7)
     found = list(changelog.read(output))
     assert found == [("2026-11-28T02:13:08.000Z", b"x" * 100 + b"y" * 100)]
+
+
+def test_others_can_read_it_whatever_the_umask(tmp_path: Path) -> None:
+    log = changelog.Log(f"{tmp_path}/bundles")
+    before = os.umask(0o077)
+    try:
+        log.append(b"one")
+        log.append(b"two")
+    finally:
+        os.umask(before)
+    assert os.stat(log.path).st_mode & 0o777 == 0o644
 
 
 def test_what_is_half_written_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
