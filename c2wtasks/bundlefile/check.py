@@ -193,8 +193,10 @@ def _remote_cache(report: Problems, node: Node) -> RemoteCache | None:
     if not {"url", "trust"} <= given.keys():
         return None
     found = RemoteCache(**{name: one.value for name, one in given.items()})
-    if found.agree > len(found.trust):
-        few = f"{found.agree} keys are to agree, and 'trust' names {len(found.trust)}"
+    keys = given["trust"].node
+    named = len(keys.items) if isinstance(keys, Sequence) else 0  # those that are mistakes, too
+    if found.agree > named:
+        few = f"{found.agree} keys are to agree, and 'trust' names {named}"
         report.add(given["agree"].node, f"{REMOTE_PATH}.agree", few, "name more, or ask for fewer")
         return None
     return found

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 from c2wtasks.bundlefile.position import Position
 from c2wtasks.errors import UserError, one_line
+
+# Of a URL. What stands before a digest is a tag.
+_CREDENTIALS = re.compile(r"//[^/\s]+@(?!sha(?:256|512):)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +25,8 @@ class Problem:
     @property
     def line(self) -> str:
         """The mistake as one printable line: `bundle.yaml:12:5: images.web.x: unknown key; did you mean 'y'?`"""
-        return one_line(f"{self.position}: {self.text}" + (f"; {self.hint}" if self.hint else ""))
+        line = f"{self.position}: {self.text}" + (f"; {self.hint}" if self.hint else "")
+        return one_line(_CREDENTIALS.sub("//***@", line))
 
 
 class BundleFileError(UserError):

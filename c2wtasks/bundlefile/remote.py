@@ -76,8 +76,8 @@ def _url(report: Problems, node: Node, path: str) -> str | None:
     if text is None:
         return None
     if wrong := wrong_with(text):
-        near = did_you_mean(text.partition(":")[0], REMOTES)
-        report.add(node, path, f"{shown(text)} {wrong}", near)
+        scheme = text.partition(":")[0]
+        report.add(node, path, f"{shown(text)} {wrong}", None if scheme in REMOTES else did_you_mean(scheme, REMOTES))
         return None
     return text.rstrip("/")
 

@@ -94,7 +94,7 @@ _SCHEMAS: dict[Kind, Schema] = {
     BOOLEAN: {"type": "boolean"},
     COUNT: {"type": "integer", "minimum": 1, "maximum": 9999},
     FOLDER: _text(f"[^~{_CONTROLS}]"),
-    KEYS: _list(_text(f"[^~{_CONTROLS}]"), unique=True),
+    KEYS: _list(_text(rf"(?!.*\.key$)[^~{_CONTROLS}]"), unique=True),
     MIRRORS: _list(_whole(f"{_HOST}(?:/[a-z0-9][a-z0-9._/-]*)?"), unique=True),
     NAME: _text(),
     PATTERNS: _list(_text(r"(?!.*\*\*)[^" + _CONTROLS + "]")),

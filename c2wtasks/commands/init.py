@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from importlib import metadata
+from shlex import quote
 from typing import Any
 
 from doit.cmd_base import Command as DoitCommand
@@ -84,7 +85,7 @@ class Init(Command, DoitCommand):  # type: ignore[misc]
                 files.write(path, content)
                 if not name.startswith(_EXAMPLE):
                     print(f"wrote {one_line(path)}")
-        print(f"next: {'' if folder == '.' else f'cd {one_line(folder)} && '}{program()}")
+        print(f"next: {'' if folder == '.' else f'cd {quote(one_line(folder))} && '}{program()}")
         return 0
 
 

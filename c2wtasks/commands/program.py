@@ -36,8 +36,10 @@ class Loader(DodoTaskLoader):  # type: ignore[misc]
 
     def setup(self, opt_values: Any) -> None:
         folder = opt_values["cwdPath"] or "."
-        has_dodo = os.path.lexists(_DODO) or os.path.lexists(f"{folder}/{_DODO}")
-        if has_dodo or opt_values["dodoFile"] != _DODO or opt_values["seek_file"]:
+        found = [path for path in (_DODO, f"{folder}/{_DODO}") if os.path.lexists(path)]
+        if any(os.path.exists(path) and not os.path.isfile(path) for path in found):
+            raise InvalidDodoFile(f"{_DODO} is no file; move away what lies there")
+        if found or opt_values["dodoFile"] != _DODO or opt_values["seek_file"]:
             super().setup(opt_values)
         elif os.path.lexists(f"{folder}/{_BUNDLE_FILE}"):
             doit.loader.initial_workdir = os.getcwd()

@@ -36,6 +36,8 @@ def bring(bundle: Bundle, locked: LockEntry | None, there: Places, here: Places)
         raise OutputError(f"{there.record}: is no bundle of this version of c2wtasks", hint=_ANEW)
     if misfit := _misfit(bundle, locked, made):
         raise OutputError(f"{there.record}: it was made from {misfit}", hint=_ANEW)
+    if not safely.is_folder(there.parts):
+        raise OutputError(f"{there.parts}: is not there", hint="pack all of that shard's output, what is hidden, too")
     try:
         _bring(bundle, made, there, here)
     except OSError as error:

@@ -92,6 +92,22 @@ ONE_FILE: list[tuple[str, str, list[str]]] = [
         "registries, keep_blobs, remote_cache, lock, strict, defaults, include, images"
     ]),
     ("lock", IMAGES + "lock: x\n", ["2:7: lock: 'x' is not one of remote, all"]),
+    ("a remote cache's password", IMAGES + "remote_cache: {url: 'https://me:secret@h.example/x', trust: [ci.key]}\n", [
+        "2:21: remote_cache.url: 'https://***@h.example/x' holds a name or a password: give them to the environment",
+        "2:62: remote_cache.trust[0]: 'ci.key' is a private key, by its name; name ci.pub",
+    ]),
+    ("a remote cache's keys", IMAGES + "remote_cache: {url: 'file://host/x', trust: [ci.key, b.pub], agree: 2}\n", [
+        "2:21: remote_cache.url: 'file://host/x' names no folder: write file:///FOLDER",
+        "2:46: remote_cache.trust[0]: 'ci.key' is a private key, by its name; name ci.pub",
+    ]),
+    ("a remote cache's one key", IMAGES + "remote_cache: {url: 'file:///x', trust: [ci.key]}\n", [
+        "2:42: remote_cache.trust[0]: 'ci.key' is a private key, by its name; name ci.pub",
+    ]),
+    ("a source with a password", "images: {a: 'https://me:secret@h.example/x'}\n", [
+        f"1:13: images.a: 'https://***@h.example/x' {NO_TRANSPORT}",
+    ]),
+    ("a host with a password", IMAGES + "registries: {'https://me:secret@h.example': {}}\n", ["2:14: registries: 'https://***@h.example' is not a host, with or without a port"]),
+    ("a tag and a digest", IMAGES + "lock: 'docker://web:1@sha256:12'\n", ["2:7: lock: 'docker://web:1@sha256:12' is not one of remote, all"]),
     ("a registry's keys", IMAGES + "registries: {h.example: {insecur: true, mirrors: [a/B, 'http://m', 7]}}\n", [
         "2:26: registries.h.example.insecur: unknown key; did you mean 'insecure'?",
         "2:51: registries.h.example.mirrors[0]: 'a/B' is not a host, with or without a port and a path",

@@ -30,6 +30,7 @@ BEYOND_A_SCHEMA = {
     "the same in two words": r"\(it is |are the same folder|is also set at",
     "other files, and folders": r"matches no file|holds the bundle file|inside|cannot be read",
     "a registry's names": r"names no (?:image|path)|is not (?:a host|a tag|the name)|lower case|looks like",
+    "where a remote cache is": r"names no (?:folder|bucket|repository)|holds a name or a password",
     "a line end after a name, to Python": r"'a\\n' is not a name for an image",
     "what chooses an image": r"digest|position|names no known transport",
     "settings that go together": r"there is no compression|has the levels|cannot (?:share|have an ext)",

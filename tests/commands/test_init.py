@@ -171,3 +171,9 @@ def test_the_bundle_file_loads_as_it_is(tmp_path: Path, monkeypatch: pytest.Monk
     assert c2wtasks(tmp_path, "init").exit == 0
     monkeypatch.chdir(tmp_path)
     assert [bundle.name for bundle in load("bundle.yaml", {}).bundles] == ["hello"] * 3
+
+
+def test_what_comes_next_can_be_typed(tmp_path: Path) -> None:
+    """Whatever the folder is called."""
+    done = c2wtasks(tmp_path, "init", "my #1 catalog")
+    assert done.stdout.splitlines()[-1] == f"next: cd 'my #1 catalog' && {PROGRAM}"

@@ -127,3 +127,11 @@ def test_a_command_that_is_no_entry_point_is_found(tmp_path: Path) -> None:
     status, said = doit("why")
     assert status == 3
     assert "this dodo.py is not one of ours" in said
+
+
+def test_a_dodo_that_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "bundle.yaml").write_text("images: {web: 'oci:none'}\n")
+    (tmp_path / "dodo.py").mkdir()
+    done = run_ours(tmp_path, "list")
+    assert (done.exit, done.stdout) == (3, "")
+    assert done.stderr == "ERROR: dodo.py is no file; move away what lies there\n"

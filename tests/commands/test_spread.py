@@ -26,7 +26,7 @@ from c2wtasks.engine.dask.job import Catalog, Described
 from c2wtasks.engine.dask.placing import placed
 from tests.commands.test_merge import contents, is_whole, published
 from tests.engine.test_screen import check_whole, terminal
-from tests.graph.catalogs import small_catalog
+from tests.graph.catalogs import small_catalog, write_catalog
 from tests.soak.crashes import processes_in
 from tests.support.cluster import GIVES_UP, IMPATIENT, SOON, Cluster, eventually
 from tests.support.disks import NEEDS_ROOT
@@ -363,6 +363,16 @@ def test_nobody_is_there(bare: Cluster) -> None:
     run = bare.spread()
     assert (run.exit, run.stdout) == (1, "")
     assert re.fullmatch(rf"{bare.address}: no scheduler answers there: .*\n", run.stderr)
+
+
+def test_by_tls_without_certificates(tmp_path: Path) -> None:
+    images = small_catalog(tmp_path)
+    write_catalog(tmp_path, images, engine={"dask": "tls://127.0.0.1:1"})
+    run = run_doit(tmp_path, "spread")
+    assert (run.exit, run.stdout) == (1, "")
+    assert run.stderr.endswith(
+        "; name the certificates, as Dask takes them: DASK_DISTRIBUTED__COMM__TLS__CA_FILE and others\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from c2wtasks.errors import UserError
 _PATIENCE = 10  # seconds for the scheduler to answer, and for a worker to come
 _LOOKED = 1.0  # seconds after which one looks again whether there are workers
 _NO_WORKERS = "the cluster has no workers"
+_NO_CERTIFICATES = "name the certificates, as Dask takes them: DASK_DISTRIBUTED__COMM__TLS__CA_FILE and others"
 _LOST = {"KilledWorker": "its worker has died", "FutureCancelledError": "the scheduler is gone"}
 _DESCRIBED = msgspec.json.Decoder(Described)
 _BUILT = msgspec.json.Decoder(Built)
@@ -42,7 +43,8 @@ class Cluster:
             # What TLS needs (ca-file, client.cert, client.key) is Dask's own configuration.
             self._client = distributed.Client(address, timeout=_PATIENCE, set_as_default=False, name="c2wtasks")
         except Exception as error:
-            raise ClusterError(f"{address}: no scheduler answers there: {_first_line(error)}") from error
+            hint = _NO_CERTIFICATES if "ssl_context" in str(error) else None
+            raise ClusterError(f"{address}: no scheduler answers there: {_first_line(error)}", hint=hint) from error
 
     def __enter__(self) -> Self:
         return self
