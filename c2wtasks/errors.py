@@ -3,6 +3,7 @@ meant where one is misspelt."""
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 
 MAX_LINE = 2000
 _LISTED = 20
+_TOO_FEW = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _LONGEST = 80  # characters of a word that may be a slip
 
 
@@ -38,6 +40,10 @@ def _received(kind: type[UserError], args: tuple[Any, ...], fields: dict[str, An
     error = kind.__new__(kind, *args)
     error.__dict__.update(fields)
     return error
+
+
+class MachineError(UserError):
+    """The machine has not enough of something: that says nothing of what was looked at."""
 
 
 class SourceError(UserError):
@@ -89,6 +95,16 @@ def one_line(text: str, limit: int = MAX_LINE) -> str:
 def os_reason(error: OSError) -> str:
     """The system's words for `error`, without path or number: "Permission denied"."""
     return error.strerror or str(error)
+
+
+def of_the_machine(error: OSError, path: object = None) -> MachineError | None:
+    """The error that there are no more descriptors, or no more memory, to open `path`: then `error` is none about
+    what lies there, which nobody may take for missing or damaged. None for any other error."""
+    if error.errno not in _TOO_FEW:
+        return None
+    where = os.fsdecode(path) if isinstance(path, str | bytes) else ""
+    hint = "raise that limit (ulimit -n), or run with -n 1" if error.errno == errno.EMFILE else None
+    return MachineError(f"{where}: cannot be opened: {os_reason(error)}" if where else os_reason(error), hint=hint)
 
 
 def some_of(names: Sequence[str], listed: int = _LISTED) -> str:

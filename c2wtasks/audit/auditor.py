@@ -27,7 +27,7 @@ from c2wtasks.cache.upkeep import needs
 from c2wtasks.cachedir import layout
 from c2wtasks.disk import safely
 from c2wtasks.engine.targets import recorded_target
-from c2wtasks.errors import UserError
+from c2wtasks.errors import MachineError, UserError
 from c2wtasks.layers.store import Store
 from c2wtasks.oci.digest import Digest
 from c2wtasks.output import record
@@ -169,7 +169,7 @@ class Auditor:
             try:
                 return bundle, check_bundle(bundle, places, known, self._tar, self._contents)
             except Exception as error:
-                return bundle, Findings([Finding(places.published, "check", "done", str(as_user_error(error)))])
+                return bundle, Findings([_unchecked(places, error)])
 
         stages.begin("checking bundles", len(jobs))
         yield from stages.counted(each(check, jobs, self.workers))
@@ -180,7 +180,7 @@ class Auditor:
             try:
                 findings = sharers.found_in(self.places(bundle), damaged)
             except Exception as error:
-                findings = [Finding(self.places(bundle).published, "check", "done", str(as_user_error(error)))]
+                findings = [_unchecked(self.places(bundle), error)]
             if findings:
                 yield bundle, findings
 
@@ -244,3 +244,11 @@ class Auditor:
             if self._temporary is None:
                 self._temporary = tempfile.TemporaryDirectory(prefix="c2wtasks-")
             return Store(self._temporary.name)
+
+
+def _unchecked(places: Places, error: Exception) -> Finding:
+    """The finding that a bundle could not be checked. Raises MachineError, where that is not the bundle's fault."""
+    why = as_user_error(error)
+    if isinstance(why, MachineError):
+        raise why from error
+    return Finding(places.published, "check", "done", str(why))

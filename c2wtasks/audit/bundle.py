@@ -13,14 +13,13 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from c2wtasks.audit.finding import Findings, missing, shown
+from c2wtasks.audit.finding import Findings, missing, reason, shown
 from c2wtasks.audit.node import Contents
 from c2wtasks.audit.reading import open_whole
 from c2wtasks.audit.root import inspect
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.disk import files, fingerprint, safely
 from c2wtasks.disk.safely import open_quietly
-from c2wtasks.errors import os_reason
 from c2wtasks.oci.digest import Digest
 from c2wtasks.output import outputs, record
 from c2wtasks.output.outputs import Output
@@ -101,7 +100,7 @@ class _Audit:
             self.result.findings.append(missing(folder, "folder"))
             return self.result
         except OSError as error:
-            self.find(folder, "kind", "directory", os_reason(error))
+            self.find(folder, "kind", "directory", reason(error))
             return self.result
         if not stat.S_ISDIR(found.st_mode):
             self.find(folder, "kind", "directory", "another kind of file")
@@ -147,7 +146,7 @@ class _Audit:
         except FileNotFoundError:
             self.result.findings.append(missing(path, "file"))
         except OSError as error:
-            self.find(path, "content", "a regular file", os_reason(error))
+            self.find(path, "content", "a regular file", reason(error))
         return None
 
     def record(self, text: bytes) -> Record | None:
@@ -253,7 +252,7 @@ class _Audit:
             self.result.findings.append(missing(path, "recorded tree"))
             return None
         except OSError as error:
-            self.find(path, "recorded tree", shown(facts.tree), os_reason(error))
+            self.find(path, "recorded tree", shown(facts.tree), reason(error))
             return None
         if found != facts.tree:
             self.find(path, "recorded tree", shown(facts.tree), found)

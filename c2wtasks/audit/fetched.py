@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
-from c2wtasks.audit.finding import Finding, shown
+from c2wtasks.audit.finding import Finding, reason, shown
 from c2wtasks.audit.reading import open_whole
 from c2wtasks.audit.store import digest_of, digests_in
 from c2wtasks.audit.threads import each
 from c2wtasks.disk import files
-from c2wtasks.errors import os_reason
 from c2wtasks.oci.digest import Digest
 from c2wtasks.sources.documents import Documents
 from c2wtasks.sources.reading import MAX_INDEX_FILE
@@ -54,7 +53,7 @@ class Fetched:
         except FileNotFoundError:  # another run has just removed it
             return ""
         except OSError as error:
-            return os_reason(error)
+            return reason(error)
         return "" if have == digest else str(have)
 
     def mend(self, found: Iterable[str]) -> None:

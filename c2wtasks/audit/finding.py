@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from c2wtasks.disk.safely import Identity
-from c2wtasks.errors import printable
+from c2wtasks.errors import of_the_machine, os_reason, printable
 
 MISSING = "missing"
 PRESENT = "there"
@@ -37,6 +37,13 @@ class Findings:
     def find(self, path: str, what: str, want: str, have: str) -> None:
         """Adds a finding."""
         self.findings.append(Finding(shown(path), what, want, have))
+
+
+def reason(error: OSError) -> str:
+    """What a finding says of an error. Raises MachineError, where that says nothing of what was looked at."""
+    if (machine := of_the_machine(error, error.filename)) is not None:
+        raise machine from error
+    return os_reason(error)
 
 
 def missing(path: str, what: str) -> Finding:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 
-from c2wtasks.audit.finding import Finding, shown
+from c2wtasks.audit.finding import Finding, reason, shown
 from c2wtasks.changes import stored
 from c2wtasks.disk import files, safely
-from c2wtasks.errors import os_reason
 from c2wtasks.output import changelog
 
 
@@ -20,7 +19,7 @@ def check(output: str) -> dict[str, list[Finding]]:
         except FileNotFoundError:  # a run has just removed it, or given it its name
             continue
         except OSError as error:
-            have = os_reason(error)
+            have = reason(error)
         if have:
             found[f"changes {os.path.basename(path)}"] = [
                 Finding(shown(path), "content", "what a run has noted", have)
@@ -50,7 +49,8 @@ def mend(output: str) -> None:
     for path in changelog.paths(output):
         try:
             content = safely.read(path, changelog.MAX_SIZE)
-        except OSError:
+        except OSError as error:
+            reason(error)
             files.remove_tree(path)
             continue
         good = stored.readable(content)

@@ -7,10 +7,9 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 
-from c2wtasks.audit.finding import MISSING, PRESENT, Findings, shown
+from c2wtasks.audit.finding import MISSING, PRESENT, Findings, reason, shown
 from c2wtasks.audit.node import DEVICES, WORDS, Contents, NodeAudit
 from c2wtasks.disk import safely
-from c2wtasks.errors import os_reason
 from c2wtasks.process.rights import LeftOut
 from c2wtasks.tree.model import DIRECTORY
 from c2wtasks.tree.treefile import ROOT, TreeFile
@@ -70,7 +69,7 @@ class _Walk:
             with safely.folder(self.folder) as top:
                 here = os.open(".", _FOLDER, dir_fd=top)
         except OSError as error:
-            self.audit.find(ROOT, "folder", PRESENT, MISSING if error.errno == errno.ENOENT else os_reason(error))
+            self.audit.find(ROOT, "folder", PRESENT, MISSING if error.errno == errno.ENOENT else reason(error))
             return
         try:
             self.audit.compare(ROOT, self.nodes[ROOT], os.fstat(here), here, b".")
@@ -90,7 +89,7 @@ class _Walk:
                 try:
                     here = _moved(here, self.nodes[index].name)
                 except OSError as error:
-                    self.audit.unread(index, os_reason(error))
+                    self.audit.unread(index, reason(error))
                     continue
                 above.append(inside)
                 levels.append(self.names(index, here))
@@ -128,7 +127,7 @@ class _Walk:
                 self.audit.find(index, WORDS[node.kind], PRESENT, MISSING)
             return False
         except OSError as error:
-            self.audit.unread(index, os_reason(error))
+            self.audit.unread(index, reason(error))
             return False
         if node.kind == DIRECTORY:
             return self.audit.compare(index, node, found, here, node.name)

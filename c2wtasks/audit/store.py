@@ -10,12 +10,11 @@ from typing import BinaryIO, Literal
 
 import msgspec
 
-from c2wtasks.audit.finding import Finding, missing, shown
+from c2wtasks.audit.finding import Finding, missing, reason, shown
 from c2wtasks.audit.reading import open_whole
 from c2wtasks.cachedir.layout import ALGORITHMS, RECEIPTS
 from c2wtasks.disk import files, fingerprint, safely
 from c2wtasks.disk.safely import open_quietly
-from c2wtasks.errors import os_reason
 from c2wtasks.layers import indexfile
 from c2wtasks.layers.receipt import MAX_RECEIPT, decode_receipt
 from c2wtasks.layers.store import Store
@@ -88,7 +87,7 @@ def check_layer(store: Store, diff_id: Digest) -> LayerAudit:
     except FileNotFoundError:
         return LayerAudit(diff_id, "absent", tuple(_check_seal(index)))
     except OSError as error:
-        unreadable = Finding(shown(path), "content", str(diff_id), os_reason(error))
+        unreadable = Finding(shown(path), "content", str(diff_id), reason(error))
         return LayerAudit(diff_id, "bad", (unreadable, *_check_seal(index)))
 
 
@@ -113,7 +112,7 @@ def _check_index(path: str, tar: BinaryIO) -> Iterator[Finding]:
             return
         except OSError as error:
             want = fingerprint.of_chunks(indexfile.pieces_of(tar.fileno()))
-            yield Finding(shown(path), "content", want, os_reason(error))
+            yield Finding(shown(path), "content", want, reason(error))
             return
     except ArchiveError as error:
         yield Finding(shown(path), "content", f"none, since the tar cannot be read: {error}", "an index")
@@ -149,7 +148,7 @@ def _damage(path: str) -> str | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        return os_reason(error)
+        return reason(error)
     except ValueError as error:
         return str(error)
     return None
@@ -177,7 +176,7 @@ def _check_receipt(
         receipt = decode_receipt(text)
         diff_id = Digest.parse(receipt.diff_id)
     except OSError as error:
-        yield Finding(name, "content", "a receipt", os_reason(error))
+        yield Finding(name, "content", "a receipt", reason(error))
         return
     except ValueError as error:
         yield Finding(name, "content", "a receipt", shown(f"{error}"))

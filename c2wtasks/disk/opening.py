@@ -14,6 +14,7 @@ from functools import cache
 
 from c2wtasks.disk import clib
 from c2wtasks.disk.clib import CURRENT_FOLDER
+from c2wtasks.errors import MachineError, of_the_machine
 
 FOLDER = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_DIRECTORY
 MAX_LINKS = 40  # as in Linux
@@ -25,7 +26,7 @@ def open_way(way: str, flags: int, mode: int, at: int, path: str) -> int:
     """A descriptor of what `way` leads to, as seen from the folder `at`; errors name it as `path`. Where `at` is the
     current folder, links are followed that only root or ourselves can have made; else none is.
 
-    Raises OSError, of ELOOP for a link that is not followed.
+    Raises OSError, of ELOOP for a link that is not followed; MachineError.
     """
     if "/" not in way:
         return _open_part(way or ".", flags, mode, at, path)
@@ -38,7 +39,7 @@ def open_way(way: str, flags: int, mode: int, at: int, path: str) -> int:
     if descriptor == -errno.ELOOP and at == CURRENT_FOLDER:  # a link, which may be one of our own
         return _open_by_parts(way, flags, mode, at, path)
     if descriptor < 0:
-        raise OSError(-descriptor, _LINK if descriptor == -errno.ELOOP else os.strerror(-descriptor), path)
+        raise explained(OSError(-descriptor, os.strerror(-descriptor)), path)
     return int(descriptor)
 
 
@@ -49,8 +50,10 @@ def _open_part(name: str, flags: int, mode: int, at: int, path: str) -> int:
         raise explained(error, path) from error
 
 
-def explained(error: OSError, path: str) -> OSError:
+def explained(error: OSError, path: str) -> OSError | MachineError:
     """The error of opening `path` by way of a descriptor."""
+    if (machine := of_the_machine(error, path)) is not None:
+        return machine
     return OSError(error.errno, _LINK if error.errno == errno.ELOOP else error.strerror, path)
 
 
@@ -58,7 +61,7 @@ def _open_by_parts(way: str, flags: int, mode: int, at: int, path: str) -> int:
     """Opens `way`, part by part, as `open_way` does. Raises OSError."""
     parts = parts_of(way)
     start = "/" if way.startswith("/") else "."
-    here = os.open(start, FOLDER | os.O_PATH, dir_fd=None if at == CURRENT_FOLDER else at)
+    here = _open_part(start, FOLDER | os.O_PATH, 0, at, path)
     links = 0
     try:
         while len(parts) > 1:

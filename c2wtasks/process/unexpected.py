@@ -10,14 +10,12 @@ import traceback
 from types import FrameType
 
 from c2wtasks.disk import files, fingerprint
-from c2wtasks.errors import OutputError, UserError, one_line, os_reason
+from c2wtasks.errors import MachineError, OutputError, UserError, of_the_machine, one_line, os_reason
 from c2wtasks.process import runoptions
 
 TRACES = ".doit.traces"  # beside bundle.yaml: the current folder of every command
 
-_MACHINE_TROUBLE = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
-)
+_MACHINE_TROUBLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
 _PACKAGE = __name__.partition(".")[0]
 _CALLERS = (f"{_PACKAGE}.engine.", __name__)  # what calls a user's own tasks, too
 
@@ -28,11 +26,13 @@ def as_user_error(error: BaseException) -> UserError:
     if isinstance(error, UserError):
         return error
     if isinstance(error, MemoryError):
-        return UserError("out of memory")
+        return MachineError("out of memory")
     if no_more := _of_what_there_is_no_more(error):
-        return UserError(
+        return MachineError(
             f"no more {no_more} can be started: their number is limited (ulimit -u, pids.max)", hint="run with -n 1"
         )
+    if isinstance(error, OSError) and (machine := of_the_machine(error, error.filename)) is not None:
+        return machine
     if isinstance(error, OSError) and error.errno in _MACHINE_TROUBLE:
         where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
         return UserError(f"{where}{os_reason(error)}")

@@ -508,3 +508,20 @@ def test_a_builder_without_rights(tmp_path: Path) -> None:
     assert without_rights("verify", "--repair")[0] == 0
     assert without_rights("verify")[0] == 0
     assert "built" not in without_rights()[1]
+
+
+@pytest.mark.parametrize("files", range(7, 15))
+def test_what_cannot_be_opened_for_want_of_descriptors_is_not_mended(shared: Path, files: int) -> None:
+    """It is neither missing nor damaged."""
+    before = state(shared)
+    limited = ["bash", "-c", f'ulimit -n {files}; exec "$@"', "bash", sys.executable, "-m", "doit"]
+    command = [*limited, "verify", "--repair", "-n", "4"]
+    done = subprocess.run(command, cwd=shared, env=environment(), capture_output=True, text=True, check=False)
+    assert state(shared) == before
+    if done.returncode:
+        (line,) = done.stderr.splitlines()
+        assert re.search("(?:^|: )(?:Too many open files|no more threads)", line) and line.endswith(
+            "run with -n 1"
+        ), line
+    else:
+        assert "no deviations" in done.stdout
