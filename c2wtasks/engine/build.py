@@ -138,11 +138,10 @@ def _concluded(runner: Runner, totals: str, junit: str) -> bool:
     report.conclude(totals, reasons)
     if not junit:
         return True
-    from c2wtasks.disk import files
     from c2wtasks.engine import ci
 
     try:
-        files.write(junit, ci.junit(report.tally.products, reasons, report.seconds, report.seconds_in_all))
+        ci.write(junit, ci.junit(report.tally.products, reasons, report.seconds, report.seconds_in_all))
     except OutputError as error:
         tell(str(error))
         return False

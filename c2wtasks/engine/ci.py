@@ -8,16 +8,19 @@ Sources: GitHub's "Workflow commands for GitHub Actions"; GitLab's "Custom colla
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Mapping
 from typing import Any
 from xml.etree import ElementTree
 
+from c2wtasks.disk import files, safely
 from c2wtasks.engine.report import Report
 from c2wtasks.engine.tally import State
-from c2wtasks.errors import os_reason
+from c2wtasks.errors import OutputError, os_reason
 from c2wtasks.telling.notices import tell
 
+_TAKEN = (stat.S_IFREG, stat.S_IFDIR)  # of a folder the writing itself says so
 _SECTION = "c2wtasks"
 _MOST_ROWS = 1000  # of a summary: GitHub takes 1 MiB
 _IN_A_CELL = {ord(character): f"&#{ord(character)};" for character in "&\\|`*_<>[]#"}
@@ -53,10 +56,15 @@ class OnCI(Report):
         super().conclude(totals, reasons)
         if path := os.environ.get(_SUMMARY):
             try:
-                with open(path, "a", encoding="utf-8") as summary:
+                with open(path, "a", encoding="utf-8", opener=_without_waiting) as summary:
                     summary.write(markdown(self.last_line(totals), reasons))
             except OSError as error:
                 tell(f"{path}: cannot be written: {os_reason(error)}")
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Opens a file, and no FIFO that nobody reads. Raises OSError."""
+    return os.open(path, flags | os.O_NONBLOCK, 0o666)
 
 
 def annotation(name: str, reason: str) -> str:
@@ -80,6 +88,21 @@ def markdown(summary: str, reasons: Mapping[str, str]) -> str:
 
 def _cell(text: str) -> str:
     return text.translate(_IN_A_CELL)
+
+
+def write(path: str, content: bytes) -> None:
+    """Writes the file that a command line names; a link of one's own is followed. A device, or whatever else lies
+    there that is no file, stays.
+
+    Raises OutputError.
+    """
+    try:
+        target = safely.followed(path)
+        if safely.exists(target) and stat.S_IFMT(mode := safely.lstat(target).st_mode) not in _TAKEN:
+            raise safely.NotRegular(mode, path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {os_reason(error)}", hint="name another file") from error
+    files.write(target, content)
 
 
 def junit(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -50,6 +51,28 @@ def test_github(shop: Path, tmp_path: Path, parallel: str) -> None:
 def test_summary_that_cannot_be_written_is_one_line(shop: Path, tmp_path: Path) -> None:
     done = on(shop, "api", GITHUB_ACTIONS="true", GITHUB_STEP_SUMMARY=str(tmp_path))
     assert (done.exit, done.stderr) == (0, f"{tmp_path}: cannot be written: Is a directory\n")
+
+
+def test_a_summary_that_nobody_reads_holds_nothing_up(shop: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    done = on(shop, "api", GITHUB_ACTIONS="true", GITHUB_STEP_SUMMARY=str(tmp_path / "fifo"))
+    assert (done.exit, done.stderr) == (0, f"{tmp_path}/fifo: cannot be written: No such device or address\n")
+
+
+def test_junit_replaces_no_device(shop: Path, tmp_path: Path) -> None:
+    """As root it could: `--junit /dev/null`."""
+    os.mkfifo(tmp_path / "fifo")
+    os.symlink("fifo", tmp_path / "link")
+    for name in ("fifo", "link"):
+        done = on(shop, "api", "--junit", str(tmp_path / name))
+        assert (done.exit, done.stderr) == (
+            1,
+            f"{tmp_path}/{name}: cannot be written: it is a FIFO; name another file\n",
+        )
+    assert (tmp_path / "fifo").is_fifo() and (tmp_path / "link").is_symlink()
+    os.symlink("report.xml", tmp_path / "own")
+    assert on(shop, "api", "--junit", str(tmp_path / "own")).exit == 0
+    assert (tmp_path / "own").is_symlink() and JUnitXml.fromfile(str(tmp_path / "report.xml")).tests
 
 
 def test_gitlab(shop: Path) -> None:
