@@ -62,7 +62,7 @@ def leftovers(output: str, wanted: Collection[Places]) -> Iterator[Leftover | Fo
             gone.add(places.parts)
             there = tuple(path for path in (places.published, places.parts) if safely.exists(path))
             yield Leftover(recorded[0], places, there, recorded[1])
-        if not _names(folder):
+        if not _names(folder) and not _names(f"{output}/{PARTS}/{name}"):  # else its bundle was being removed
             yield Foreign(folder, "an empty folder")
     yield from _private(output, parts | gone)
 

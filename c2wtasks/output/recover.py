@@ -9,7 +9,7 @@ from c2wtasks.errors import OutputError
 from c2wtasks.output import pool, waiting
 from c2wtasks.output.places import FEEDS, HISTORY, OLD, PARTS, POOL, READY, RECORD, ROOTFS, Places
 from c2wtasks.output.publish import replace
-from c2wtasks.output.remove import remove_with_empty
+from c2wtasks.output.remove import remove_empty, remove_with_empty
 
 
 def recover(output: str) -> None:
@@ -33,6 +33,8 @@ def recover(output: str) -> None:
                 _recover_bundle(Places(f"{output}/{name}/{platform}", f"{output}/{PARTS}/{name}/{platform}"))
             except (OSError, OutputError):  # told when that bundle is built: others have nothing to do with it
                 continue
+            remove_empty(f"{output}/{PARTS}/{name}/{platform}", output)
+        remove_empty(f"{output}/{PARTS}/{name}", output)
 
 
 def _names(folder: str) -> list[str]:

@@ -35,8 +35,8 @@ def remove(places: Places, output: str, only: safely.Identity | None = None) -> 
                 raise _unremoved(places.published, error) from error
             remove_in_place(places.published)
     remove_with_empty(places.beside, os.path.dirname(places.published))
-    for path in (places.published, places.parts):
-        remove_with_empty(path, output)
+    remove_with_empty(places.published, output)
+    _remove_parts(places, output)
 
 
 def remove_private(places: Places, output: str) -> None:
@@ -44,6 +44,20 @@ def remove_private(places: Places, output: str) -> None:
 
     Raises OutputError.
     """
+    if not safely.exists(places.published):
+        remove_empty(os.path.dirname(places.published), output)
+    _remove_parts(places, output)
+
+
+def _remove_parts(places: Places, output: str) -> None:
+    """Raises OutputError."""
+    try:
+        inside = files.names(places.parts)
+    except OSError:  # that it cannot be removed says why
+        inside = []
+    for path in map(places.part, inside):
+        if path != places.tree:  # which goes last: should we be killed, the next one tells by it whose this is
+            files.remove_tree(path)
     remove_with_empty(places.parts, output)
 
 
@@ -63,7 +77,11 @@ def remove_with_empty(path: str, output: str) -> None:
     Raises OutputError.
     """
     files.remove_tree(path)
-    folder = os.path.dirname(path)
+    remove_empty(os.path.dirname(path), output)
+
+
+def remove_empty(folder: str, output: str) -> None:
+    """Removes `folder`, and those above it up to `output`, as long as they are empty; but no mounts or links."""
     while folder != output:
         try:
             safely.remove_folder(folder)

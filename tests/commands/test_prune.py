@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.graph.catalogs import small_catalog, write_catalog
+from tests.support.hooking import hooked
 from tests.support.running import executed, run_doit
 
 BUNDLES = {"web": "bundles/web/linux-amd64", "db": "bundles/db/linux-amd64", "other": "bundles/other/linux-amd64"}
@@ -127,3 +130,43 @@ def test_a_wrong_command_line(catalog: Path, args: list[str]) -> None:
     done = run_doit(catalog, "prune", *args)
     assert (done.exit, done.stdout) == (3, "")
     assert (catalog / BUNDLES["web"]).exists()
+
+
+KILLED_AT = """
+import os
+import c2wtasks.commands.prune as _prune
+_left = [int(os.environ["STEP"])]
+def _counted(name):
+    real = getattr(os, name)
+    def call(*args, **kwargs):
+        if not _left[0]:
+            os.kill(os.getpid(), 9)
+        _left[0] -= 1
+        return real(*args, **kwargs)
+    setattr(os, name, call)
+_remove = _prune._remove
+def _armed(*args):
+    for name in ("rename", "unlink", "rmdir", "mkdir"):
+        _counted(name)
+    return _remove(*args)
+_prune._remove = _armed
+"""
+"""It is killed as it removes bundles, when it has taken as many steps as STEP says."""
+
+
+def test_what_a_killed_one_has_begun_to_remove_is_removed_by_the_next(catalog: Path, tmp_path: Path) -> None:
+    kept = {path for path in everything(catalog) if "/db" not in path and "/web" not in path}
+    built = tmp_path.with_name("built")
+    catalog.rename(built)
+    for step in range(0, 1000, 3):
+        subprocess.run(["cp", "-a", built, catalog], check=True)
+        killed = run_doit(catalog, "prune", env=hooked(catalog / "hook", KILLED_AT, STEP=str(step)))
+        if killed.exit == 0:
+            break
+        assert killed.exit == -signal.SIGKILL
+        again = run_doit(catalog, "prune")
+        assert (again.exit, again.stderr) == (0, ""), step
+        assert {path for path in everything(catalog) if "/db" in path or "/web" in path} == set(), step
+        assert kept <= everything(catalog)
+        shutil.rmtree(catalog)
+    assert step > 30
