@@ -98,7 +98,7 @@ def _whole(change: Change, packed: dict[str, bytes], known: dict[str, Details]) 
         return change
     if change.details not in known:
         try:
-            _, text = next(_documents(packed[change.details], Room(MAX_DOCUMENT)))
+            _, text = next(_documents(packed[change.details], Room(MAX_DOCUMENT)), (0, b""))
             known[change.details] = _OF_DETAILS.decode(text)
         except (KeyError, ValueError, RecursionError):
             known[change.details] = UNKNOWN
