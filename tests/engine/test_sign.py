@@ -122,6 +122,7 @@ def written_by(use: Callable[[Sign], None]) -> bytes:
     """What a line of a run shows on a terminal, once it was written and `use` has done something with it."""
 
     def child() -> str:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # another test may have one of its own
         reader, writer = os.pipe()
         own = Sign()
         with open(writer, "wb") as stream:

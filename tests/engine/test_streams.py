@@ -6,7 +6,7 @@ import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -26,7 +26,13 @@ DOIT = (sys.executable, "-m", "doit")
 OURS = (sys.executable, "-m", "c2wtasks")
 
 
-def run(folder: Path, streams: dict[int, str], *args: str, program: Sequence[str] = DOIT) -> tuple[int, str, str]:
+def run(
+    folder: Path,
+    streams: dict[int, str],
+    *args: str,
+    program: Sequence[str] = DOIT,
+    env: Mapping[str, str] | None = None,
+) -> tuple[int, str, str]:
     """`doit ARGS` with some of its streams (by descriptor) failing; what came out of the others."""
     broken = os.pipe()
     os.close(broken[0])
@@ -35,7 +41,7 @@ def run(folder: Path, streams: dict[int, str], *args: str, program: Sequence[str
     done = subprocess.run(
         ["bash", "-c", f'exec "$@" {redirections}', "bash", *program, *args],
         cwd=folder,
-        env=environment(),
+        env=env or environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -119,7 +125,8 @@ def test_what_a_seal_answers(sealed: Path, words: list[str], how: str) -> None:
     assert found(sealed, runs=False, words=[words]) == STANDS
     lost = how == "full"
     asks = words[:1] in (["why"], ["plan"], ["list"])  # a run's work is done
-    assert run(sealed, {1: how}, *words, program=OURS) == (int(lost and asks), "", FULL if lost else "")
+    env = dict(os.environ)  # that of the run that has sealed it
+    assert run(sealed, {1: how}, *words, program=OURS, env=env) == (int(lost and asks), "", FULL if lost else "")
 
 
 @pytest.mark.parametrize("option", ["--version", "--help"])

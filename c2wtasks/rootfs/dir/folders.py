@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 import msgspec
 
 from c2wtasks.disk import safely
-from c2wtasks.disk.filestate import is_over
+from c2wtasks.disk.filestate import is_over, tick_ns
 from c2wtasks.tree.model import DIRECTORY
 from c2wtasks.tree.treefile import ROOT, Node
 
@@ -22,6 +22,7 @@ SEARCH_AND_WRITE = 0o700
 _PATH_MAX = 4096
 _PAUSE = 0.001  # seconds: a tick of the clock is a few of these
 _TRIES = 20
+_LONG_NS = 10**9
 FEW = 128
 """Nodes of a small root. To wait for a tick takes longer than all that is done with it."""
 
@@ -99,16 +100,19 @@ class Young(msgspec.Struct, frozen=True, array_like=True):
 
 
 def settled(young: Iterable[Young], root: str) -> dict[int, int]:
-    """As `stamps`, of those of the directories that nobody can change any more without a trace, nor has since.
+    """As `stamps`, of those of the directories that nobody can change any more without a trace, nor has since. Waits
+    for the end of the tick in which they were written, which serves all that were written before.
 
     Raises OSError.
     """
     found = {}
     with safely.folder(root) as folder:
         for one in young:
+            if not _is_soon_over(one.ctime_ns):  # nor are those of the others
+                break
             with suppress(OSError):
                 state = os.stat(one.path, dir_fd=folder, follow_symlinks=False)
-                if (state.st_ino, state.st_ctime_ns) == (one.inode, one.ctime_ns) and is_over(one.ctime_ns):
+                if (state.st_ino, state.st_ctime_ns) == (one.inode, one.ctime_ns):
                     found[one.inode] = one.ctime_ns
     return found
 
@@ -150,7 +154,7 @@ def stamps(nodes: Sequence[Node], root: str, left: list[Young] | None = None) ->
 
 def _is_soon_over(time_ns: int) -> bool:
     """Waits for the end of a tick of the clock, if it is short."""
-    for _ in range(_TRIES):
+    for _ in range(_TRIES if tick_ns(time_ns) < _LONG_NS else 1):
         if is_over(time_ns):
             return True
         time.sleep(_PAUSE)
