@@ -37,6 +37,7 @@ class Sink:
         self._turn: SimpleQueue[None] = _tokens(1)  # who has it writes
         self._ended: SimpleQueue[None] = _tokens(0)
         self._is_beside = False  # the thread is there
+        self._is_cut_off = False
         self._failed: Exception | None = None
 
     def put(self, piece: bytes) -> None:
@@ -50,8 +51,7 @@ class Sink:
         self.size += len(piece)
         self._pieces.put(piece)
         if not is_first and not self._is_beside:
-            self._pieces.put(None)
-            self._run()
+            self._write_alone()
 
     def close(self) -> None:
         """Waits for the last piece. Raises OSError, or whatever went wrong: one could not be written."""
@@ -59,7 +59,8 @@ class Sink:
         try:
             self._turn.get_nowait()
         except Empty:
-            self._ended.get()
+            if not self._is_cut_off:
+                self._ended.get()
         else:
             self._run()
             self._end()
@@ -70,8 +71,22 @@ class Sink:
         try:
             threading.Thread(target=self._beside, name="writer of a layer", daemon=True).start()
             self._is_beside = True
-        except RuntimeError:  # no more are to be had: what is put is done at once
-            pass
+        except RuntimeError as error:  # no more are to be had: what is put is done at once
+            if isinstance(error.__context__, KeyboardInterrupt):  # which left a lock of the start released
+                raise error.__context__ from None
+
+    def _write_alone(self) -> None:
+        """Writes what was put, unless the thread is there, though it did not seem so."""
+        self._is_cut_off = True  # if an interrupt comes now: then nobody knows who has the turn
+        try:
+            self._turn.get_nowait()
+        except Empty:
+            self._is_beside = True
+        else:
+            self._pieces.put(None)
+            self._run()
+            self._turn.put(None)
+        self._is_cut_off = False
 
     def _beside(self) -> None:
         try:

@@ -52,6 +52,33 @@ def test_where_there_are_no_threads(monkeypatch: pytest.MonkeyPatch, after: int)
     test_all_pieces_are_written_in_order()
 
 
+def test_a_start_of_which_an_interrupt_makes_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `with` does, where it lets go of a lock that an interrupt has kept from being taken."""
+    usual = threading.Thread.start
+
+    def start(self: threading.Thread) -> None:
+        usual(self)
+        try:
+            raise KeyboardInterrupt
+        finally:
+            threading.Lock().release()
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with tempfile.TemporaryFile() as out, pytest.raises(KeyboardInterrupt):
+        put_all(out)
+
+
+def test_a_thread_that_seems_not_to_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = threading.Thread.start
+
+    def start(self: threading.Thread) -> None:
+        usual(self)
+        raise RuntimeError("cannot release un-acquired lock")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    test_all_pieces_are_written_in_order()
+
+
 def interrupted(step: int) -> str:
     """Puts all, interrupted at so many steps of the interpreter. Says whether it came to its end before; the process
     is killed where it comes to none."""
@@ -67,6 +94,7 @@ def interrupted(step: int) -> str:
                 raise KeyboardInterrupt
         return trace
 
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # another test may have one of its own
     signal.alarm(SOON)
     with tempfile.TemporaryFile() as out:
         sys.settrace(trace)
