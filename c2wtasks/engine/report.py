@@ -19,6 +19,7 @@ from c2wtasks.engine.tally import Tally, duration, how_far, line
 from c2wtasks.engine.times import Times
 from c2wtasks.engine.work import Work
 from c2wtasks.errors import some_of
+from c2wtasks.process.beginning import started
 from c2wtasks.telling import progress, stages
 from c2wtasks.telling.progress import Progress
 from c2wtasks.telling.sizes import human
@@ -83,10 +84,7 @@ class Report(ConsoleReporter):  # type: ignore[misc]
         with self._lock:
             if self._alive is None:
                 self._alive = threading.Thread(target=self._live, daemon=True)
-                try:
-                    self._alive.start()
-                except RuntimeError:  # no more threads to be had
-                    pass
+                started(self._alive)
 
     def skip_uptodate(self, task: Any) -> None:
         self._count(task, "current")

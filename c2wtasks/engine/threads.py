@@ -16,6 +16,7 @@ from doit.runner import JobHold, JobTaskPickle
 from c2wtasks.engine.interrupt import stop_threads
 from c2wtasks.engine.meta import is_brief
 from c2wtasks.engine.runner import Runner
+from c2wtasks.process.beginning import started
 
 _TOO_SHORT = 0.2  # seconds, of which nothing can be told
 
@@ -67,11 +68,9 @@ class ThreadRunner(Runner, doit.runner.MThreadRunner):  # type: ignore[misc]
         self._jobs, self._results = job_q, result_q
         while len(self._threads) < self.num_process and (job := self.get_next_job(None)) is not None:
             thread = self.Child(target=self.execute_task_subprocess, args=(job_q, result_q, None))
-            try:
-                thread.start()
-            except RuntimeError:
+            if not started(thread):
                 if not self._threads:
-                    raise
+                    raise RuntimeError("can't start new thread")
                 if job.type is JobHold.type:
                     self.free_proc -= 1
                 else:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from c2wtasks.disk import syncing
 from c2wtasks.errors import os_reason
+from c2wtasks.process.beginning import started
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -68,12 +69,8 @@ class Sink:
             raise self._failed
 
     def _begin(self) -> None:
-        try:
-            threading.Thread(target=self._beside, name="writer of a layer", daemon=True).start()
-            self._is_beside = True
-        except RuntimeError as error:  # no more are to be had: what is put is done at once
-            if isinstance(error.__context__, KeyboardInterrupt):  # which left a lock of the start released
-                raise error.__context__ from None
+        thread = threading.Thread(target=self._beside, name="writer of a layer", daemon=True)
+        self._is_beside = started(thread)  # else what is put is done at once
 
     def _write_alone(self) -> None:
         """Writes what was put, unless the thread is there, though it did not seem so."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from c2wtasks.bundlefile.model import Bundle
 from c2wtasks.errors import UserError
+from c2wtasks.process.beginning import started
 from c2wtasks.process.unexpected import as_user_error
 from c2wtasks.sources.model import Image
 
@@ -144,9 +145,7 @@ def _ask_all(ask: Callable[[Bundle], Answer], bundles: Sequence[Bundle]) -> Iter
 
     for of_one in waiting.values():
         for number in range(min(_AT_ONCE, len(of_one))):
-            try:
-                threading.Thread(target=work, args=(of_one,), daemon=True).start()
-            except RuntimeError:  # no more threads to be had
+            if not started(threading.Thread(target=work, args=(of_one,), daemon=True)):
                 if number == 0:
                     work(of_one)
                 break
