@@ -40,9 +40,10 @@ class Published:
         it was to replace, whether that was noted or a signal came before; else None and ""."""
         if key in self.after:
             return self.after[key]
+        if key not in self.before:  # of most bundles of most runs
+            return None, ""
         made, digest = record.with_digest(places.record)
-        is_new = made is not None and digest != self.before.get(key, digest)
-        return (made.size, digest) if made is not None and is_new else (None, "")
+        return (made.size, digest) if made is not None and digest != self.before[key] else (None, "")
 
     def standing(self, file: BundleFile) -> set[str]:
         """The bundles of which `now` tells something."""

@@ -73,7 +73,7 @@ def _written(
         if stands is None or compared is None:
             spare.discard(places)
             left_out = directory.write(tree, site.tar, folder, pool=pooled)
-            _note(places, tree, folder, Written(None, 0, {}, []), None)
+            _note(places, tree, folder, Written(None, 0, {}), None)
             published = record.read(places.record) if share else None
             loose = published.rootfs.size if published is not None and published.rootfs is not None else 0
         else:
@@ -154,7 +154,7 @@ def _note_difference(
     delta = difference.delta(old, tree, (facts.tree, tree_fingerprint), compared, missed)
     top, stamps = safely.lstat(path).st_ino, noted.stamps if noted is not None else {}
     before = {top: stamps[top]} if top in stamps else {}
-    _note(places, tree, folder, Written(delta, old.size - shared, before, []), noted)
+    _note(places, tree, folder, Written(delta, old.size - shared, before), noted)
     return old.size - shared
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.graph.catalogs import small_catalog, write_catalog
-from tests.support.hooking import hooked
+from tests.support.hooking import hooked, killed_in
 from tests.support.running import executed, run_doit
 
 BUNDLES = {"web": "bundles/web/linux-amd64", "db": "bundles/db/linux-amd64", "other": "bundles/other/linux-amd64"}
@@ -132,26 +132,8 @@ def test_a_wrong_command_line(catalog: Path, args: list[str]) -> None:
     assert (catalog / BUNDLES["web"]).exists()
 
 
-KILLED_AT = """
-import os
-import c2wtasks.commands.prune as _prune
-_left = [int(os.environ["STEP"])]
-def _counted(name):
-    real = getattr(os, name)
-    def call(*args, **kwargs):
-        if not _left[0]:
-            os.kill(os.getpid(), 9)
-        _left[0] -= 1
-        return real(*args, **kwargs)
-    setattr(os, name, call)
-_remove = _prune._remove
-def _armed(*args):
-    for name in ("rename", "unlink", "rmdir", "mkdir"):
-        _counted(name)
-    return _remove(*args)
-_prune._remove = _armed
-"""
-"""It is killed as it removes bundles, when it has taken as many steps as STEP says."""
+KILLED_AT = killed_in("c2wtasks.commands.prune", "_remove", ("rename", "unlink", "rmdir", "mkdir"))
+"""It is killed as it removes bundles."""
 
 
 def test_what_a_killed_one_has_begun_to_remove_is_removed_by_the_next(catalog: Path, tmp_path: Path) -> None:

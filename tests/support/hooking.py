@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 WORKERS_AT_ONCE = """
@@ -31,9 +32,9 @@ _receipt.MAX_SMALL_BLOB = -1
 """
 """All layers are read as large ones are: one at a time, and synced."""
 
-KILLED_IN_ROOTS = """
+_KILLED_IN = """
 import os
-import c2wtasks.tasks.root as _folder
+import {module} as _module
 _left = [int(os.environ["STEP"])]
 def _counted(name):
     real = getattr(os, name)
@@ -43,14 +44,26 @@ def _counted(name):
         _left[0] -= 1
         return real(*args, **kwargs)
     setattr(os, name, call)
-_written = _folder._written
+_usual = _module.{function}
 def _armed(*args, **named):
-    for name in ("rename", "link", "unlink", "rmdir", "mkdir", "symlink", "utime", "fchmod"):
+    for name in {calls}:
         _counted(name)
-    return _written(*args, **named)
-_folder._written = _armed
+    return _usual(*args, **named)
+_module.{function} = _armed
 """
-"""A process that writes a root is killed there, when it has taken as many steps as STEP says."""
+
+
+def killed_in(module: str, function: str, calls: Sequence[str]) -> str:
+    """A process is killed in a function, when it has made as many of these calls of `os` as STEP says."""
+    return _KILLED_IN.format(module=module, function=function, calls=tuple(calls))
+
+
+KILLED_IN_ROOTS = killed_in(
+    "c2wtasks.tasks.root",
+    "_written",
+    ("rename", "link", "unlink", "rmdir", "mkdir", "symlink", "utime", "fchmod"),
+)
+"""A process that writes a root is killed there."""
 
 STOPPED = """
 import os, signal

@@ -105,15 +105,20 @@ def settled(young: Iterable[Young], root: str) -> dict[int, int]:
 
     Raises OSError.
     """
-    found = {}
     with safely.folder(root) as folder:
-        for one in young:
-            if not _is_soon_over(one.ctime_ns):  # nor are those of the others
-                break
-            with suppress(OSError):
-                state = os.stat(one.path, dir_fd=folder, follow_symlinks=False)
-                if (state.st_ino, state.st_ctime_ns) == (one.inode, one.ctime_ns):
-                    found[one.inode] = one.ctime_ns
+        return _settled(young, folder)
+
+
+def _settled(young: Iterable[Young], root: int) -> dict[int, int]:
+    """As `settled`, of the root with this descriptor."""
+    found = {}
+    for one in young:
+        if not _is_soon_over(one.ctime_ns):  # nor are those of the others
+            break
+        with suppress(OSError):
+            state = os.stat(one.path, dir_fd=root, follow_symlinks=False)
+            if (state.st_ino, state.st_ctime_ns) == (one.inode, one.ctime_ns):
+                found[one.inode] = one.ctime_ns
     return found
 
 
@@ -140,13 +145,10 @@ def stamps(nodes: Sequence[Node], root: str, left: list[Young] | None = None) ->
                         found[state.st_ino] = state.st_ctime_ns
                     else:
                         young.append(Young(path, state.st_ino, state.st_ctime_ns))
-        if len(nodes) < FEW and left is not None:
+        if len(nodes) >= FEW:
+            found |= _settled(young, folder)
+        elif left is not None:
             left += young
-        for one in young if len(nodes) >= FEW else ():
-            state = os.stat(one.path, dir_fd=folder, follow_symlinks=False)
-            if not _is_soon_over(state.st_ctime_ns):  # nor are those of the others
-                break
-            found[state.st_ino] = state.st_ctime_ns
         return found
     finally:
         os.close(folder)
