@@ -83,8 +83,6 @@ def printable(text: str) -> str:
 
 def one_line(text: str, limit: int = MAX_LINE) -> str:
     """`text` as one printable line of at most `limit` characters."""
-    if len(text) <= limit and text.isprintable():  # as nearly all are
-        return text
     line = printable(text)
     if len(line) <= limit:
         return line
